@@ -1,1 +1,13 @@
-//! artifactd.
+//! The gRPC interface of artifactd: the protos in `artifactd/v1` are its source,
+//! this crate holds what is generated from them.
+//!
+//! It adds nothing of its own: conversions to domain types live in the server's
+//! `api` and in the client.
+
+/// Messages, clients and servers of the package `artifactd.v1`.
+pub mod v1 {
+    tonic::include_proto!("artifactd.v1");
+}
+
+/// The compiled protos as a serialised `FileDescriptorSet`, for reflection.
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/artifactd.v1.descriptors.bin"));

@@ -1,0 +1,27 @@
+//! Generates the Rust code of the protos with a compiler written in Rust, so
+//! that a build needs no protoc.
+
+use std::{env, error::Error, fs, path::PathBuf};
+
+use prost::Message;
+
+const PROTOS: [&str; 5] = [
+    "artifactd/v1/admin_service.proto",
+    "artifactd/v1/artifact.proto",
+    "artifactd/v1/artifact_service.proto",
+    "artifactd/v1/content_service.proto",
+    "artifactd/v1/errors.proto",
+];
+
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=artifactd");
+    println!("cargo:rerun-if-changed=google");
+    let descriptors = protox::compile(PROTOS, ["."])?;
+    let out = PathBuf::from(env::var("OUT_DIR")?);
+    fs::write(out.join("artifactd.v1.descriptors.bin"), descriptors.encode_to_vec())?;
+    tonic_prost_build::configure()
+        .bytes(".")
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .compile_fds(descriptors)?;
+    Ok(())
+}
