@@ -1,1 +1,25 @@
-//! Placeholder until the first module lands.
+//! The rules of artifactd: identifiers, versions, keys, suffixes, digests.
+//!
+//! Everything here is pure: no async, no I/O, no database, no wire types. The
+//! server and the client both use it, so a name that one of them accepts means
+//! the same to the other. A value of a type from here is valid by construction.
+
+mod etag;
+mod hash;
+mod key;
+mod kind;
+mod reference;
+mod suffix;
+mod text;
+mod uid;
+mod version;
+
+pub use etag::content_etag;
+pub use hash::{BLOCK_BYTES, ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, combine_crc32c, crc32c};
+pub use key::{FileName, Key, KeyRefused, StorageName};
+pub use kind::{IfContentExists, Kind, SaveOutcome, Visibility};
+pub use reference::{ArtifactRef, RefRefused};
+pub use suffix::{Suffix, raw_suffix_of};
+pub use text::{Description, MediaType, RequestId, TextRefused};
+pub use uid::{Stem, Uid, UidRefused, VersionSuffix};
+pub use version::{Label, LabelRefused, VersionName, VersionNumber, version_label};

@@ -1,0 +1,235 @@
+//! Digests of content: sha256 is its identity, crc32c per block guards each read.
+
+use std::{fmt, str::FromStr};
+
+use sha2::Digest;
+
+/// Bytes that one stored crc32c covers; the last block of a content may be shorter.
+pub const BLOCK_BYTES: usize = 256 * 1024;
+
+/// sha256 of a content.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Sha256([u8; 32]);
+
+impl Sha256 {
+    /// The digest whose bytes these are.
+    pub fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest of `content`.
+    pub fn of(content: &[u8]) -> Self {
+        Self(sha2::Sha256::digest(content).into())
+    }
+
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+/// Why a text is no sha256.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("must be 64 lower-case hexadecimal digits")]
+pub struct DigestRefused;
+
+impl FromStr for Sha256 {
+    type Err = DigestRefused;
+    fn from_str(text: &str) -> Result<Self, DigestRefused> {
+        let digits: &[u8; 64] = text.as_bytes().try_into().map_err(|_| DigestRefused)?;
+        let mut bytes = [0; 32];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = hex_value(pair[0])? << 4 | hex_value(pair[1])?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+fn hex_value(digit: u8) -> Result<u8, DigestRefused> {
+    match digit {
+        b'0'..=b'9' => Ok(digit - b'0'),
+        b'a'..=b'f' => Ok(digit - b'a' + 10),
+        _ => Err(DigestRefused),
+    }
+}
+
+impl fmt::Display for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Sha256({self})")
+    }
+}
+
+/// How the hash of an artifact was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum HashType {
+    /// sha256 of every byte of one file.
+    Sha256,
+}
+
+impl HashType {
+    /// The integer that stands for it in the database.
+    pub fn code(self) -> i16 {
+        match self {
+            Self::Sha256 => 1,
+        }
+    }
+
+    /// The type that an integer in the database stands for.
+    pub fn from_code(code: i16) -> Option<Self> {
+        (code == Self::Sha256.code()).then_some(Self::Sha256)
+    }
+}
+
+/// What hashing a whole content gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ContentDigest {
+    /// Its identity.
+    pub sha256: Sha256,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// crc32c of each block of [`BLOCK_BYTES`], the last one possibly shorter; empty for empty content.
+    pub block_crc32c: Vec<u32>,
+}
+
+/// Hashes content that arrives in pieces of any size.
+#[derive(Clone, Default)]
+pub struct ContentHasher {
+    sha256: sha2::Sha256,
+    size_bytes: u64,
+    whole_blocks: Vec<u32>,
+    block_crc32c: u32,
+    block_fill: usize,
+}
+
+impl ContentHasher {
+    /// A hasher that has seen nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next piece.
+    pub fn update(&mut self, mut piece: &[u8]) {
+        self.sha256.update(piece);
+        self.size_bytes += piece.len() as u64;
+        while !piece.is_empty() {
+            let (head, tail) = piece.split_at(piece.len().min(BLOCK_BYTES - self.block_fill));
+            self.block_crc32c = crc32c::crc32c_append(self.block_crc32c, head);
+            self.block_fill += head.len();
+            if self.block_fill == BLOCK_BYTES {
+                self.end_block();
+            }
+            piece = tail;
+        }
+    }
+
+    /// Bytes seen so far.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// The digests of all that was seen.
+    pub fn finish(mut self) -> ContentDigest {
+        if self.block_fill > 0 {
+            self.end_block();
+        }
+        ContentDigest {
+            sha256: Sha256(self.sha256.finalize().into()),
+            size_bytes: self.size_bytes,
+            block_crc32c: self.whole_blocks,
+        }
+    }
+
+    fn end_block(&mut self) {
+        self.whole_blocks.push(self.block_crc32c);
+        self.block_crc32c = 0;
+        self.block_fill = 0;
+    }
+}
+
+impl fmt::Debug for ContentHasher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ContentHasher")
+            .field("size_bytes", &self.size_bytes)
+            .finish_non_exhaustive()
+    }
+}
+
+/// crc32c (Castagnoli) of some bytes.
+pub fn crc32c(bytes: &[u8]) -> u32 {
+    crc32c::crc32c(bytes)
+}
+
+/// crc32c of two pieces that follow each other, the second of `second_len` bytes.
+pub fn combine_crc32c(first: u32, second: u32, second_len: usize) -> u32 {
+    crc32c::crc32c_combine(first, second, second_len)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn known_digests() {
+        assert_eq!(
+            Sha256::of(b"").to_string(),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+        );
+        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    }
+
+    #[test]
+    fn only_lower_case_hexadecimal_of_the_right_length_is_a_digest() {
+        let good = Sha256::of(b"x").to_string();
+        assert_eq!(good.parse(), Ok(Sha256::of(b"x")));
+        let upper = good.to_uppercase();
+        let long = format!("{good}0");
+        let other = format!("{}g", &good[..63]);
+        let wide = format!("{}ä", &good[..62]);
+        for refused in ["", "sha256:", &good[1..], &upper, &long, &other, &wide] {
+            assert_eq!(refused.parse::<Sha256>(), Err(DigestRefused), "{refused}");
+        }
+    }
+
+    #[test]
+    fn there_is_one_checksum_for_each_block_and_none_for_nothing() {
+        for (size, blocks) in [(0, 0), (1, 1), (BLOCK_BYTES, 1), (BLOCK_BYTES + 1, 2)] {
+            let mut hasher = ContentHasher::new();
+            hasher.update(&vec![7; size]);
+            assert_eq!(hasher.finish().block_crc32c.len(), blocks);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn digests_do_not_depend_on_the_pieces(size in 0usize..900_000, cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..6)) {
+            let content: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
+            let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(size + 1)).chain([size]).collect();
+            ends.sort_unstable();
+            let mut hasher = ContentHasher::new();
+            let mut start = 0;
+            for end in ends {
+                hasher.update(&content[start..end]);
+                start = end;
+            }
+            let digest = hasher.finish();
+            prop_assert_eq!(digest.sha256, Sha256::of(&content));
+            prop_assert_eq!(digest.size_bytes, size as u64);
+            prop_assert_eq!(digest.block_crc32c, content.chunks(BLOCK_BYTES).map(crc32c).collect::<Vec<_>>());
+        }
+
+        #[test]
+        fn combined_checksums_are_those_of_the_whole(a in prop::collection::vec(any::<u8>(), 0..300), b in prop::collection::vec(any::<u8>(), 0..300)) {
+            let whole = [a.clone(), b.clone()].concat();
+            prop_assert_eq!(combine_crc32c(crc32c(&a), crc32c(&b), b.len()), crc32c(&whole));
+        }
+    }
+}

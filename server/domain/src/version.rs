@@ -1,0 +1,252 @@
+//! Version numbers and labels.
+//!
+//! The number orders the versions of a family and is issued once. The label is
+//! what people say; unless they choose one it is the number.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+const LABEL_CHARS_MAX: usize = 64;
+
+/// 1, 2, 3 … in a family.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VersionNumber(u32);
+
+impl VersionNumber {
+    /// The number of the first version.
+    pub const FIRST: Self = Self(1);
+
+    /// The number as an integer.
+    pub fn get(self) -> u32 {
+        self.0
+    }
+
+    /// The number after this one.
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// A number that a database or a message held; `None` for 0 and what no family reaches.
+    pub fn from_integer(number: i64) -> Option<Self> {
+        u32::try_from(number)
+            .ok()
+            .filter(|number| (1..=i32::MAX as u32).contains(number))
+            .map(Self)
+    }
+}
+
+impl fmt::Display for VersionNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What a version is called: 1 to 64 visible characters, not `latest`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Label(String);
+
+impl Label {
+    /// The label as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether it consists of digits alone.
+    pub fn is_numeric(&self) -> bool {
+        self.0.bytes().all(|byte| byte.is_ascii_digit())
+    }
+}
+
+impl From<VersionNumber> for Label {
+    fn from(number: VersionNumber) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl FromStr for Label {
+    type Err = LabelRefused;
+    fn from_str(text: &str) -> Result<Self, LabelRefused> {
+        let chars = text.chars().count();
+        if chars == 0 || chars > LABEL_CHARS_MAX {
+            return Err(LabelRefused::Length { got: chars });
+        }
+        if text == "latest" {
+            return Err(LabelRefused::Latest);
+        }
+        // `@@` and `::` separate the parts of a reference.
+        if !text.chars().all(is_visible) || text.contains("@@") || text.contains("::") {
+            return Err(LabelRefused::Characters);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+fn is_visible(c: char) -> bool {
+    !c.is_whitespace() && !c.is_control() && !crate::text::changes_direction(c)
+}
+
+impl fmt::Display for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Why a label cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LabelRefused {
+    /// It is empty or too long.
+    #[error("must have 1 to {LABEL_CHARS_MAX} characters, got {got}")]
+    Length {
+        /// Number of characters that it has.
+        got: usize,
+    },
+    /// It holds a space, a control character or a separator of references.
+    #[error("may only hold visible characters, and neither `@@` nor `::`")]
+    Characters,
+    /// It is the word for the newest version.
+    #[error("`latest` always means the newest version and cannot be a label")]
+    Latest,
+    /// It is a number, but another one than the version has.
+    #[error("`{wish}` is a number, and this version has the number {number}")]
+    NotTheNumber {
+        /// The label that was wished.
+        wish: Label,
+        /// The number that the version has.
+        number: VersionNumber,
+    },
+    /// Another version of the family has it.
+    #[error("`{wish}` is the label of another version of this family")]
+    Taken {
+        /// The label that was wished.
+        wish: Label,
+    },
+}
+
+/// Picks the label of version `number` of a family.
+///
+/// Without a wish it is the number itself. A wish must be free in the family,
+/// and a wish of digits alone must be that number, so that labels never lie.
+pub fn version_label(
+    number: VersionNumber,
+    taken: &BTreeSet<Label>,
+    wish: Option<Label>,
+) -> Result<Label, LabelRefused> {
+    let Some(wish) = wish else {
+        return Ok(Label::from(number));
+    };
+    if wish.is_numeric() && wish != Label::from(number) {
+        return Err(LabelRefused::NotTheNumber { wish, number });
+    }
+    if taken.contains(&wish) {
+        return Err(LabelRefused::Taken { wish });
+    }
+    Ok(wish)
+}
+
+/// A version as a reference names it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub enum VersionName {
+    /// The newest version outside trash.
+    #[default]
+    Latest,
+    /// The version with this label.
+    Label(Label),
+}
+
+impl FromStr for VersionName {
+    type Err = LabelRefused;
+    fn from_str(text: &str) -> Result<Self, LabelRefused> {
+        if text == "latest" {
+            Ok(Self::Latest)
+        } else {
+            text.parse().map(Self::Label)
+        }
+    }
+}
+
+impl fmt::Display for VersionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latest => f.write_str("latest"),
+            Self::Label(label) => label.fmt(f),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn label(text: &str) -> Label {
+        text.parse().unwrap()
+    }
+
+    fn number(n: i64) -> VersionNumber {
+        VersionNumber::from_integer(n).unwrap()
+    }
+
+    #[test]
+    fn without_a_wish_the_label_is_the_number() {
+        assert_eq!(version_label(number(3), &BTreeSet::new(), None), Ok(label("3")));
+    }
+
+    #[test]
+    fn a_label_of_digits_must_be_the_number() {
+        assert_eq!(
+            version_label(number(2), &BTreeSet::new(), Some(label("2"))),
+            Ok(label("2"))
+        );
+        for wish in ["1", "02", "20"] {
+            assert!(matches!(
+                version_label(number(2), &BTreeSet::new(), Some(label(wish))),
+                Err(LabelRefused::NotTheNumber { .. })
+            ));
+        }
+    }
+
+    #[test]
+    fn a_taken_label_is_refused() {
+        let taken = BTreeSet::from([label("draft")]);
+        assert_eq!(
+            version_label(number(2), &taken, Some(label("draft"))),
+            Err(LabelRefused::Taken { wish: label("draft") })
+        );
+    }
+
+    #[test]
+    fn labels_are_short_visible_and_not_latest() {
+        for refused in [
+            "",
+            "latest",
+            "a b",
+            "a\n",
+            "a\u{202e}b",
+            "a@@b",
+            "a::b",
+            &"x".repeat(65),
+        ] {
+            assert!(refused.parse::<Label>().is_err(), "{refused:?}");
+        }
+        for accepted in ["1", "v1.0", "größer", "🎉", &"x".repeat(64)] {
+            assert!(accepted.parse::<Label>().is_ok(), "{accepted:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_start_at_one() {
+        for refused in [0, -1, i64::from(i32::MAX) + 1, i64::MAX] {
+            assert_eq!(VersionNumber::from_integer(refused), None);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_label_or_a_clear_refusal(text in ".{0,80}") {
+            if let Ok(label) = text.parse::<Label>() {
+                prop_assert_eq!(label.as_str(), &text);
+                prop_assert_eq!(text.parse::<VersionName>().unwrap().to_string(), text);
+            }
+        }
+    }
+}
