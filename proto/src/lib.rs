@@ -5,7 +5,7 @@
 //! `api` and in the client.
 
 /// Messages, clients and servers of the package `artifactd.v1`.
-#[expect(clippy::clone_on_ref_ptr, reason = "generated code")]
+#[expect(clippy::clone_on_ref_ptr, clippy::large_enum_variant, reason = "generated code")]
 pub mod v1 {
     tonic::include_proto!("artifactd.v1");
 }

@@ -260,7 +260,7 @@ mod tests {
             "A",
             "日本/語",
             "...",
-            "a:b",
+            "ab:c",
             "a@b",
             "0123456789abcde.csv",
             &longest,
