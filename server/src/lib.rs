@@ -1,1 +1,3 @@
-//! Placeholder until the first module lands.
+//! The artifactd server.
+mod fault;
+pub mod storage;

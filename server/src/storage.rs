@@ -1,0 +1,25 @@
+//! Content storage: where the bytes of artifacts live.
+//!
+//! Every object is written once under a random name, so readers need no locks
+//! and a retry can never overwrite someone else's bytes. Writing goes through
+//! [`ObjectWriter`], whose two implementations ([`local`], [`cloud`]) acknowledge
+//! only what is durable. Reading goes through [`ArtifactView`], which checks
+//! every byte against its stored checksum before anyone sees it.
+//!
+//! Nothing here knows about versions, trash or the database; see `registry`.
+
+mod cloud;
+mod error;
+mod local;
+mod name;
+mod open;
+mod sums;
+mod view;
+mod writer;
+
+pub use error::StorageError;
+pub use name::ObjectName;
+pub use open::{S3Root, Secret, StorageRoot, Store};
+pub use sums::{BlockSums, PageLoader, SUMS_PER_PAGE};
+pub use view::{ArtifactView, BlobContent, Member, ReadCounter, VerifiedChunk};
+pub use writer::{FinishedObject, ObjectWriter, PendingObject, StoredObject, Unfinished};

@@ -1,0 +1,403 @@
+//! A storage in a bucket of an S3 service.
+//!
+//! Small content is one PUT, larger content a multipart upload whose parts travel
+//! side by side. An object counts as finished when a HEAD shows the size and the
+//! ETag that the completion answered. Since no name is used twice, that HEAD also
+//! decides what happened when the answer to a completion was lost.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
+use object_store::{
+    ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, PutResult,
+    aws::{AmazonS3, AwsAuthorizer},
+    client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector},
+    multipart::{MultipartStore, PartId},
+    path::Path,
+};
+use tokio::task::JoinHandle;
+
+use super::{
+    FinishedObject, ObjectName, ObjectWriter, PendingObject, S3Root, StorageError, StoredObject, Unfinished,
+    error::Result,
+    name::{OBJECTS_FOLDER, SYSTEM_FOLDER},
+};
+use crate::fault;
+
+/// Bytes of the first parts; what is smaller travels in one request.
+const PART_BYTES: usize = 8 * 1024 * 1024;
+
+/// Parts after which the part size doubles, so that 10,000 parts hold 600 GiB and more.
+const PARTS_BEFORE_GROWTH: usize = 1_000;
+
+/// Parts of one object under way at once.
+const PARTS_AT_ONCE: usize = 4;
+
+/// Writes objects to one bucket, below one prefix.
+#[derive(Debug, Clone)]
+pub(crate) struct CloudWriter {
+    bucket: Arc<AmazonS3>,
+    http: HttpClient,
+    root: S3Root,
+}
+
+impl CloudWriter {
+    pub(crate) fn new(bucket: Arc<AmazonS3>, root: &S3Root) -> Result<Self> {
+        let options = ClientOptions::new()
+            .with_allow_http(root.allow_http)
+            .with_timeout(Duration::from_secs(30));
+        let http = ReqwestConnector::default().connect(&options).map_err(unavailable)?;
+        Ok(Self {
+            bucket,
+            http,
+            root: root.clone(),
+        })
+    }
+
+    fn path(&self, name: &str) -> Path {
+        let below = format!("{SYSTEM_FOLDER}/{name}");
+        Path::from(if self.root.prefix.is_empty() {
+            below
+        } else {
+            format!("{}/{below}", self.root.prefix)
+        })
+    }
+
+    /// The name of an object from its path in the bucket.
+    fn name_of(&self, path: &str) -> Option<ObjectName> {
+        let prefix = self.path("");
+        path.strip_prefix(prefix.as_ref())?.trim_start_matches('/').parse().ok()
+    }
+
+    /// What the store has under a name, once the writing request has ended.
+    async fn settle(
+        &self,
+        name: &ObjectName,
+        size_bytes: u64,
+        put: object_store::Result<PutResult>,
+    ) -> Result<FinishedObject> {
+        fault::point("cloud.after_complete");
+        let head = self.bucket.head(&self.path(name.as_str())).await;
+        let (answered, found) = match (put, head) {
+            (Ok(put), Ok(found)) => (put.e_tag, found),
+            // The answer was lost, yet the object is there, and nobody else uses its name.
+            (Err(_), Ok(found)) => (found.e_tag.clone(), found),
+            (Err(error), Err(_)) | (Ok(_), Err(error)) => return Err(from_write(error)),
+        };
+        fault::point("cloud.after_head");
+        if found.size != size_bytes || (answered.is_some() && found.e_tag != answered) {
+            return Err(StorageError::Corrupt {
+                object: name.to_string(),
+                offset: 0,
+                what: format!("the store shows {} of {size_bytes} bytes, or another ETag", found.size),
+            });
+        }
+        Ok(FinishedObject {
+            name: name.clone(),
+            size_bytes,
+            store_etag: found.e_tag,
+        })
+    }
+
+    /// One page of the store's open multipart uploads. `object_store` cannot list them.
+    async fn uploads_page(&self, after: &UploadMarker) -> Result<UploadsPage> {
+        let base = match &self.root.endpoint {
+            Some(endpoint) => format!("{}/{}", endpoint.trim_end_matches('/'), self.root.bucket),
+            None => format!("https://s3.{}.amazonaws.com/{}", self.root.region, self.root.bucket),
+        };
+        let mut query = format!("uploads=&prefix={}", encode(self.path("").as_ref()));
+        if let Some((key, id)) = after {
+            query.push_str(&format!("&key-marker={}&upload-id-marker={}", encode(key), encode(id)));
+        }
+        let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.uri_mut() = format!("{base}?{query}").parse().map_err(unavailable)?;
+        let credential = self.bucket.credentials().get_credential().await.map_err(unavailable)?;
+        AwsAuthorizer::new(&credential, "s3", &self.root.region).authorize(&mut request, None);
+        let response = self.http.execute(request).await.map_err(unavailable)?;
+        let status = response.status();
+        let body = response.into_body().bytes().await.map_err(unavailable)?;
+        if !status.is_success() {
+            return Err(unavailable(std::io::Error::other(format!(
+                "listing uploads answered {status}"
+            ))));
+        }
+        UploadsPage::parse(&body)
+    }
+}
+
+fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|b| match b {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
+            other => format!("%{other:02X}"),
+        })
+        .collect()
+}
+
+fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
+    StorageError::Unavailable(Box::new(error))
+}
+
+fn from_write(error: object_store::Error) -> StorageError {
+    match error {
+        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
+            StorageError::ReadOnly(std::io::Error::other(error))
+        }
+        other => unavailable(other),
+    }
+}
+
+type UploadMarker = Option<(String, String)>;
+
+/// The parts of a `ListMultipartUploadsResult` that matter here.
+#[derive(Debug, Default)]
+struct UploadsPage {
+    uploads: Vec<(String, String)>,
+    next: UploadMarker,
+}
+
+impl UploadsPage {
+    fn parse(xml: &[u8]) -> Result<Self> {
+        let mut reader = quick_xml::Reader::from_reader(xml);
+        let (mut page, mut element) = (Self::default(), Vec::new());
+        let (mut key, mut next, mut truncated) = (String::new(), (String::new(), String::new()), false);
+        loop {
+            match reader.read_event().map_err(unavailable)? {
+                quick_xml::events::Event::Start(start) => element = start.local_name().as_ref().to_vec(),
+                quick_xml::events::Event::End(_) => element.clear(),
+                quick_xml::events::Event::Text(text) => {
+                    let text = String::from_utf8_lossy(&text).into_owned();
+                    match element.as_slice() {
+                        b"Key" => key = text,
+                        b"UploadId" => page.uploads.push((std::mem::take(&mut key), text)),
+                        b"NextKeyMarker" => next.0 = text,
+                        b"NextUploadIdMarker" => next.1 = text,
+                        b"IsTruncated" => truncated = text == "true",
+                        _ => {}
+                    }
+                }
+                quick_xml::events::Event::Eof => break,
+                _ => {}
+            }
+        }
+        page.next = truncated.then_some(next);
+        Ok(page)
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for CloudWriter {
+    fn begin(&self, name: ObjectName) -> Box<dyn PendingObject> {
+        Box::new(PendingCloud {
+            writer: self.clone(),
+            path: self.path(name.as_str()),
+            name,
+            upload_id: None,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            size_bytes: 0,
+            parts_begun: 0,
+            sending: FuturesUnordered::new(),
+            sent: Vec::new(),
+        })
+    }
+
+    async fn list_unfinished(&self) -> Result<Vec<Unfinished>> {
+        let (mut unfinished, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.uploads_page(&after).await?;
+            unfinished.extend(page.uploads.into_iter().filter_map(|(path, id)| {
+                let name = self.name_of(&path)?.to_string();
+                Some(Unfinished {
+                    name,
+                    store_upload_id: Some(id),
+                    since: SystemTime::now(),
+                })
+            }));
+            match page.next {
+                None => return Ok(unfinished),
+                next => after = next,
+            }
+        }
+    }
+
+    async fn abort_unfinished(&self, unfinished: &Unfinished) -> Result<()> {
+        let Some(id) = &unfinished.store_upload_id else {
+            return Ok(());
+        };
+        match self.bucket.abort_multipart(&self.path(&unfinished.name), id).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<()> {
+        match self.bucket.delete(&self.path(name.as_str())).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(from_write(error)),
+        }
+    }
+
+    async fn list_objects(&self) -> Result<Vec<StoredObject>> {
+        let listed: Vec<_> = self
+            .bucket
+            .list(Some(&self.path(OBJECTS_FOLDER)))
+            .try_collect()
+            .await
+            .map_err(unavailable)?;
+        Ok(listed
+            .into_iter()
+            .filter_map(|meta| {
+                let name = self.name_of(meta.location.as_ref())?;
+                Some(StoredObject {
+                    name,
+                    size_bytes: meta.size,
+                    modified: meta.last_modified.into(),
+                })
+            })
+            .collect())
+    }
+
+    async fn probe(&self) -> Result<()> {
+        let path = self.path("probe");
+        self.bucket
+            .put(&path, PutPayload::from_static(b"probe"))
+            .await
+            .map_err(from_write)?;
+        self.bucket.head(&path).await.map_err(unavailable)?;
+        self.bucket.delete(&path).await.map_err(from_write)
+    }
+}
+
+/// An object on its way into a bucket; at most [`PARTS_AT_ONCE`] parts and one
+/// that is being gathered are in memory.
+struct PendingCloud {
+    writer: CloudWriter,
+    name: ObjectName,
+    path: Path,
+    upload_id: Option<String>,
+    waiting: Vec<Bytes>,
+    waiting_bytes: usize,
+    size_bytes: u64,
+    parts_begun: usize,
+    sending: FuturesUnordered<JoinHandle<object_store::Result<(usize, PartId)>>>,
+    sent: Vec<(usize, PartId)>,
+}
+
+impl PendingCloud {
+    fn part_bytes(&self) -> usize {
+        PART_BYTES << (self.parts_begun / PARTS_BEFORE_GROWTH).min(4)
+    }
+
+    async fn send_waiting(&mut self) -> Result<()> {
+        let id = self.upload_id().await?;
+        while self.sending.len() >= PARTS_AT_ONCE {
+            self.take_sent().await?;
+        }
+        let payload = PutPayload::from_iter(std::mem::take(&mut self.waiting));
+        self.waiting_bytes = 0;
+        let (bucket, path, part) = (Arc::clone(&self.writer.bucket), self.path.clone(), self.parts_begun);
+        self.parts_begun += 1;
+        self.sending.push(tokio::spawn(async move {
+            let sent = bucket.put_part(&path, &id, part, payload).await?;
+            fault::point("cloud.after_part");
+            Ok((part, sent))
+        }));
+        Ok(())
+    }
+
+    async fn take_sent(&mut self) -> Result<()> {
+        if let Some(part) = self.sending.next().await {
+            self.sent
+                .push(part.expect("sending a part does not panic").map_err(from_write)?);
+        }
+        Ok(())
+    }
+
+    async fn upload_id(&mut self) -> Result<String> {
+        if let Some(id) = &self.upload_id {
+            return Ok(id.clone());
+        }
+        let id = self
+            .writer
+            .bucket
+            .create_multipart(&self.path)
+            .await
+            .map_err(from_write)?;
+        fault::point("cloud.after_create");
+        self.upload_id = Some(id.clone());
+        Ok(id)
+    }
+
+    async fn complete(&mut self, id: &String) -> Result<object_store::Result<PutResult>> {
+        if self.waiting_bytes > 0 {
+            self.send_waiting().await?;
+        }
+        while !self.sending.is_empty() {
+            self.take_sent().await?;
+        }
+        self.sent.sort_unstable_by_key(|(number, _)| *number);
+        let parts = std::mem::take(&mut self.sent)
+            .into_iter()
+            .map(|(_, part)| part)
+            .collect();
+        fault::point("cloud.before_complete");
+        Ok(self.writer.bucket.complete_multipart(&self.path, id, parts).await)
+    }
+
+    async fn abandon(&mut self) {
+        for task in std::mem::take(&mut self.sending) {
+            task.abort();
+            let _ = task.await;
+        }
+        if let Some(id) = self.upload_id.take() {
+            // An upload that cannot be aborted now is listed as unfinished.
+            let _ = self.writer.bucket.abort_multipart(&self.path, &id).await;
+        }
+    }
+}
+
+#[async_trait]
+impl PendingObject for PendingCloud {
+    async fn put_part(&mut self, data: Bytes) -> Result<()> {
+        self.size_bytes += data.len() as u64;
+        self.waiting_bytes += data.len();
+        self.waiting.push(data);
+        if self.waiting_bytes >= self.part_bytes() {
+            self.send_waiting().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<FinishedObject> {
+        let put = match self.upload_id.clone() {
+            None => {
+                let payload = PutPayload::from_iter(std::mem::take(&mut self.waiting));
+                self.writer.bucket.put(&self.path, payload).await
+            }
+            Some(id) => match self.complete(&id).await {
+                Ok(put) => put,
+                Err(error) => {
+                    self.abandon().await;
+                    return Err(error);
+                }
+            },
+        };
+        let failed = put.is_err();
+        let settled = self.writer.settle(&self.name, self.size_bytes, put).await;
+        if failed && settled.is_err() {
+            self.abandon().await;
+        }
+        settled
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        self.abandon().await;
+    }
+}

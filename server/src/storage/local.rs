@@ -1,0 +1,433 @@
+//! A storage in a local folder.
+//!
+//! Bytes go to a staging file in the same file system, which is fsynced, renamed
+//! without replacing anything, and made permanent by an fsync of its folder:
+//! after that, and only then, the object exists. Small content does all of this
+//! in one visit to the blocking pool, since each visit costs as much as a write.
+//!
+//! A failed fsync is final. Linux drops the pages that could not be written and
+//! reports success the next time, so the staging file is thrown away.
+
+use std::{
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::fs::FileExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use tokio::task::{JoinHandle, spawn_blocking};
+
+use super::{
+    FinishedObject, ObjectName, ObjectWriter, PendingObject, StorageError, StoredObject, Unfinished,
+    error::Result,
+    name::{OBJECTS_FOLDER, SYSTEM_FOLDER},
+};
+use crate::fault;
+
+const STAGING_FOLDER: &str = "staging";
+
+/// Bytes that are gathered before a visit to the blocking pool.
+const WRITE_BYTES: usize = 1024 * 1024;
+
+/// Bytes after which the disk is set to work while more are coming in.
+const WRITE_BACK_BYTES: u64 = 32 * 1024 * 1024;
+
+/// Writes objects below one folder.
+#[derive(Debug, Clone)]
+pub(crate) struct LocalWriter {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    system_path: PathBuf,
+    system: OwnedFd,
+    staged: AtomicU64,
+}
+
+impl LocalWriter {
+    /// Opens the folder at `root`, making it and its parts durable where they are missing.
+    pub(crate) fn open(root: &Path) -> Result<Self> {
+        let system_path = root.join(SYSTEM_FOLDER);
+        make_durable_folder(&system_path.join(STAGING_FOLDER))?;
+        let objects = system_path.join(OBJECTS_FOLDER);
+        if !objects.join("ff").is_dir() {
+            for shard in 0..=u8::MAX {
+                make_folder(&objects.join(format!("{shard:02x}")))?;
+            }
+            sync_folder(&objects)?;
+            sync_folder(&system_path)?;
+        }
+        let system = rustix::fs::open(&system_path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(|error| StorageError::from_write("open the storage folder", error))?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                system_path,
+                system,
+                staged: AtomicU64::new(0),
+            }),
+        })
+    }
+}
+
+fn make_folder(path: &Path) -> Result<()> {
+    std::fs::create_dir_all(path).map_err(|error| StorageError::from_write("make a storage folder", error))
+}
+
+/// Makes a folder and its missing ancestors, and their names permanent.
+fn make_durable_folder(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    make_durable_folder(parent)?;
+    make_folder(path)?;
+    sync_folder(parent)
+}
+
+fn sync_folder(path: &Path) -> Result<()> {
+    File::open(path)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| StorageError::from_write("make a storage folder durable", error))
+}
+
+impl Inner {
+    fn stage(&self, name: &ObjectName) -> Result<Staged> {
+        // The counter tells apart two tries at one name in one process.
+        let number = self.staged.fetch_add(1, Ordering::Relaxed);
+        let staging_name = format!("{STAGING_FOLDER}/{}.{number:x}", name.file_name());
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.system, &staging_name, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(|error| StorageError::from_write("make a staging file", error))?;
+        fault::point("local.staging_created");
+        Ok(Staged {
+            file: File::from(file),
+            name: staging_name,
+        })
+    }
+
+    fn unstage(&self, staged: &Staged) {
+        // A file that cannot be removed is listed as unfinished.
+        let _ = rustix::fs::unlinkat(&self.system, &staged.name, AtFlags::empty());
+    }
+
+    /// The last steps, in the order that makes a crash between any two harmless.
+    fn publish(&self, staged: &Staged, name: &ObjectName) -> Result<()> {
+        fault::point("local.before_fsync");
+        staged
+            .file
+            .sync_all()
+            .map_err(|error| StorageError::from_write("make a file durable", error))?;
+        fault::point("local.after_fsync");
+        self.rename(staged, name)?;
+        fault::point("local.after_rename");
+        self.sync_folder_of(name)?;
+        fault::point("local.after_folder_fsync");
+        Ok(())
+    }
+
+    fn rename(&self, staged: &Staged, name: &ObjectName) -> Result<()> {
+        let renamed = rustix::fs::renameat_with(
+            &self.system,
+            &staged.name,
+            &self.system,
+            name.as_str(),
+            RenameFlags::NOREPLACE,
+        );
+        match renamed {
+            Ok(()) => Ok(()),
+            Err(rustix::io::Errno::EXIST) => Err(StorageError::Exists {
+                object: name.to_string(),
+            }),
+            Err(rustix::io::Errno::INVAL) => self.link(staged, name),
+            Err(error) => Err(StorageError::from_write("name an object", error)),
+        }
+    }
+
+    /// The same for file systems that cannot rename without replacing.
+    fn link(&self, staged: &Staged, name: &ObjectName) -> Result<()> {
+        match rustix::fs::linkat(
+            &self.system,
+            &staged.name,
+            &self.system,
+            name.as_str(),
+            AtFlags::empty(),
+        ) {
+            Ok(()) => {
+                self.unstage(staged);
+                Ok(())
+            }
+            Err(rustix::io::Errno::EXIST) => Err(StorageError::Exists {
+                object: name.to_string(),
+            }),
+            Err(error) => Err(StorageError::from_write("name an object", error)),
+        }
+    }
+
+    fn sync_folder_of(&self, name: &ObjectName) -> Result<()> {
+        let folder = rustix::fs::openat(
+            &self.system,
+            name.folder(),
+            OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        );
+        folder
+            .and_then(rustix::fs::fsync)
+            .map_err(|error| StorageError::from_write("make an object's name durable", error))
+    }
+}
+
+#[async_trait]
+impl ObjectWriter for LocalWriter {
+    fn begin(&self, name: ObjectName) -> Box<dyn PendingObject> {
+        Box::new(PendingLocal {
+            inner: Arc::clone(&self.inner),
+            name,
+            staged: None,
+            waiting: Vec::new(),
+            waiting_bytes: 0,
+            handed_bytes: 0,
+            synced_bytes: 0,
+            writing: None,
+            syncing: None,
+        })
+    }
+
+    async fn list_unfinished(&self) -> Result<Vec<Unfinished>> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let folder = inner.system_path.join(STAGING_FOLDER);
+            list_files(&folder)?
+                .into_iter()
+                .map(|entry| {
+                    let metadata = entry.metadata()?;
+                    let name = entry.file_name().to_string_lossy().into_owned();
+                    Ok(Unfinished {
+                        name,
+                        store_upload_id: None,
+                        since: metadata.modified()?,
+                    })
+                })
+                .filter(|entry: &io::Result<_>| !matches!(entry, Err(error) if error.kind() == io::ErrorKind::NotFound))
+                .collect::<io::Result<Vec<_>>>()
+                .map_err(|source| StorageError::Io {
+                    context: "list staging files",
+                    source,
+                })
+        })
+        .await
+    }
+
+    async fn abort_unfinished(&self, unfinished: &Unfinished) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        let name = format!("{STAGING_FOLDER}/{}", unfinished.name);
+        blocking(move || unlink(&inner, &name)).await
+    }
+
+    async fn delete(&self, name: &ObjectName) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        let name = name.to_string();
+        blocking(move || unlink(&inner, &name)).await
+    }
+
+    async fn list_objects(&self) -> Result<Vec<StoredObject>> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let mut objects = Vec::new();
+            for shard in 0..=u8::MAX {
+                let folder = format!("{OBJECTS_FOLDER}/{shard:02x}");
+                for entry in list_files(&inner.system_path.join(&folder))? {
+                    objects.extend(stored_object(&folder, &entry));
+                }
+            }
+            Ok(objects)
+        })
+        .await
+    }
+
+    async fn probe(&self) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let name = ObjectName::new([0; 16], &artifactd_domain::Suffix::default());
+            let staged = inner.stage(&name)?;
+            let result = staged
+                .file
+                .write_all_at(b"probe", 0)
+                .and_then(|()| staged.file.sync_all());
+            inner.unstage(&staged);
+            result.map_err(|error| StorageError::from_write("write a probe", error))
+        })
+        .await
+    }
+}
+
+fn list_files(folder: &Path) -> Result<Vec<std::fs::DirEntry>> {
+    match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect).map_err(|source| StorageError::Io {
+            context: "list a storage folder",
+            source,
+        }),
+    }
+}
+
+fn stored_object(folder: &str, entry: &std::fs::DirEntry) -> Option<StoredObject> {
+    let name = format!("{folder}/{}", entry.file_name().to_str()?).parse().ok()?;
+    let metadata = entry.metadata().ok()?;
+    Some(StoredObject {
+        name,
+        size_bytes: metadata.len(),
+        modified: metadata.modified().ok()?,
+    })
+}
+
+fn unlink(inner: &Inner, name: &str) -> Result<()> {
+    match rustix::fs::unlinkat(&inner.system, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(error) => Err(StorageError::from_write("remove a file", error)),
+    }
+}
+
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+    spawn_blocking(work).await.expect("storage work does not panic")
+}
+
+/// A staging file; its name is relative to the server's folder.
+#[derive(Debug)]
+struct Staged {
+    file: File,
+    name: String,
+}
+
+/// An object on its way into a folder.
+///
+/// Writes run one at a time in the blocking pool while the next bytes are
+/// gathered, so at most twice [`WRITE_BYTES`] and one part are in memory.
+struct PendingLocal {
+    inner: Arc<Inner>,
+    name: ObjectName,
+    staged: Option<Arc<Staged>>,
+    waiting: Vec<Bytes>,
+    waiting_bytes: usize,
+    handed_bytes: u64,
+    synced_bytes: u64,
+    writing: Option<JoinHandle<Result<()>>>,
+    syncing: Option<JoinHandle<Result<()>>>,
+}
+
+impl PendingLocal {
+    async fn write_waiting(&mut self) -> Result<()> {
+        join(&mut self.writing).await?;
+        let staged = self.staged().await?;
+        let parts = std::mem::take(&mut self.waiting);
+        let offset = self.handed_bytes;
+        self.handed_bytes += std::mem::take(&mut self.waiting_bytes) as u64;
+        self.writing = Some(spawn_blocking(move || write_at(&staged.file, &parts, offset)));
+        self.start_write_back().await
+    }
+
+    async fn staged(&mut self) -> Result<Arc<Staged>> {
+        if let Some(staged) = &self.staged {
+            return Ok(Arc::clone(staged));
+        }
+        let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
+        let staged = Arc::new(blocking(move || inner.stage(&name)).await?);
+        self.staged = Some(Arc::clone(&staged));
+        Ok(staged)
+    }
+
+    /// Lets the disk write while more bytes come in, so that the last fsync is short.
+    async fn start_write_back(&mut self) -> Result<()> {
+        if self.handed_bytes - self.synced_bytes < WRITE_BACK_BYTES {
+            return Ok(());
+        }
+        join(&mut self.syncing).await?;
+        self.synced_bytes = self.handed_bytes;
+        let staged = self.staged().await?;
+        self.syncing = Some(spawn_blocking(move || {
+            staged
+                .file
+                .sync_data()
+                .map_err(|error| StorageError::from_write("make a file durable", error))
+        }));
+        Ok(())
+    }
+}
+
+async fn join(task: &mut Option<JoinHandle<Result<()>>>) -> Result<()> {
+    match task.take() {
+        Some(task) => task.await.expect("storage work does not panic"),
+        None => Ok(()),
+    }
+}
+
+fn write_at(file: &File, parts: &[Bytes], mut offset: u64) -> Result<()> {
+    for part in parts {
+        file.write_all_at(part, offset)
+            .map_err(|error| StorageError::from_write("write a file", error))?;
+        offset += part.len() as u64;
+        fault::point("local.mid_write");
+    }
+    Ok(())
+}
+
+#[async_trait]
+impl PendingObject for PendingLocal {
+    async fn put_part(&mut self, data: Bytes) -> Result<()> {
+        self.waiting_bytes += data.len();
+        self.waiting.push(data);
+        if self.waiting_bytes >= WRITE_BYTES {
+            self.write_waiting().await
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<FinishedObject> {
+        join(&mut self.writing).await?;
+        join(&mut self.syncing).await?;
+        let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
+        let (parts, offset, staged) = (std::mem::take(&mut self.waiting), self.handed_bytes, self.staged.take());
+        let size_bytes = offset + self.waiting_bytes as u64;
+        blocking(move || {
+            let staged = match staged {
+                Some(staged) => staged,
+                None => Arc::new(inner.stage(&name)?),
+            };
+            let published = write_at(&staged.file, &parts, offset).and_then(|()| inner.publish(&staged, &name));
+            if published.is_err() {
+                inner.unstage(&staged);
+            }
+            published.map(|()| FinishedObject {
+                name,
+                size_bytes,
+                store_etag: None,
+            })
+        })
+        .await
+    }
+
+    async fn abort(mut self: Box<Self>) {
+        // The outcome of writes that are thrown away does not matter.
+        let _ = join(&mut self.writing).await;
+        let _ = join(&mut self.syncing).await;
+    }
+}
+
+impl Drop for PendingLocal {
+    fn drop(&mut self) {
+        if let Some(staged) = &self.staged {
+            self.inner.unstage(staged);
+        }
+    }
+}

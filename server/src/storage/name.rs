@@ -1,0 +1,111 @@
+//! Names of objects: made by the server, random, and used once.
+
+use std::{fmt, str::FromStr};
+
+use artifactd_domain::Suffix;
+
+/// The folder below a storage root that belongs to the server.
+pub(crate) const SYSTEM_FOLDER: &str = ".artifactd";
+
+/// The folder of whole objects below [`SYSTEM_FOLDER`].
+pub(crate) const OBJECTS_FOLDER: &str = "objects";
+
+const GENERATION_DIGITS: usize = 32;
+
+/// The name of one object below [`SYSTEM_FOLDER`]: `objects/<2 hex>/<32 hex><suffix>`.
+///
+/// No part of it comes from a user but the canonical suffix, which is drawn from
+/// a fixed table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectName(String);
+
+impl ObjectName {
+    /// Names an object by a generation drawn at random.
+    pub fn new(generation: [u8; 16], suffix: &Suffix) -> Self {
+        let hex: String = generation.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("{OBJECTS_FOLDER}/{}/{hex}{suffix}", &hex[..2]))
+    }
+
+    /// The name, relative to the server's folder in the storage.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The folder that holds it, such as `objects/3f`.
+    pub(crate) fn folder(&self) -> &str {
+        self.0.rsplit_once('/').expect("an object name has a folder").0
+    }
+
+    /// The last part, unique by itself.
+    pub(crate) fn file_name(&self) -> &str {
+        self.0.rsplit_once('/').expect("an object name has a folder").1
+    }
+
+    /// Its path from the storage root.
+    pub(crate) fn path(&self) -> object_store::path::Path {
+        object_store::path::Path::from(format!("{SYSTEM_FOLDER}/{}", self.0))
+    }
+}
+
+/// The text is no object name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no object name")]
+pub struct NameRefused(String);
+
+impl FromStr for ObjectName {
+    type Err = NameRefused;
+    fn from_str(text: &str) -> Result<Self, NameRefused> {
+        let refused = || NameRefused(text.to_owned());
+        let mut parts = text.split('/');
+        let (Some(OBJECTS_FOLDER), Some(shard), Some(file), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(refused());
+        };
+        let generation = file.get(..GENERATION_DIGITS).ok_or_else(refused)?;
+        let suffix = &file[GENERATION_DIGITS..];
+        let is_hex = generation
+            .bytes()
+            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+        let known_suffix = suffix.is_empty() || Suffix::of_name(&format!("x{suffix}")).as_str() == suffix;
+        if is_hex && shard == &generation[..2] && known_suffix {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(refused())
+        }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_round_trip_and_keep_the_suffix() {
+        let name = ObjectName::new([0xab; 16], &Suffix::of_name("x.tar.gz"));
+        assert_eq!(name.as_str(), format!("objects/ab/{}.tar.gz", "ab".repeat(16)));
+        assert_eq!(name.as_str().parse(), Ok(name));
+    }
+
+    #[test]
+    fn other_texts_are_no_names() {
+        let hex = "ab".repeat(16);
+        for refused in [
+            "".to_owned(),
+            format!("objects/ac/{hex}"),
+            format!("objects/ab/{hex}/.."),
+            format!("objects/ab/{hex}.unknown"),
+            format!("../ab/{hex}"),
+            format!("objects/ab/{}", &hex[1..]),
+            format!("objects/AB/{}", hex.to_uppercase()),
+        ] {
+            assert!(refused.parse::<ObjectName>().is_err(), "{refused}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! Opens a storage root, refusing what could not keep its promises.
+
+use std::{
+    fmt,
+    path::{Component, Path, PathBuf},
+    sync::Arc,
+};
+
+use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
+
+use super::{
+    ObjectName, ObjectWriter, StorageError, cloud::CloudWriter, error::Result, local::LocalWriter, name::SYSTEM_FOLDER,
+};
+
+/// A text that must not be shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// Where a storage lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StorageRoot {
+    /// A local folder.
+    Local(PathBuf),
+    /// A bucket of an S3 service, or a prefix in it.
+    S3(S3Root),
+}
+
+/// A bucket of an S3 service, or a prefix in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct S3Root {
+    /// The bucket.
+    pub bucket: String,
+    /// Prefix of all keys, without slashes at its ends; empty for none.
+    pub prefix: String,
+    /// Region of the bucket.
+    pub region: String,
+    /// Endpoint of the service; AWS when unset.
+    pub endpoint: Option<String>,
+    /// Whether an endpoint without TLS is allowed.
+    pub allow_http: bool,
+    /// Access key id; found in the environment of the machine when unset.
+    pub access_key_id: Option<String>,
+    /// Secret access key.
+    pub secret_access_key: Option<Secret>,
+}
+
+impl fmt::Display for StorageRoot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local(path) => path.display().fmt(f),
+            Self::S3(root) if root.prefix.is_empty() => write!(f, "s3://{}", root.bucket),
+            Self::S3(root) => write!(f, "s3://{}/{}", root.bucket, root.prefix),
+        }
+    }
+}
+
+/// An open storage.
+#[derive(Debug, Clone)]
+pub struct Store {
+    /// Its write side.
+    pub writer: Arc<dyn ObjectWriter>,
+    /// Its read side, unchecked; content is read through [`super::ArtifactView`].
+    pub reader: Arc<dyn ObjectStore>,
+    uri: String,
+}
+
+impl Store {
+    /// Opens a root. A local folder is made when it is missing; a bucket must exist.
+    pub fn open(root: &StorageRoot) -> Result<Self> {
+        match root {
+            StorageRoot::Local(path) => open_local(path),
+            StorageRoot::S3(s3) => open_s3(root, s3),
+        }
+    }
+
+    /// The physical location of an object.
+    pub fn uri_of(&self, object: &str) -> String {
+        format!("{}/{SYSTEM_FOLDER}/{object}", self.uri)
+    }
+
+    /// The same for a name of ours.
+    pub fn uri(&self, object: &ObjectName) -> String {
+        self.uri_of(object.as_str())
+    }
+}
+
+fn open_local(path: &Path) -> Result<Store> {
+    let refused = |why: String| StorageError::Refused {
+        root: path.display().to_string(),
+        why,
+    };
+    let root = std::path::absolute(path).map_err(|error| refused(error.to_string()))?;
+    if !root.components().any(|part| matches!(part, Component::Normal(_))) {
+        return Err(refused("it is the root of the file system".to_owned()));
+    }
+    if root.components().any(|part| matches!(part, Component::ParentDir)) {
+        return Err(refused("it has a `..` segment".to_owned()));
+    }
+    let writer = LocalWriter::open(&root).map_err(|error| refused(with_cause(&error)))?;
+    let root = root.canonicalize().map_err(|error| refused(error.to_string()))?;
+    let reader = LocalFileSystem::new_with_prefix(&root).map_err(|error| refused(error.to_string()))?;
+    Ok(Store {
+        writer: Arc::new(writer),
+        reader: Arc::new(reader),
+        uri: format!("file://{}", root.display()),
+    })
+}
+
+fn open_s3(root: &StorageRoot, s3: &S3Root) -> Result<Store> {
+    let mut builder = AmazonS3Builder::from_env()
+        .with_bucket_name(&s3.bucket)
+        .with_region(&s3.region)
+        .with_allow_http(s3.allow_http)
+        .with_disable_tagging(true);
+    if let Some(endpoint) = &s3.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    if let (Some(id), Some(secret)) = (&s3.access_key_id, &s3.secret_access_key) {
+        builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose());
+    }
+    let store = builder.build().map_err(|error| StorageError::Refused {
+        root: root.to_string(),
+        why: error.to_string(),
+    })?;
+    let bucket = Arc::new(store);
+    let writer = CloudWriter::new(Arc::clone(&bucket), s3)?;
+    let reader: Arc<dyn ObjectStore> = if s3.prefix.is_empty() {
+        bucket
+    } else {
+        Arc::new(PrefixStore::new(bucket, s3.prefix.as_str()))
+    };
+    Ok(Store {
+        writer: Arc::new(writer),
+        reader,
+        uri: root.to_string(),
+    })
+}
+
+fn with_cause(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,376 @@
+//! The one way to read content: a read-only object store over one artifact that
+//! checks every byte.
+//!
+//! A range is widened to whole blocks, fetched, compared block by block with the
+//! stored checksums, and cut to what was asked. So damage is found by the read
+//! that meets it, and reads of sound parts go on.
+
+use std::{
+    fmt,
+    ops::Range,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use artifactd_domain::{BLOCK_BYTES, combine_crc32c, crc32c};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use object_store::{
+    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, path::Path,
+};
+
+use super::{BlockSums, ObjectName, StorageError, error::Result, sums::blocks_of};
+
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// Bytes fetched in one request while content is streamed.
+const PIECE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Pieces under way at once: one is sent while the next is fetched.
+const PIECES_AHEAD: usize = 2;
+
+/// Where the bytes of one blob lie, and what they must be.
+#[derive(Debug, Clone)]
+pub struct BlobContent {
+    /// The object that holds them.
+    pub object: ObjectName,
+    /// Position of the first one in the object.
+    pub offset: u64,
+    /// How many there are.
+    pub size_bytes: u64,
+    /// Their checksums.
+    pub sums: BlockSums,
+}
+
+/// One file of an artifact.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Its path in the artifact.
+    pub path: Path,
+    /// Its content.
+    pub content: BlobContent,
+}
+
+/// What reads have cost the storage so far.
+#[derive(Debug, Default)]
+pub struct ReadCounter {
+    bytes: AtomicU64,
+    requests: AtomicU64,
+}
+
+impl ReadCounter {
+    /// Bytes fetched.
+    pub fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Requests made.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+}
+
+/// A piece of content whose bytes were checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedChunk {
+    /// Position of the first byte in the content.
+    pub offset: u64,
+    /// The bytes.
+    pub data: Bytes,
+    /// Their crc32c.
+    pub crc32c: u32,
+}
+
+/// Reads the members of one artifact, and nothing else.
+#[derive(Debug, Clone)]
+pub struct ArtifactView {
+    storage: Arc<dyn ObjectStore>,
+    members: Arc<[Member]>,
+    counter: Arc<ReadCounter>,
+}
+
+impl ArtifactView {
+    /// A view over some members, whose objects lie in `storage`.
+    pub fn new(storage: Arc<dyn ObjectStore>, members: Vec<Member>) -> Self {
+        Self {
+            storage,
+            members: members.into(),
+            counter: Arc::default(),
+        }
+    }
+
+    /// What reads through this view, and its clones, have cost.
+    pub fn counter(&self) -> &ReadCounter {
+        &self.counter
+    }
+
+    /// Streams a range of one member in checked chunks of at most `chunk_bytes`.
+    ///
+    /// The range must lie inside the content. The first error ends the stream.
+    pub fn stream(
+        &self,
+        content: &BlobContent,
+        range: Range<u64>,
+        chunk_bytes: u64,
+    ) -> BoxStream<'static, Result<VerifiedChunk>> {
+        debug_assert!(range.end <= content.size_bytes);
+        let (view, content) = (self.clone(), content.clone());
+        stream::iter(cut(range, PIECE_BYTES))
+            .map(move |piece| {
+                let (view, content) = (view.clone(), content.clone());
+                async move {
+                    let blocks = view.fetch(&content, &piece).await?;
+                    Ok(stream::iter(
+                        cut(piece, chunk_bytes).map(move |chunk| Ok(blocks.chunk(chunk))),
+                    ))
+                }
+            })
+            .buffered(PIECES_AHEAD)
+            .try_flatten()
+            .boxed()
+    }
+
+    /// Reads a range of one member.
+    pub async fn read(&self, content: &BlobContent, range: Range<u64>) -> Result<Bytes> {
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let blocks = self.fetch(content, &range).await?;
+        Ok(blocks.slice(&range))
+    }
+
+    /// Fetches and checks the whole blocks around `range`.
+    async fn fetch(&self, content: &BlobContent, range: &Range<u64>) -> Result<CheckedBlocks> {
+        let blocks = blocks_of(range);
+        let start = blocks.start * BLOCK;
+        let wide = start..(blocks.end * BLOCK).min(content.size_bytes);
+        let in_object = content.offset + wide.start..content.offset + wide.end;
+        let (data, sums) = futures::try_join!(
+            async {
+                let fetched = self.storage.get_range(&content.object.path(), in_object).await;
+                fetched.map_err(|error| StorageError::from_read(content.object.as_str(), wide.start, error))
+            },
+            content.sums.of_blocks(blocks)
+        )?;
+        self.counter.requests.fetch_add(1, Ordering::Relaxed);
+        self.counter.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+        check(&content.object, &wide, &data, &sums)?;
+        Ok(CheckedBlocks {
+            start,
+            data,
+            sums,
+            content_end: content.size_bytes,
+        })
+    }
+
+    fn member(&self, path: &Path) -> object_store::Result<&Member> {
+        self.members
+            .iter()
+            .find(|member| member.path == *path)
+            .ok_or_else(|| object_store::Error::NotFound {
+                path: path.to_string(),
+                source: "no such member".into(),
+            })
+    }
+}
+
+/// Cuts a range at the multiples of `step`.
+fn cut(range: Range<u64>, step: u64) -> impl Iterator<Item = Range<u64>> {
+    let first = range.start / step;
+    let last = range.end.div_ceil(step);
+    (first..last).map(move |n| (n * step).max(range.start)..((n + 1) * step).min(range.end))
+}
+
+/// Compares fetched blocks with their sums.
+fn check(object: &ObjectName, range: &Range<u64>, data: &Bytes, sums: &[u32]) -> Result<()> {
+    let corrupt = |offset, what: String| {
+        Err(StorageError::Corrupt {
+            object: object.to_string(),
+            offset,
+            what,
+        })
+    };
+    let expected = range.end - range.start;
+    if data.len() as u64 != expected {
+        return corrupt(range.start, format!("{} of {expected} bytes are there", data.len()));
+    }
+    if sums.len() != data.len().div_ceil(BLOCK_BYTES) {
+        return corrupt(range.start, "stored checksums are missing".to_owned());
+    }
+    for (number, (block, sum)) in data.chunks(BLOCK_BYTES).zip(sums).enumerate() {
+        let actual = crc32c(block);
+        if actual != *sum {
+            let offset = range.start + (number * BLOCK_BYTES) as u64;
+            return corrupt(offset, format!("crc32c is {actual:08x}, expected {sum:08x}"));
+        }
+    }
+    Ok(())
+}
+
+/// Whole blocks that agree with their sums.
+struct CheckedBlocks {
+    start: u64,
+    data: Bytes,
+    sums: Vec<u32>,
+    content_end: u64,
+}
+
+impl CheckedBlocks {
+    fn slice(&self, range: &Range<u64>) -> Bytes {
+        self.data
+            .slice((range.start - self.start) as usize..(range.end - self.start) as usize)
+    }
+
+    fn chunk(&self, range: Range<u64>) -> VerifiedChunk {
+        let data = self.slice(&range);
+        let whole_blocks =
+            range.start.is_multiple_of(BLOCK) && (range.end.is_multiple_of(BLOCK) || range.end == self.content_end);
+        let crc32c = if whole_blocks {
+            self.combined(&range)
+        } else {
+            crc32c(&data)
+        };
+        VerifiedChunk {
+            offset: range.start,
+            data,
+            crc32c,
+        }
+    }
+
+    /// The crc32c of whole blocks follows from theirs, which were just checked.
+    fn combined(&self, range: &Range<u64>) -> u32 {
+        let first = (range.start - self.start) / BLOCK;
+        let sums = &self.sums[first as usize..];
+        cut(range.clone(), BLOCK).zip(sums).fold(0, |crc, (block, sum)| {
+            if block.start == range.start {
+                *sum
+            } else {
+                combine_crc32c(crc, *sum, (block.end - block.start) as usize)
+            }
+        })
+    }
+}
+
+impl fmt::Display for ArtifactView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ArtifactView({} members)", self.members.len())
+    }
+}
+
+fn read_only<T>() -> object_store::Result<T> {
+    Err(object_store::Error::NotSupported {
+        source: "an artifact is read-only".into(),
+    })
+}
+
+fn generic(error: StorageError) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "artifact",
+        source: Box::new(error),
+    }
+}
+
+fn meta(member: &Member) -> ObjectMeta {
+    ObjectMeta {
+        location: member.path.clone(),
+        last_modified: std::time::UNIX_EPOCH.into(),
+        size: member.content.size_bytes,
+        e_tag: None,
+        version: None,
+    }
+}
+
+#[async_trait]
+impl ObjectStore for ArtifactView {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> object_store::Result<GetResult> {
+        let member = self.member(location)?;
+        let meta = meta(member);
+        options.check_preconditions(&meta)?;
+        let size = member.content.size_bytes;
+        let range = match &options.range {
+            None => 0..size,
+            Some(GetRange::Bounded(range)) => range.start.min(size)..range.end.min(size),
+            Some(GetRange::Offset(start)) => *start.min(&size)..size,
+            Some(GetRange::Suffix(length)) => size.saturating_sub(*length)..size,
+        };
+        let chunks = if options.head {
+            stream::empty().boxed()
+        } else {
+            self.stream(&member.content, range.clone(), PIECE_BYTES)
+        };
+        let payload = GetResultPayload::Stream(chunks.map_ok(|chunk| chunk.data).map_err(generic).boxed());
+        Ok(GetResult {
+            payload,
+            meta,
+            range,
+            attributes: object_store::Attributes::default(),
+        })
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {
+        let prefix = prefix.cloned().unwrap_or_default();
+        let found: Vec<_> = self
+            .members
+            .iter()
+            .filter(|member| {
+                member
+                    .path
+                    .prefix_match(&prefix)
+                    .is_some_and(|mut rest| rest.next().is_some())
+            })
+            .map(|member| Ok(meta(member)))
+            .collect();
+        stream::iter(found).boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> object_store::Result<ListResult> {
+        let prefix = prefix.cloned().unwrap_or_default();
+        let (mut objects, mut folders) = (Vec::new(), std::collections::BTreeSet::new());
+        for member in self.members.iter() {
+            let Some(mut rest) = member.path.prefix_match(&prefix) else {
+                continue;
+            };
+            match (rest.next(), rest.next()) {
+                (Some(_), None) => objects.push(meta(member)),
+                (Some(folder), Some(_)) => {
+                    folders.insert(prefix.clone().join(folder));
+                }
+                (None, _) => {}
+            }
+        }
+        Ok(ListResult {
+            common_prefixes: folders.into_iter().collect(),
+            objects,
+        })
+    }
+
+    async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> object_store::Result<PutResult> {
+        read_only()
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> object_store::Result<Box<dyn MultipartUpload>> {
+        read_only()
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, object_store::Result<Path>>,
+    ) -> BoxStream<'static, object_store::Result<Path>> {
+        locations.map(|_| read_only()).boxed()
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> object_store::Result<()> {
+        read_only()
+    }
+}

@@ -1,0 +1,79 @@
+//! The write side of a storage.
+
+use std::{fmt::Debug, time::SystemTime};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::{ObjectName, error::Result};
+
+/// Writes, lists and removes the objects of one storage.
+#[async_trait]
+pub trait ObjectWriter: Debug + Send + Sync {
+    /// Starts an object under a name that was never used. Does no I/O yet.
+    fn begin(&self, name: ObjectName) -> Box<dyn PendingObject>;
+
+    /// Lists what was begun and neither finished nor aborted, also by other processes.
+    async fn list_unfinished(&self) -> Result<Vec<Unfinished>>;
+
+    /// Removes what [`list_unfinished`](Self::list_unfinished) showed; nothing there is fine.
+    async fn abort_unfinished(&self, unfinished: &Unfinished) -> Result<()>;
+
+    /// Removes an object; nothing there is fine.
+    async fn delete(&self, name: &ObjectName) -> Result<()>;
+
+    /// Lists all finished objects. Names that the server did not make are passed over.
+    async fn list_objects(&self) -> Result<Vec<StoredObject>>;
+
+    /// Writes, reads and removes a small object, to find a broken storage before a caller does.
+    async fn probe(&self) -> Result<()>;
+}
+
+/// An object on its way in. Nobody can read it before it is finished.
+///
+/// Dropping it without an end leaves at most what
+/// [`ObjectWriter::list_unfinished`] lists.
+#[async_trait]
+pub trait PendingObject: Send {
+    /// Takes the next bytes. An error is final: abort and begin anew.
+    async fn put_part(&mut self, data: Bytes) -> Result<()>;
+
+    /// Makes the object durable and readable under its name.
+    async fn finish(self: Box<Self>) -> Result<FinishedObject>;
+
+    /// Removes what was written.
+    async fn abort(self: Box<Self>);
+}
+
+/// An object that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FinishedObject {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// The ETag that an object store answered, if it is one.
+    pub store_etag: Option<String>,
+}
+
+/// Something that was begun and has no end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unfinished {
+    /// Name of the object that it would have become.
+    pub name: String,
+    /// The store's id of the multipart upload, if it has one.
+    pub store_upload_id: Option<String>,
+    /// When it was begun or last written to.
+    pub since: SystemTime,
+}
+
+/// A finished object as the storage lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredObject {
+    /// Its name.
+    pub name: ObjectName,
+    /// Its size in bytes.
+    pub size_bytes: u64,
+    /// When it was finished.
+    pub modified: SystemTime,
+}
