@@ -1,3 +1,6 @@
 //! The artifactd server.
 mod fault;
+pub mod registry;
 pub mod storage;
+
+pub mod db;

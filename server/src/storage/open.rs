@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use object_store::{ObjectStore, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
+use object_store::{ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
 
 use super::{
     ObjectName, ObjectWriter, StorageError, cloud::CloudWriter, error::Result, local::LocalWriter, name::SYSTEM_FOLDER,
@@ -96,9 +96,16 @@ impl Store {
         format!("{}/{SYSTEM_FOLDER}/{object}", self.uri)
     }
 
-    /// The same for a name of ours.
-    pub fn uri(&self, object: &ObjectName) -> String {
-        self.uri_of(object.as_str())
+    /// Size in bytes of the object with this name, or `None` when there is none.
+    pub async fn reader_size(&self, object: &str) -> Result<Option<u64>> {
+        let Ok(name) = object.parse::<ObjectName>() else {
+            return Ok(None);
+        };
+        match self.reader.head(&name.path()).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(StorageError::from_read(object, 0, error)),
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use sea_orm_migration::prelude::*;
 
 /// Every migration, oldest first.
 #[derive(Debug)]
-pub struct Migrator;
+pub(super) struct Migrator;
 
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
@@ -47,15 +47,24 @@ impl Dialect {
     }
 
     fn fill(&self, sql: &str) -> String {
-        sql.replace("{id}", self.id).replace("{text}", self.text).replace("{bytes}", self.bytes)
+        sql.replace("{id}", self.id)
+            .replace("{text}", self.text)
+            .replace("{bytes}", self.bytes)
     }
 }
 
 /// Runs statements that end in `;` at the end of a line, in order.
 async fn run_script(manager: &SchemaManager<'_>, script: &str) -> Result<(), DbErr> {
     let dialect = Dialect::of(manager.get_database_backend());
-    for statement in script.split(";\n").map(str::trim).filter(|statement| !statement.is_empty()) {
-        manager.get_connection().execute_unprepared(&dialect.fill(statement)).await?;
+    for statement in script
+        .split(";\n")
+        .map(str::trim)
+        .filter(|statement| !statement.is_empty())
+    {
+        manager
+            .get_connection()
+            .execute_unprepared(&dialect.fill(statement))
+            .await?;
     }
     Ok(())
 }

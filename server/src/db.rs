@@ -1,0 +1,58 @@
+//! The database: one behaviour on SQLite and PostgreSQL.
+//!
+//! Reading and writing are apart. On SQLite one connection writes, fed by a
+//! queue whose waiting jobs share a transaction and therefore an fsync; several
+//! others read. On PostgreSQL both are one pool, rows are locked where a decision
+//! depends on them, and unique indexes catch what slips through.
+//!
+//! One file of queries per table. Nothing here decides anything about artifacts,
+//! and no sea-orm type leaves this folder but connections.
+
+pub(crate) mod artifacts;
+mod batch;
+pub(crate) mod blobs;
+mod connect;
+pub(crate) mod entities;
+mod error;
+pub(crate) mod events;
+pub(crate) mod families;
+mod migrations;
+pub(crate) mod places;
+pub(crate) mod requests;
+mod write;
+
+use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+
+pub(crate) use batch::Batch;
+pub use connect::DatabaseConfig;
+pub use error::DbError;
+pub(crate) use error::Result;
+use write::Writer;
+pub(crate) use write::{WriteError, Writing};
+
+/// An open database.
+#[derive(Debug, Clone)]
+pub struct Db {
+    reader: DatabaseConnection,
+    writer: Writer,
+}
+
+impl Db {
+    /// Which database it is.
+    pub(crate) fn backend(&self) -> DbBackend {
+        self.reader.get_database_backend()
+    }
+
+    /// A connection for queries that change nothing.
+    pub(crate) fn reader(&self) -> &DatabaseConnection {
+        &self.reader
+    }
+
+    /// Fails when the database does not answer.
+    pub async fn check(&self) -> Result<()> {
+        self.reader
+            .query_one_raw(Statement::from_string(self.backend(), "SELECT 1"))
+            .await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,391 @@
+//! Queries over artifacts. A row comes with the place of its bytes.
+
+use artifactd_domain::{Label, Sha256, Uid, VersionNumber, Visibility};
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, FromQueryResult, Iterable, Order,
+    sea_query::{
+        Alias, Condition, Expr, ExprTrait, InsertStatement, JoinType, Query, SelectStatement, UpdateStatement,
+    },
+};
+
+use super::{
+    Batch, Result,
+    blobs::blob_id_of,
+    entities::{artifacts, blobs, families, objects},
+    families::family_id_of,
+};
+
+type Col = artifacts::Column;
+
+/// An artifact and where its bytes lie.
+#[derive(Debug, Clone, FromQueryResult)]
+pub(crate) struct ArtifactRow {
+    pub(crate) id: i64,
+    pub(crate) uid: String,
+    pub(crate) family_id: i64,
+    pub(crate) space_id: i64,
+    pub(crate) storage_id: i64,
+    pub(crate) version_number: i32,
+    pub(crate) version_label: String,
+    pub(crate) is_latest: bool,
+    pub(crate) key: Option<String>,
+    pub(crate) key_is_virtual: bool,
+    pub(crate) description: Option<String>,
+    pub(crate) kind: i16,
+    pub(crate) suffix: String,
+    pub(crate) file_name: Option<String>,
+    pub(crate) media_type: String,
+    pub(crate) size_bytes: i64,
+    pub(crate) sha256: Vec<u8>,
+    pub(crate) hash_type: i16,
+    pub(crate) blob_id: Option<i64>,
+    pub(crate) visibility: i16,
+    pub(crate) visibility_before_trash: Option<i16>,
+    pub(crate) trash_batch: Option<String>,
+    pub(crate) trashed_at_us: Option<i64>,
+    pub(crate) revision: i64,
+    pub(crate) created_by: i64,
+    pub(crate) created_at_us: i64,
+    pub(crate) updated_at_us: i64,
+    pub(crate) object_name: Option<String>,
+    pub(crate) object_id: Option<i64>,
+    pub(crate) object_is_pack: Option<bool>,
+    pub(crate) offset_bytes: Option<i64>,
+    pub(crate) crc32c: Option<i64>,
+}
+
+fn select() -> SelectStatement {
+    let mut select = Query::select();
+    select
+        .columns(Col::iter().map(|column| (artifacts::Entity, column)))
+        .expr_as(
+            Expr::col((objects::Entity, objects::Column::Name)),
+            Alias::new("object_name"),
+        )
+        .expr_as(
+            Expr::col((objects::Entity, objects::Column::IsPack)),
+            Alias::new("object_is_pack"),
+        )
+        .columns(
+            [
+                blobs::Column::ObjectId,
+                blobs::Column::OffsetBytes,
+                blobs::Column::Crc32c,
+            ]
+            .map(|column| (blobs::Entity, column)),
+        )
+        .from(artifacts::Entity)
+        .join(
+            JoinType::LeftJoin,
+            blobs::Entity,
+            col(Col::BlobId).equals((blobs::Entity, blobs::Column::Id)),
+        )
+        .join(
+            JoinType::LeftJoin,
+            objects::Entity,
+            Expr::col((blobs::Entity, blobs::Column::ObjectId)).equals((objects::Entity, objects::Column::Id)),
+        );
+    select
+}
+
+fn col(column: Col) -> Expr {
+    Expr::col((artifacts::Entity, column))
+}
+
+fn outside_trash() -> Expr {
+    col(Col::Visibility).ne(Visibility::Trash.code())
+}
+
+async fn one(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Option<ArtifactRow>> {
+    let row = conn.query_one(select).await?;
+    Ok(row.map(|row| ArtifactRow::from_query_result(&row, "")).transpose()?)
+}
+
+async fn all(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Vec<ArtifactRow>> {
+    let rows = conn.query_all(select).await?;
+    rows.iter()
+        .map(|row| Ok(ArtifactRow::from_query_result(row, "")?))
+        .collect()
+}
+
+/// The artifact with this uid, wherever it is.
+pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &Uid) -> Result<Option<ArtifactRow>> {
+    one(conn, select().and_where(col(Col::Uid).eq(uid.as_str()))).await
+}
+
+/// Runs a batch and answers the artifact with this uid as it is then.
+pub(crate) async fn run_then_read(batch: Batch, txn: &DatabaseTransaction, uid: &Uid) -> Result<ArtifactRow> {
+    let mut select = select();
+    select.and_where(col(Col::Uid).eq(uid.as_str()));
+    Ok(ArtifactRow::from_query_result(
+        &batch.run_then(txn, &select).await?,
+        "",
+    )?)
+}
+
+/// The artifacts with these uids, in no order.
+pub(crate) async fn by_uids(conn: &impl ConnectionTrait, uids: &[Uid]) -> Result<Vec<ArtifactRow>> {
+    if uids.is_empty() {
+        return Ok(Vec::new());
+    }
+    all(
+        conn,
+        select().and_where(col(Col::Uid).is_in(uids.iter().map(Uid::as_str))),
+    )
+    .await
+}
+
+/// The latest version of the family with this stem.
+pub(crate) async fn latest_of_stem(conn: &impl ConnectionTrait, stem: &str) -> Result<Option<ArtifactRow>> {
+    one(
+        conn,
+        of_family(families::Column::Stem, stem.into()).and_where(col(Col::IsLatest).eq(true)),
+    )
+    .await
+}
+
+/// The latest version of the family that has this key now.
+pub(crate) async fn latest_of_key(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    key: &str,
+) -> Result<Option<ArtifactRow>> {
+    one(
+        conn,
+        of_live_key(storage_id, key).and_where(col(Col::IsLatest).eq(true)),
+    )
+    .await
+}
+
+/// The version outside trash with this label, of the family that has this key now.
+pub(crate) async fn version_of_key(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    key: &str,
+    label: &Label,
+) -> Result<Option<ArtifactRow>> {
+    let mut select = of_live_key(storage_id, key);
+    select
+        .and_where(col(Col::VersionLabel).eq(label.as_str()))
+        .and_where(outside_trash());
+    if let Some(found) = one(conn, &select).await? {
+        return Ok(Some(found));
+    }
+    // A version whose label was chosen can also be named by its number.
+    let Some(number) = label.as_str().parse::<i32>().ok().filter(|_| label.is_numeric()) else {
+        return Ok(None);
+    };
+    let mut select = of_live_key(storage_id, key);
+    one(
+        conn,
+        select
+            .and_where(col(Col::VersionNumber).eq(number))
+            .and_where(outside_trash()),
+    )
+    .await
+}
+
+fn of_family(column: families::Column, value: sea_orm::Value) -> SelectStatement {
+    let mut select = select();
+    select
+        .join(
+            JoinType::InnerJoin,
+            families::Entity,
+            col(Col::FamilyId).equals((families::Entity, families::Column::Id)),
+        )
+        .and_where(Expr::col((families::Entity, column)).eq(value));
+    select
+}
+
+fn of_live_key(storage_id: i64, key: &str) -> SelectStatement {
+    let mut select = of_family(families::Column::LiveKey, key.into());
+    select.and_where(Expr::col((families::Entity, families::Column::StorageId)).eq(storage_id));
+    select
+}
+
+/// All versions of a family, highest number first.
+pub(crate) async fn versions(conn: &impl ConnectionTrait, family_id: i64) -> Result<Vec<ArtifactRow>> {
+    let mut select = select();
+    select
+        .and_where(col(Col::FamilyId).eq(family_id))
+        .order_by((artifacts::Entity, Col::VersionNumber), Order::Desc);
+    all(conn, &select).await
+}
+
+/// One page of the versions of a family below a number, highest first.
+pub(crate) async fn versions_page(
+    conn: &impl ConnectionTrait,
+    family_id: i64,
+    visibilities: &[Visibility],
+    below: Option<VersionNumber>,
+    rows: u64,
+) -> Result<Vec<ArtifactRow>> {
+    let mut select = select();
+    select
+        .and_where(col(Col::FamilyId).eq(family_id))
+        .and_where(col(Col::Visibility).is_in(visibilities.iter().map(|visibility| visibility.code())))
+        .order_by((artifacts::Entity, Col::VersionNumber), Order::Desc)
+        .limit(rows);
+    if let Some(below) = below {
+        select.and_where(col(Col::VersionNumber).lt(i64::from(below.get())));
+    }
+    all(conn, &select).await
+}
+
+/// One page of a space's artifacts of one visibility, newest first.
+pub(crate) async fn page(
+    conn: &impl ConnectionTrait,
+    space_id: i64,
+    visibility: Visibility,
+    after: Option<&(i64, String)>,
+    rows: u64,
+) -> Result<Vec<ArtifactRow>> {
+    let mut select = select();
+    select
+        .and_where(col(Col::SpaceId).eq(space_id))
+        .and_where(col(Col::Visibility).eq(visibility.code()))
+        .order_by((artifacts::Entity, Col::CreatedAtUs), Order::Desc)
+        .order_by((artifacts::Entity, Col::Uid), Order::Desc)
+        .limit(rows);
+    if let Some((created_at_us, uid)) = after {
+        let place = Expr::tuple([col(Col::CreatedAtUs), col(Col::Uid)]);
+        select.and_where(place.lt(Expr::tuple([(*created_at_us).into(), uid.as_str().into()])));
+    }
+    all(conn, &select).await
+}
+
+/// Live artifacts of a space with this content, newest first.
+pub(crate) async fn with_content(
+    conn: &impl ConnectionTrait,
+    space_id: i64,
+    sha256: &Sha256,
+    size_bytes: i64,
+    rows: u64,
+) -> Result<Vec<ArtifactRow>> {
+    let mut select = select();
+    select
+        .and_where(col(Col::SpaceId).eq(space_id))
+        .and_where(col(Col::Sha256).eq(sha256.as_bytes().to_vec()))
+        .and_where(col(Col::SizeBytes).eq(size_bytes))
+        .and_where(outside_trash())
+        .order_by((artifacts::Entity, Col::CreatedAtUs), Order::Desc)
+        .order_by((artifacts::Entity, Col::Uid), Order::Desc)
+        .limit(rows);
+    all(conn, &select).await
+}
+
+/// What a new artifact needs besides defaults; family and blob are found by their natural keys.
+#[derive(Debug, Clone)]
+pub(crate) struct NewRow {
+    pub(crate) uid: Uid,
+    pub(crate) space_id: i64,
+    pub(crate) storage_id: i64,
+    pub(crate) version_number: VersionNumber,
+    pub(crate) version_label: Label,
+    pub(crate) key: Option<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) kind: i16,
+    pub(crate) suffix: String,
+    pub(crate) file_name: Option<String>,
+    pub(crate) media_type: String,
+    pub(crate) size_bytes: i64,
+    pub(crate) sha256: Sha256,
+    pub(crate) hash_type: i16,
+    pub(crate) visibility: i16,
+    pub(crate) created_by: i64,
+    pub(crate) now_us: i64,
+}
+
+/// Inserts an artifact as the latest version of its family.
+pub(crate) fn insert(row: &NewRow) -> InsertStatement {
+    let mut insert = Query::insert();
+    insert
+        .into_table(artifacts::Entity)
+        .columns([
+            Col::Uid,
+            Col::FamilyId,
+            Col::SpaceId,
+            Col::StorageId,
+            Col::VersionNumber,
+            Col::VersionLabel,
+            Col::IsLatest,
+            Col::Key,
+            Col::KeyIsVirtual,
+            Col::Description,
+            Col::Kind,
+            Col::Suffix,
+            Col::FileName,
+            Col::MediaType,
+            Col::SizeBytes,
+            Col::Sha256,
+            Col::HashType,
+            Col::BlobId,
+            Col::Visibility,
+            Col::Revision,
+            Col::CreatedBy,
+            Col::CreatedAtUs,
+            Col::UpdatedAtUs,
+        ])
+        .values_panic([
+            row.uid.as_str().into(),
+            family_id_of(row.uid.stem()),
+            row.space_id.into(),
+            row.storage_id.into(),
+            i32::try_from(row.version_number.get())
+                .expect("version numbers fit")
+                .into(),
+            row.version_label.as_str().into(),
+            true.into(),
+            row.key.clone().into(),
+            true.into(),
+            row.description.clone().into(),
+            row.kind.into(),
+            row.suffix.as_str().into(),
+            row.file_name.clone().into(),
+            row.media_type.as_str().into(),
+            row.size_bytes.into(),
+            row.sha256.as_bytes().to_vec().into(),
+            row.hash_type.into(),
+            blob_id_of(row.storage_id, &row.sha256, row.size_bytes),
+            row.visibility.into(),
+            1i64.into(),
+            row.created_by.into(),
+            row.now_us.into(),
+            row.now_us.into(),
+        ]);
+    insert
+}
+
+/// An update of one artifact; the caller adds what to set.
+pub(crate) fn update(id: i64) -> UpdateStatement {
+    let mut update = Query::update();
+    update.table(artifacts::Entity).and_where(Expr::col(Col::Id).eq(id));
+    update
+}
+
+/// A change that readers of the record should notice: the revision rises.
+pub(crate) fn touch(update: &mut UpdateStatement, now_us: i64) -> &mut UpdateStatement {
+    update
+        .value(Col::Revision, Expr::col(Col::Revision).add(1))
+        .value(Col::UpdatedAtUs, now_us)
+}
+
+/// Takes the mark of the latest version from whichever version of a family has it.
+pub(crate) fn clear_latest(family_id: i64) -> UpdateStatement {
+    let mut update = Query::update();
+    update.table(artifacts::Entity).value(Col::IsLatest, false).cond_where(
+        Condition::all()
+            .add(Expr::col(Col::FamilyId).eq(family_id))
+            .add(Expr::col(Col::IsLatest).eq(true)),
+    );
+    update
+}
+
+/// Removes the row of an artifact.
+pub(crate) fn delete(id: i64) -> sea_orm::sea_query::DeleteStatement {
+    let mut delete = Query::delete();
+    delete
+        .from_table(artifacts::Entity)
+        .and_where(Expr::col(Col::Id).eq(id));
+    delete
+}

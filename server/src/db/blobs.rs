@@ -1,0 +1,290 @@
+//! Queries over blobs, their objects and their checksums.
+
+use artifactd_domain::Sha256;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    sea_query::{DeleteStatement, Expr, ExprTrait, InsertStatement, Query, SelectStatement, UpdateStatement},
+};
+
+use super::{
+    DbError, Result,
+    entities::{artifacts, blob_checksums, blobs, manifest_page_blobs, objects},
+};
+
+type Col = blobs::Column;
+
+/// The blob with this content in a storage.
+pub(crate) async fn find(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    sha256: &Sha256,
+    size_bytes: i64,
+) -> Result<Option<blobs::Model>> {
+    let found = blobs::Entity::find()
+        .filter(Col::StorageId.eq(storage_id))
+        .filter(Col::Sha256.eq(sha256.as_bytes().to_vec()))
+        .filter(Col::SizeBytes.eq(size_bytes));
+    Ok(found.one(conn).await?)
+}
+
+/// The largest blob of this digest whose size the caller does not know.
+pub(crate) async fn find_by_digest(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    sha256: &Sha256,
+) -> Result<Option<blobs::Model>> {
+    let found = blobs::Entity::find()
+        .filter(Col::StorageId.eq(storage_id))
+        .filter(Col::Sha256.eq(sha256.as_bytes().to_vec()));
+    Ok(found.order_by_desc(Col::SizeBytes).one(conn).await?)
+}
+
+/// The id of the blob with this content, inside another statement.
+pub(crate) fn blob_id_of(storage_id: i64, sha256: &Sha256, size_bytes: i64) -> Expr {
+    let mut select = Query::select();
+    select
+        .column(Col::Id)
+        .from(blobs::Entity)
+        .and_where(Expr::col(Col::StorageId).eq(storage_id))
+        .and_where(Expr::col(Col::Sha256).eq(sha256.as_bytes().to_vec()))
+        .and_where(Expr::col(Col::SizeBytes).eq(size_bytes));
+    Expr::SubQuery(None, Box::new(select.into()))
+}
+
+fn object_id_of(name: &str) -> Expr {
+    let mut select = Query::select();
+    select
+        .column(objects::Column::Id)
+        .from(objects::Entity)
+        .and_where(Expr::col(objects::Column::Name).eq(name));
+    Expr::SubQuery(None, Box::new(select.into()))
+}
+
+/// Inserts an object that holds one blob.
+pub(crate) fn insert_object(
+    storage_id: i64,
+    name: &str,
+    size_bytes: i64,
+    store_etag: Option<String>,
+    now_us: i64,
+) -> InsertStatement {
+    use objects::Column;
+    let mut insert = Query::insert();
+    insert
+        .into_table(objects::Entity)
+        .columns([
+            Column::StorageId,
+            Column::Name,
+            Column::IsPack,
+            Column::SizeBytes,
+            Column::StoreEtag,
+            Column::CreatedAtUs,
+        ])
+        .values_panic([
+            storage_id.into(),
+            name.into(),
+            false.into(),
+            size_bytes.into(),
+            store_etag.into(),
+            now_us.into(),
+        ]);
+    insert
+}
+
+/// Inserts the blob that fills the object `name`.
+pub(crate) fn insert(
+    storage_id: i64,
+    sha256: &Sha256,
+    size_bytes: i64,
+    object_name: &str,
+    crc32c: Option<u32>,
+    now_us: i64,
+) -> InsertStatement {
+    let mut insert = Query::insert();
+    insert
+        .into_table(blobs::Entity)
+        .columns([
+            Col::StorageId,
+            Col::Sha256,
+            Col::SizeBytes,
+            Col::ObjectId,
+            Col::OffsetBytes,
+            Col::Crc32c,
+            Col::Kept,
+            Col::CreatedAtUs,
+        ])
+        .values_panic([
+            storage_id.into(),
+            sha256.as_bytes().to_vec().into(),
+            size_bytes.into(),
+            object_id_of(object_name),
+            0i64.into(),
+            crc32c.map(i64::from).into(),
+            false.into(),
+            now_us.into(),
+        ]);
+    insert
+}
+
+/// Inserts one page of checksums of the blob with this content.
+pub(crate) fn insert_checksums(blob_id: Expr, page: i64, sums: &[u32]) -> InsertStatement {
+    use blob_checksums::Column;
+    let bytes: Vec<u8> = sums.iter().flat_map(|sum| sum.to_le_bytes()).collect();
+    let mut insert = Query::insert();
+    insert
+        .into_table(blob_checksums::Entity)
+        .columns([Column::BlobId, Column::Page, Column::Crc32c])
+        .values_panic([blob_id, page.into(), bytes.into()]);
+    insert
+}
+
+/// One page of checksums of a blob.
+pub(crate) async fn checksums(conn: &impl ConnectionTrait, blob_id: i64, page: i64) -> Result<Vec<u32>> {
+    let row = blob_checksums::Entity::find_by_id((blob_id, page)).one(conn).await?;
+    let impossible = DbError::Row {
+        table: "blob_checksums",
+        column: "crc32c",
+    };
+    let bytes = row
+        .ok_or(DbError::Row {
+            table: "blob_checksums",
+            column: "page",
+        })?
+        .crc32c;
+    let (sums, rest) = bytes.as_chunks::<4>();
+    if !rest.is_empty() {
+        return Err(impossible);
+    }
+    Ok(sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect())
+}
+
+/// Points a damaged blob at sound bytes that came in again.
+pub(crate) fn heal(id: i64, object_name: &str) -> UpdateStatement {
+    let mut update = update(id);
+    update
+        .value(Col::ObjectId, object_id_of(object_name))
+        .value(Col::OffsetBytes, 0i64)
+        .value(Col::DamagedSinceUs, None::<i64>);
+    update
+}
+
+/// Marks a blob whose bytes were found wrong.
+pub(crate) fn mark_damaged(id: i64, now_us: i64) -> UpdateStatement {
+    let mut update = update(id);
+    update
+        .value(Col::DamagedSinceUs, now_us)
+        .and_where(Expr::col(Col::DamagedSinceUs).is_null());
+    update
+}
+
+/// Keeps a blob although nothing references it.
+pub(crate) fn keep(id: i64) -> UpdateStatement {
+    let mut update = update(id);
+    update.value(Col::Kept, true);
+    update
+}
+
+fn update(id: i64) -> UpdateStatement {
+    let mut update = Query::update();
+    update.table(blobs::Entity).and_where(Expr::col(Col::Id).eq(id));
+    update
+}
+
+/// Whether the blob may go: no artifact, no folder and no keeper needs it.
+fn unused() -> Expr {
+    let used_by = |mut select: SelectStatement, column: Expr| {
+        select
+            .expr(Expr::val(1))
+            .and_where(column.equals((blobs::Entity, Col::Id)));
+        Expr::exists(select).not()
+    };
+    let mut by_artifact = Query::select();
+    by_artifact.from(artifacts::Entity);
+    let mut by_folder = Query::select();
+    by_folder.from(manifest_page_blobs::Entity);
+    Expr::col(Col::Kept)
+        .eq(false)
+        .and(used_by(
+            by_artifact,
+            Expr::col((artifacts::Entity, artifacts::Column::BlobId)),
+        ))
+        .and(used_by(
+            by_folder,
+            Expr::col((manifest_page_blobs::Entity, manifest_page_blobs::Column::BlobId)),
+        ))
+}
+
+/// Removes the blob if nothing uses it.
+pub(crate) fn delete_if_unused(id: i64) -> DeleteStatement {
+    let mut delete = Query::delete();
+    delete
+        .from_table(blobs::Entity)
+        .and_where(Expr::col(Col::Id).eq(id))
+        .and_where(unused());
+    delete
+}
+
+/// Marks an object that no blob lies in any more as garbage.
+pub(crate) fn discard_object_if_unused(id: i64, now_us: i64) -> UpdateStatement {
+    let mut blob_in_it = Query::select();
+    blob_in_it
+        .expr(Expr::val(1))
+        .from(blobs::Entity)
+        .and_where(Expr::col((blobs::Entity, Col::ObjectId)).eq(id));
+    let mut update = Query::update();
+    update
+        .table(objects::Entity)
+        .value(objects::Column::GarbageSinceUs, now_us)
+        .and_where(Expr::col(objects::Column::Id).eq(id))
+        .and_where(Expr::exists(blob_in_it).not());
+    update
+}
+
+/// The object with this id.
+pub(crate) async fn object(conn: &impl ConnectionTrait, id: i64) -> Result<Option<objects::Model>> {
+    Ok(objects::Entity::find_by_id(id).one(conn).await?)
+}
+
+/// The object with this name.
+pub(crate) async fn object_by_name(conn: &impl ConnectionTrait, name: &str) -> Result<Option<objects::Model>> {
+    Ok(objects::Entity::find()
+        .filter(objects::Column::Name.eq(name))
+        .one(conn)
+        .await?)
+}
+
+/// Blobs of a storage with their objects in the order of ids, for a walk over all.
+pub(crate) async fn walk(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    after_id: i64,
+    rows: u64,
+) -> Result<Vec<blobs::Model>> {
+    let found = blobs::Entity::find()
+        .filter(Col::StorageId.eq(storage_id))
+        .filter(Col::Id.gt(after_id));
+    Ok(found.order_by_asc(Col::Id).limit(rows).all(conn).await?)
+}
+
+/// Whether nothing but its keeper holds a blob.
+pub(crate) async fn is_referenced(conn: &impl ConnectionTrait, id: i64) -> Result<bool> {
+    let by_artifact = artifacts::Entity::find()
+        .filter(artifacts::Column::BlobId.eq(id))
+        .one(conn)
+        .await?;
+    if by_artifact.is_some() {
+        return Ok(true);
+    }
+    let by_folder = manifest_page_blobs::Entity::find()
+        .filter(manifest_page_blobs::Column::BlobId.eq(id))
+        .one(conn)
+        .await?;
+    Ok(by_folder.is_some())
+}
+
+/// Takes back the keeping of a blob that an artifact uses again.
+pub(crate) fn adopt(id: i64) -> UpdateStatement {
+    let mut update = update(id);
+    update.value(Col::Kept, false);
+    update
+}

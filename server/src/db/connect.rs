@@ -1,0 +1,146 @@
+//! Opens a database and brings its schema up to date.
+
+use std::{path::PathBuf, time::Duration};
+
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement,
+    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+};
+use sea_orm_migration::MigratorTrait;
+
+use super::{Db, DbError, Result, migrations::Migrator, write};
+use crate::storage::Secret;
+
+/// Connections that read a SQLite database.
+const SQLITE_READERS: u32 = 4;
+
+/// How long SQLite waits for another process, which only `verify` can be.
+const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Two servers that start at once migrate one after the other.
+const MIGRATION_LOCK: i64 = 0x6172_7469_6661_6374;
+
+/// Which database to open.
+#[derive(Debug, Clone)]
+pub enum DatabaseConfig {
+    /// A file.
+    Sqlite(PathBuf),
+    /// A server.
+    Postgres {
+        /// `postgres://…`, with the password.
+        url: Secret,
+        /// Most connections at once.
+        connections_max: u32,
+        /// How long a call waits for a connection.
+        acquire_timeout: Duration,
+    },
+}
+
+impl Db {
+    /// Opens the database, making it and bringing its schema up to date.
+    pub async fn open(config: &DatabaseConfig) -> Result<Self> {
+        match config {
+            DatabaseConfig::Sqlite(path) => open_sqlite(path).await,
+            DatabaseConfig::Postgres {
+                url,
+                connections_max,
+                acquire_timeout,
+            } => open_postgres(url, *connections_max, *acquire_timeout).await,
+        }
+    }
+}
+
+async fn open_sqlite(path: &std::path::Path) -> Result<Db> {
+    let writer = Database::connect(sqlite_options(path, 1, false)).await?;
+    migrate(&writer).await?;
+    let reader = Database::connect(sqlite_options(path, SQLITE_READERS, true)).await?;
+    Ok(Db {
+        reader,
+        writer: write::start_queue(writer),
+    })
+}
+
+fn sqlite_options(path: &std::path::Path, connections: u32, read_only: bool) -> ConnectOptions {
+    let path = path.to_owned();
+    let mut options = ConnectOptions::new("sqlite:");
+    options
+        .max_connections(connections)
+        .min_connections(connections.min(2))
+        .test_before_acquire(false)
+        .idle_timeout(None::<Duration>)
+        .max_lifetime(None::<Duration>)
+        .sqlx_logging(false)
+        .map_sqlx_sqlite_opts(move |sqlite| {
+            sqlite
+                .filename(&path)
+                .create_if_missing(!read_only)
+                .read_only(read_only)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Full)
+                .foreign_keys(true)
+                .busy_timeout(SQLITE_BUSY_TIMEOUT)
+                .statement_cache_capacity(200)
+                .pragma("temp_store", "memory")
+        });
+    options
+}
+
+async fn open_postgres(url: &Secret, connections_max: u32, acquire_timeout: Duration) -> Result<Db> {
+    let mut options = ConnectOptions::new(url.expose());
+    options
+        .max_connections(connections_max)
+        .acquire_timeout(acquire_timeout)
+        .connect_timeout(acquire_timeout)
+        .test_before_acquire_if_idle_for(Duration::from_secs(1))
+        .sqlx_logging(false)
+        .map_sqlx_postgres_opts(|postgres| {
+            postgres.options([
+                ("lock_timeout", "5s"),
+                ("statement_timeout", "60s"),
+                ("idle_in_transaction_session_timeout", "60s"),
+                ("default_transaction_isolation", "read committed"),
+                ("synchronous_commit", "on"),
+            ])
+        });
+    let pool = Database::connect(options).await?;
+    refuse_unsafe_postgres(&pool).await?;
+    let mut single = ConnectOptions::new(url.expose());
+    single
+        .max_connections(1)
+        .connect_timeout(acquire_timeout)
+        .sqlx_logging(false);
+    let single = Database::connect(single).await?;
+    let lock = format!("SELECT pg_advisory_lock({MIGRATION_LOCK})");
+    single.execute_unprepared(&lock).await?;
+    let migrated = migrate(&single).await;
+    // Closing the only connection gives the lock back.
+    single.close().await?;
+    migrated?;
+    Ok(Db {
+        reader: pool.clone(),
+        writer: write::Writer::Pool(pool),
+    })
+}
+
+/// A server that does not fsync loses what it acknowledged, and so would we.
+async fn refuse_unsafe_postgres(pool: &DatabaseConnection) -> Result<()> {
+    let row = pool
+        .query_one_raw(Statement::from_string(pool.get_database_backend(), "SHOW fsync"))
+        .await?;
+    let fsync: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    if fsync.as_deref() == Some("off") {
+        return Err(DbError::Schema(
+            "the server runs with fsync = off, so it can lose acknowledged data".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+async fn migrate(connection: &DatabaseConnection) -> Result<()> {
+    Migrator::up(connection, None)
+        .await
+        .map_err(|error| match DbError::from(error) {
+            DbError::Statement(error) => DbError::Schema(error.to_string()),
+            other => other,
+        })
+}

@@ -1,0 +1,101 @@
+//! What can go wrong in the database, as cases that a caller can act on.
+
+use sea_orm::{DbErr, RuntimeErr, sqlx};
+
+/// Result of a database call.
+pub(crate) type Result<T> = std::result::Result<T, DbError>;
+
+/// A failed database call.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The database cannot be reached, or did not answer in time.
+    #[error("the database does not answer")]
+    Unavailable(#[source] DbErr),
+    /// Another transaction came first; the same one can be tried again.
+    #[error("another change came first")]
+    Conflict(#[source] DbErr),
+    /// The disk of the database is full, or refuses writes.
+    #[error("the database cannot store more")]
+    Full(#[source] DbErr),
+    /// The schema is newer than this program, or cannot be brought up to date.
+    #[error("the database schema cannot be used: {0}")]
+    Schema(String),
+    /// A row holds a value that this program never writes.
+    #[error("row of {table} holds an impossible {column}")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// The column.
+        column: &'static str,
+    },
+    /// A statement failed for another reason: a defect.
+    #[error("a statement failed")]
+    Statement(#[source] DbErr),
+}
+
+impl From<DbErr> for DbError {
+    fn from(error: DbErr) -> Self {
+        match sqlx_cause(&error) {
+            Some(sqlx::Error::Database(cause)) => match case_of(cause.code().as_deref().unwrap_or_default()) {
+                Case::Conflict => Self::Conflict(error),
+                Case::Unavailable => Self::Unavailable(error),
+                Case::Full => Self::Full(error),
+                Case::Other => Self::Statement(error),
+            },
+            Some(
+                sqlx::Error::Io(_)
+                | sqlx::Error::Tls(_)
+                | sqlx::Error::Protocol(_)
+                | sqlx::Error::PoolTimedOut
+                | sqlx::Error::PoolClosed
+                | sqlx::Error::WorkerCrashed,
+            ) => Self::Unavailable(error),
+            _ if matches!(error, DbErr::ConnectionAcquire(_) | DbErr::Conn(_)) => Self::Unavailable(error),
+            _ => Self::Statement(error),
+        }
+    }
+}
+
+fn sqlx_cause(error: &DbErr) -> Option<&sqlx::Error> {
+    match error {
+        DbErr::Conn(RuntimeErr::SqlxError(cause))
+        | DbErr::Exec(RuntimeErr::SqlxError(cause))
+        | DbErr::Query(RuntimeErr::SqlxError(cause)) => Some(cause),
+        _ => None,
+    }
+}
+
+enum Case {
+    Conflict,
+    Unavailable,
+    Full,
+    Other,
+}
+
+/// Sorts SQLSTATE codes (five characters) and SQLite's result codes (decimal;
+/// the extended ones carry the primary one in their low byte).
+fn case_of(code: &str) -> Case {
+    match code {
+        // serialization_failure, deadlock_detected, unique_violation, foreign_key_violation, lock_not_available
+        "40001" | "40P01" | "23505" | "23503" | "55P03" => Case::Conflict,
+        // disk_full, out_of_memory, too_many_connections are resources of the server
+        "53100" => Case::Full,
+        // admin_shutdown, crash_shutdown, cannot_connect_now, query_canceled
+        "57P01" | "57P02" | "57P03" | "57014" | "53300" | "25006" => Case::Unavailable,
+        _ if code.len() == 5 && code.starts_with("08") => Case::Unavailable,
+        _ => match code.parse::<u32>() {
+            // SQLITE_CONSTRAINT_UNIQUE, _PRIMARYKEY, _FOREIGNKEY
+            Ok(2067 | 1555 | 787) => Case::Conflict,
+            Ok(code) => match code & 0xff {
+                // SQLITE_BUSY, SQLITE_LOCKED
+                5 | 6 => Case::Unavailable,
+                // SQLITE_READONLY, SQLITE_FULL
+                8 | 13 => Case::Full,
+                // SQLITE_IOERR, SQLITE_CANTOPEN
+                10 | 14 => Case::Unavailable,
+                _ => Case::Other,
+            },
+            Err(_) => Case::Other,
+        },
+    }
+}

@@ -1,0 +1,120 @@
+//! The log of what happened.
+//!
+//! An event is inserted in the transaction of its change, without a position.
+//! On SQLite, where one connection writes, the position follows at once; on
+//! PostgreSQL a sequencer gives positions to committed events, because the order
+//! of ids is not the order of commits.
+
+use sea_orm::{
+    ConnectionTrait, DatabaseTransaction, DbBackend, Statement,
+    sea_query::{Expr, ExprTrait, Func, InsertStatement, Query, SelectStatement},
+};
+
+use super::{
+    Result,
+    entities::events::{Column as Col, Entity},
+};
+
+/// What happened.
+#[derive(Debug, Clone)]
+pub(crate) struct NewEvent {
+    pub(crate) space_id: i64,
+    pub(crate) principal_id: i64,
+    pub(crate) kind: &'static str,
+    pub(crate) artifact_uid: String,
+    pub(crate) call_id: String,
+    pub(crate) detail: serde_json::Value,
+    pub(crate) at_us: i64,
+}
+
+/// Inserts an event, with its position where that is known now.
+pub(crate) fn insert(backend: DbBackend, event: &NewEvent) -> InsertStatement {
+    let position = match backend {
+        DbBackend::Sqlite => Expr::SubQuery(None, Box::new(next_position().into())),
+        _ => Expr::val(None::<i64>),
+    };
+    let mut insert = Query::insert();
+    insert
+        .into_table(Entity)
+        .columns([
+            Col::Position,
+            Col::SpaceId,
+            Col::PrincipalId,
+            Col::Kind,
+            Col::ArtifactUid,
+            Col::CallId,
+            Col::Detail,
+            Col::AtUs,
+        ])
+        .values_panic([
+            position,
+            event.space_id.into(),
+            event.principal_id.into(),
+            event.kind.into(),
+            event.artifact_uid.as_str().into(),
+            event.call_id.as_str().into(),
+            event.detail.to_string().into(),
+            event.at_us.into(),
+        ]);
+    insert
+}
+
+fn next_position() -> SelectStatement {
+    let mut select = Query::select();
+    let last = Func::coalesce([Func::max(Expr::col(Col::Position)).into(), Expr::val(0i64)]);
+    select.expr(Expr::expr(last).add(1i64)).from(Entity);
+    select
+}
+
+/// Takes or renews a lease by the clock of the database; answers its epoch.
+///
+/// `None` when another holder has it. The epoch rises with every change of
+/// holder, so that work of an older holder can be told from that of a newer one.
+pub(crate) async fn take_lease(
+    txn: &DatabaseTransaction,
+    name: &str,
+    holder: &str,
+    lease_us: i64,
+) -> Result<Option<i64>> {
+    const NOW_US: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT";
+    let sql = format!(
+        "INSERT INTO leases (name, holder, epoch, until_us) VALUES ($1, $2, 1, {NOW_US} + $3) \
+         ON CONFLICT (name) DO UPDATE SET \
+         epoch = leases.epoch + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END, \
+         holder = excluded.holder, until_us = excluded.until_us \
+         WHERE leases.holder = excluded.holder OR leases.until_us < {NOW_US} RETURNING epoch"
+    );
+    let values = [name.into(), holder.into(), lease_us.into()];
+    let row = txn
+        .query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
+        .await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+}
+
+/// Gives the next positions to committed events that have none, in the order in
+/// which they can be seen; answers how many. The caller holds the lease.
+pub(crate) async fn place(txn: &DatabaseTransaction, most: i64) -> Result<u64> {
+    const SQL: &str = "WITH waiting AS (\
+             SELECT id, row_number() OVER (ORDER BY id) AS rank FROM \
+             (SELECT id FROM events WHERE position IS NULL ORDER BY id LIMIT $1) AS first), \
+         last AS (SELECT COALESCE(MAX(position), 0) AS position FROM events) \
+         UPDATE events SET position = last.position + waiting.rank FROM waiting, last WHERE events.id = waiting.id";
+    let statement = Statement::from_sql_and_values(DbBackend::Postgres, SQL, [most.into()]);
+    Ok(txn.execute_raw(statement).await?.rows_affected())
+}
+
+/// Number of events, highest position, and number without one.
+pub(crate) async fn summary(conn: &impl ConnectionTrait) -> Result<(i64, i64, i64)> {
+    const SQL: &str = "SELECT COUNT(*), COALESCE(MAX(position), 0), COUNT(*) - COUNT(position) FROM events";
+    let row = conn
+        .query_one_raw(Statement::from_string(conn.get_database_backend(), SQL))
+        .await?;
+    match row {
+        Some(row) => Ok((
+            row.try_get_by_index(0)?,
+            row.try_get_by_index(1)?,
+            row.try_get_by_index(2)?,
+        )),
+        None => Ok((0, 0, 0)),
+    }
+}

@@ -1,0 +1,103 @@
+//! Queries over families. Who changes versions locks the family first.
+
+use artifactd_domain::Stem;
+use sea_orm::{
+    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
+    sea_query::{Expr, ExprTrait, InsertStatement, LockType, Query, UpdateStatement},
+};
+
+use super::{
+    Result,
+    entities::families::{Column as Col, Entity, Model},
+};
+
+/// The family with this stem, locked.
+pub(crate) async fn lock_by_stem(conn: &impl ConnectionTrait, stem: Stem) -> Result<Option<Model>> {
+    Ok(Entity::find()
+        .filter(Col::Stem.eq(stem.as_str()))
+        .lock(LockType::Update)
+        .one(conn)
+        .await?)
+}
+
+/// The family that has this key now, locked.
+pub(crate) async fn lock_by_key(conn: &impl ConnectionTrait, storage_id: i64, key: &str) -> Result<Option<Model>> {
+    let found = Entity::find()
+        .filter(Col::StorageId.eq(storage_id))
+        .filter(Col::LiveKey.eq(key));
+    Ok(found.lock(LockType::Update).one(conn).await?)
+}
+
+/// The family with this stem.
+pub(crate) async fn by_stem(conn: &impl ConnectionTrait, stem: Stem) -> Result<Option<Model>> {
+    Ok(Entity::find().filter(Col::Stem.eq(stem.as_str())).one(conn).await?)
+}
+
+/// Every family of a storage in the order of ids, for a walk over all.
+pub(crate) async fn walk(conn: &impl ConnectionTrait, storage_id: i64, after_id: i64, rows: u64) -> Result<Vec<Model>> {
+    use sea_orm::QueryOrder;
+    let found = Entity::find()
+        .filter(Col::StorageId.eq(storage_id))
+        .filter(Col::Id.gt(after_id));
+    Ok(found.order_by_asc(Col::Id).limit(rows).all(conn).await?)
+}
+
+/// Inserts a family that has issued its first version.
+pub(crate) fn insert(
+    stem: Stem,
+    space_id: i64,
+    storage_id: i64,
+    next: (i32, Option<String>),
+    live_key: Option<String>,
+    now_us: i64,
+) -> InsertStatement {
+    let mut insert = Query::insert();
+    insert
+        .into_table(Entity)
+        .columns([
+            Col::Stem,
+            Col::SpaceId,
+            Col::StorageId,
+            Col::NextNumber,
+            Col::NextSuffix,
+            Col::LiveKey,
+            Col::CreatedAtUs,
+        ])
+        .values_panic([
+            stem.as_str().into(),
+            space_id.into(),
+            storage_id.into(),
+            next.0.into(),
+            next.1.into(),
+            live_key.into(),
+            now_us.into(),
+        ]);
+    insert
+}
+
+/// Remembers what the family issues next.
+pub(crate) fn advance(id: i64, next: (i32, Option<String>), live_key: Option<String>) -> UpdateStatement {
+    let mut update = set_live_key(id, live_key);
+    update.value(Col::NextNumber, next.0).value(Col::NextSuffix, next.1);
+    update
+}
+
+/// Gives the family the key under which it is found, or none.
+pub(crate) fn set_live_key(id: i64, live_key: Option<String>) -> UpdateStatement {
+    let mut update = Query::update();
+    update
+        .table(Entity)
+        .value(Col::LiveKey, live_key)
+        .and_where(Expr::col(Col::Id).eq(id));
+    update
+}
+
+/// The id of the family with this stem, inside another statement.
+pub(crate) fn family_id_of(stem: Stem) -> Expr {
+    let mut select = Query::select();
+    select
+        .column(Col::Id)
+        .from(Entity)
+        .and_where(Expr::col(Col::Stem).eq(stem.as_str()));
+    Expr::SubQuery(None, Box::new(select.into()))
+}

@@ -1,0 +1,182 @@
+//! The use cases, and the only place that orders effects.
+//!
+//! gRPC, and later Flight and S3, translate a call, ask here, and translate the
+//! answer. Every function takes the caller first. The order of a save is always
+//! the same: content becomes durable, then one transaction makes it visible, then
+//! the caller hears of it.
+
+mod caller;
+mod content;
+mod error;
+mod events;
+mod idempotency;
+mod list;
+mod lookup;
+mod open;
+mod place;
+mod record;
+mod replace;
+mod save;
+mod sequencer;
+mod trash;
+mod update;
+mod verify;
+mod versions;
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use tokio_util::task::TaskTracker;
+
+pub use caller::{Caller, Principal};
+pub use content::{Content, ContentSource, Piece};
+pub use error::{RegistryError, Rule};
+pub use list::{ListQuery, Page, VersionsQuery};
+pub use open::{OpenContent, ReadRange};
+pub use place::{Places, Space, StoragePlace};
+pub use record::Artifact;
+pub use replace::{Replaced, Replacement};
+pub use save::{NewArtifact, Saved};
+pub use trash::{DeleteMode, Deleted, Deletion, KeepBytes, Restoration};
+pub use update::{Field, Update};
+pub use verify::{VerifyReport, verify};
+
+use crate::{
+    db::{DatabaseConfig, Db},
+    storage::{StorageError, StorageRoot, Store},
+};
+
+/// Result of a registry call.
+pub(crate) type Result<T> = std::result::Result<T, RegistryError>;
+
+/// What a registry is built from.
+#[derive(Debug, Clone)]
+pub struct RegistryConfig {
+    /// The database.
+    pub database: DatabaseConfig,
+    /// Name of the default storage.
+    pub storage_name: String,
+    /// Where the default storage lies.
+    pub storage_root: StorageRoot,
+    /// Limits of single calls.
+    pub limits: Limits,
+}
+
+/// Limits of single calls.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Largest content that is taken.
+    pub content_bytes_max: u64,
+    /// Content streams that are read at once; more wait.
+    pub content_streams_max: usize,
+    /// How long a content stream waits for its turn before it is turned away.
+    pub content_wait: Duration,
+    /// How long a stream may be silent.
+    pub stream_idle_timeout: Duration,
+}
+
+/// Everything that the use cases need, built once.
+#[derive(Debug)]
+pub struct Registry {
+    /// Records.
+    pub(crate) db: Db,
+    /// Users, spaces and storages.
+    pub(crate) places: Places,
+    /// Limits of single calls.
+    pub(crate) limits: Limits,
+    /// Turns of content streams.
+    content_turns: Arc<tokio::sync::Semaphore>,
+    /// Work that outlives the call which began it.
+    tasks: TaskTracker,
+}
+
+impl Registry {
+    /// Opens the database and the storages.
+    pub async fn open(config: RegistryConfig) -> Result<Arc<Self>> {
+        let (db, store) = futures::try_join!(
+            async { Db::open(&config.database).await.map_err(RegistryError::from) },
+            async {
+                let root = config.storage_root.clone();
+                let opened = tokio::task::spawn_blocking(move || Store::open(&root)).await;
+                opened
+                    .expect("opening a storage does not panic")
+                    .map_err(RegistryError::from)
+            }
+        )?;
+        let places = Places::open(&db, &config.storage_name, &config.storage_root.to_string(), store).await?;
+        let content_turns = Arc::new(tokio::sync::Semaphore::new(config.limits.content_streams_max));
+        let registry = Self {
+            db,
+            places,
+            limits: config.limits,
+            content_turns,
+            tasks: TaskTracker::new(),
+        };
+        Ok(Arc::new(registry))
+    }
+
+    /// Fails when the database does not answer.
+    pub async fn check_database(&self) -> Result<()> {
+        Ok(self.db.check().await?)
+    }
+
+    /// Fails when a storage does not take a small object.
+    pub async fn check_storage(&self) -> Result<()> {
+        for storage in self.places.storages() {
+            storage.store.writer.probe().await?;
+        }
+        Ok(())
+    }
+
+    /// Waits for work that outlives its calls.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+    }
+
+    /// Removes objects that no row names. What cannot be removed now is garbage
+    /// that `verify` lists.
+    pub(crate) fn discard(self: &Arc<Self>, storage_id: i64, object: crate::storage::ObjectName) {
+        let registry = Arc::clone(self);
+        self.tasks.spawn(async move {
+            if let Ok(storage) = registry.places.storage_by_id(storage_id)
+                && let Err(error) = storage.store.writer.delete(&object).await
+            {
+                tracing::warn!(%object, error = &error as &dyn std::error::Error, "Could not remove object {object}");
+            }
+        });
+    }
+}
+
+impl From<StorageError> for RegistryError {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// Microseconds since 1970, UTC.
+pub(crate) fn now_us() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).expect("the year is before 294,000")
+}
+
+/// Bytes from the operating system's generator of randomness.
+pub(crate) fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes
+}
+
+/// A new stem, never used before.
+pub(crate) fn draw_stem() -> artifactd_domain::Stem {
+    std::iter::repeat_with(random)
+        .find_map(|bytes| artifactd_domain::Stem::from_random_bytes(&bytes))
+        .expect("endless")
+}
+
+/// A random name for things that are not artifacts.
+pub(crate) fn draw_uid() -> String {
+    random::<16>().iter().map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,192 @@
+//! What can go wrong in a use case, as cases that a caller can act on.
+
+use artifactd_domain::{KeyRefused, Label, LabelRefused, RefRefused, Sha256, TextRefused, Uid};
+
+use crate::{
+    db::{DbError, WriteError},
+    storage::StorageError,
+};
+
+/// A failed use case.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// A field breaks a rule.
+    #[error("{field} {rule}")]
+    Field {
+        /// Path of the field in the request.
+        field: &'static str,
+        /// The rule that it breaks.
+        rule: Rule,
+    },
+    /// No artifact that the caller may see has this reference.
+    #[error("no artifact {0}")]
+    NotFound(String),
+    /// No storage that the caller may use has this name.
+    #[error("no storage {0}")]
+    StorageNotFound(String),
+    /// No space that the caller may use has this name.
+    #[error("no space {0}")]
+    SpaceNotFound(String),
+    /// The version label is taken.
+    #[error("version {0} of this family exists already")]
+    VersionTaken(Label),
+    /// Another live artifact has the key.
+    #[error("key {key} belongs to artifact {holder}")]
+    KeyTaken {
+        /// The key.
+        key: String,
+        /// Stem of the family that has it.
+        holder: String,
+    },
+    /// The same content exists, and the caller asked to fail then.
+    #[error("artifact {0} has the same content")]
+    ContentExists(Uid),
+    /// Content was claimed that is not held.
+    #[error("the storage holds no content with sha256 {0}")]
+    ContentNotHeld(Sha256),
+    /// The artifact is in trash.
+    #[error("artifact {0} is in trash")]
+    InTrash(String),
+    /// The artifact is not in trash, and destroying it needs `force`.
+    #[error("artifact {0} is not in trash")]
+    NotInTrash(Uid),
+    /// The family has issued its last version.
+    #[error("family {0} has no version suffix left")]
+    VersionsExhausted(String),
+    /// The record has another etag.
+    #[error("artifact {uid} has etag {actual}")]
+    EtagMismatch {
+        /// The artifact.
+        uid: Uid,
+        /// Its etag.
+        actual: String,
+    },
+    /// The content has another etag, or changed under a reader.
+    #[error("the content of artifact {0} changed")]
+    ContentChanged(Uid),
+    /// A range begins after the end.
+    #[error("offset {offset} lies outside the {size_bytes} bytes of the content")]
+    RangeInvalid {
+        /// First byte that was asked for.
+        offset: i64,
+        /// Bytes that there are.
+        size_bytes: u64,
+    },
+    /// The content has another size than declared.
+    #[error("the content has {actual} bytes, declared were {declared}")]
+    SizeMismatch {
+        /// The declared size.
+        declared: u64,
+        /// The size so far.
+        actual: u64,
+    },
+    /// The content has another digest than declared.
+    #[error("the content has sha256 {actual}, declared was {declared}")]
+    DigestMismatch {
+        /// The declared digest.
+        declared: Sha256,
+        /// The digest of the content.
+        actual: Sha256,
+    },
+    /// The content is larger than the server takes.
+    #[error("the content has more than {0} bytes")]
+    ContentTooLarge(u64),
+    /// The stream ended before its trailer.
+    #[error("the stream ended before its trailer")]
+    StreamIncomplete,
+    /// The stream failed at its source; the adapter knows why.
+    #[error("the stream failed")]
+    Source(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The stream was silent for too long.
+    #[error("the stream was silent for {0:?}")]
+    StreamIdle(std::time::Duration),
+    /// Too many streams at once.
+    #[error("too many content streams at once")]
+    Busy,
+    /// The request id was used for another request.
+    #[error("request id {0} was used for another request")]
+    RequestIdReused(String),
+    /// Stored bytes are missing or wrong.
+    #[error("the content of artifact {uid} is damaged")]
+    Corrupt {
+        /// The artifact.
+        uid: Uid,
+        /// What was found.
+        #[source]
+        source: StorageError,
+    },
+    /// A storage failed.
+    #[error("storage")]
+    Storage(#[source] StorageError),
+    /// The database failed.
+    #[error("database")]
+    Db(#[from] DbError),
+}
+
+impl WriteError for RegistryError {
+    fn as_db(&self) -> Option<&DbError> {
+        match self {
+            Self::Db(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+/// A rule that a field can break.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Rule {
+    /// A key, file name or storage name.
+    #[error(transparent)]
+    Key(#[from] KeyRefused),
+    /// A reference.
+    #[error(transparent)]
+    Reference(#[from] RefRefused),
+    /// A version label.
+    #[error(transparent)]
+    Version(#[from] LabelRefused),
+    /// A text.
+    #[error(transparent)]
+    Text(#[from] TextRefused),
+    /// A digest.
+    #[error(transparent)]
+    Digest(#[from] artifactd_domain::DigestRefused),
+    /// A required field.
+    #[error("is required")]
+    Required,
+    /// None of the fields that name an artifact.
+    #[error("or `description` is needed")]
+    NameRequired,
+    /// A suffix that disagrees with another.
+    #[error("has the suffix `{0}`, expected is `{1}`")]
+    Suffix(String, String),
+    /// A field that clients cannot change.
+    #[error("names `{0}`, which cannot be changed")]
+    NotUpdatable(String),
+    /// A page token that is not ours.
+    #[error("is not a token of this server")]
+    PageToken,
+    /// A page token of another request.
+    #[error("belongs to a request with other parameters")]
+    PageTokenOther,
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl RegistryError {
+    /// A field that breaks a rule.
+    pub fn field(field: &'static str, rule: impl Into<Rule>) -> Self {
+        Self::Field {
+            field,
+            rule: rule.into(),
+        }
+    }
+
+    /// A field that breaks a rule which only a sentence can tell.
+    pub fn other(field: &'static str, rule: impl Into<String>) -> Self {
+        Self::Field {
+            field,
+            rule: Rule::Other(rule.into()),
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Repeatable mutations: the same request under the same id has the effect of one.
+//!
+//! The row of a finished request is written in the transaction of its effect. A
+//! second one finds it, or breaks the unique index and finds it on the next try.
+
+use artifactd_domain::{RequestId, Sha256};
+use sea_orm::ConnectionTrait;
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::Digest;
+
+use super::{Caller, RegistryError, Result, now_us};
+use crate::db::{Batch, DbError, entities::requests::Model, requests};
+
+/// A request that can be repeated: its id, and a hash of what it asks for.
+#[derive(Debug, Clone)]
+pub(super) struct Repeatable {
+    id: RequestId,
+    hash: Sha256,
+}
+
+/// A finished request.
+#[derive(Debug)]
+pub(super) struct Finished<A> {
+    /// What was answered.
+    pub(super) answer: A,
+    /// Digest of the content that came with it.
+    pub(super) content: Option<Sha256>,
+}
+
+impl Repeatable {
+    /// `None` without an id. `asks` must tell any two different requests apart.
+    pub(super) fn new(id: Option<RequestId>, method: &str, asks: &impl std::fmt::Debug) -> Option<Self> {
+        let mut hash = sha2::Sha256::new();
+        hash.update(method);
+        hash.update(format!("{asks:?}"));
+        Some(Self {
+            id: id?,
+            hash: Sha256::from_bytes(hash.finalize().into()),
+        })
+    }
+
+    /// The first answer, if this request has finished already.
+    pub(super) async fn finished<A: DeserializeOwned>(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+    ) -> Result<Option<Finished<A>>> {
+        let Some(row) = requests::find(conn, caller.principal.id, &self.id).await? else {
+            return Ok(None);
+        };
+        if row.request_hash != self.hash.as_bytes() {
+            return Err(self.reused());
+        }
+        let impossible = |column| DbError::Row {
+            table: "requests",
+            column,
+        };
+        let answer = serde_json::from_str(&row.answer).map_err(|_| impossible("answer"))?;
+        let content = row.content_sha256.map(<[u8; 32]>::try_from).transpose();
+        let content = content
+            .map_err(|_| impossible("content_sha256"))?
+            .map(Sha256::from_bytes);
+        Ok(Some(Finished { answer, content }))
+    }
+
+    /// Adds the answer to a batch of changes.
+    pub(super) fn remember(
+        &self,
+        batch: &mut Batch,
+        caller: &Caller,
+        answer: &impl Serialize,
+        content: Option<Sha256>,
+    ) {
+        batch.push(&requests::insert(&Model {
+            principal_id: caller.principal.id,
+            request_id: self.id.to_string(),
+            request_hash: self.hash.as_bytes().to_vec(),
+            content_sha256: content.map(|sha256| sha256.as_bytes().to_vec()),
+            answer: serde_json::to_string(answer).expect("answers are plain data"),
+            created_at_us: now_us(),
+        }));
+    }
+
+    /// The error of an id that was used for another request.
+    pub(super) fn reused(&self) -> RegistryError {
+        RegistryError::RequestIdReused(self.id.to_string())
+    }
+}

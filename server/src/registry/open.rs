@@ -1,0 +1,270 @@
+//! Opening content: from a reference to a stream of checked chunks.
+
+use std::{ops::Range, sync::Arc};
+
+use artifactd_domain::{ArtifactRef, Uid};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use object_store::path::Path;
+
+use super::{Artifact, Caller, Registry, RegistryError, Result, events, now_us};
+use crate::{
+    db::{
+        Batch, DbError,
+        artifacts::{self, ArtifactRow},
+        blobs,
+    },
+    storage::{ArtifactView, BlobContent, BlockSums, Member, StorageError, VerifiedChunk},
+};
+
+/// The part of a content that is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReadRange {
+    /// First byte; counted from the end when negative.
+    pub offset: i64,
+    /// Most bytes; to the end when unset.
+    pub length: Option<u64>,
+}
+
+impl ReadRange {
+    /// The bytes that this means in a content of some size.
+    fn within(self, size_bytes: u64) -> Result<Range<u64>> {
+        let invalid = RegistryError::RangeInvalid {
+            offset: self.offset,
+            size_bytes,
+        };
+        let start = match u64::try_from(self.offset) {
+            Ok(start) if start > size_bytes => return Err(invalid),
+            Ok(start) => start,
+            Err(_) => size_bytes.checked_sub(self.offset.unsigned_abs()).ok_or(invalid)?,
+        };
+        let end = self
+            .length
+            .map_or(size_bytes, |length| start.saturating_add(length).min(size_bytes));
+        Ok(start..end)
+    }
+}
+
+/// Content that is ready to be streamed.
+#[derive(Debug)]
+pub struct OpenContent {
+    /// Whose content it is.
+    pub artifact: Artifact,
+    /// The bytes that will be streamed.
+    pub range: Range<u64>,
+    reader: Reader,
+}
+
+impl OpenContent {
+    /// Streams the range in checked chunks. The first error ends the stream.
+    pub fn stream(self, chunk_bytes: u64) -> BoxStream<'static, Result<VerifiedChunk>> {
+        let Self { range, reader, .. } = self;
+        if range.is_empty() {
+            return stream::empty().boxed();
+        }
+        let chunks = reader.chunks(range.clone(), chunk_bytes);
+        let state = Streaming {
+            reader,
+            chunks,
+            range,
+            chunk_bytes,
+            moved: false,
+            ended: false,
+        };
+        stream::unfold(state, |state| state.next()).boxed()
+    }
+}
+
+/// Where the bytes of one artifact are read.
+#[derive(Debug)]
+struct Reader {
+    registry: Arc<Registry>,
+    caller: Caller,
+    uid: Uid,
+    blob_id: i64,
+    view: ArtifactView,
+    content: BlobContent,
+}
+
+impl Reader {
+    fn chunks(&self, range: Range<u64>, chunk_bytes: u64) -> Chunks {
+        self.view.stream(&self.content, range, chunk_bytes)
+    }
+}
+
+type Chunks = BoxStream<'static, std::result::Result<VerifiedChunk, StorageError>>;
+
+struct Streaming {
+    reader: Reader,
+    chunks: Chunks,
+    range: Range<u64>,
+    chunk_bytes: u64,
+    moved: bool,
+    ended: bool,
+}
+
+impl Streaming {
+    async fn next(mut self) -> Option<(Result<VerifiedChunk>, Self)> {
+        if self.ended {
+            return None;
+        }
+        let chunk = match self.chunks.next().await? {
+            Err(StorageError::NotFound { .. }) if !self.moved => {
+                self.moved = true;
+                self.look_again().await
+            }
+            chunk => chunk.map_err(|error| self.failed(error)),
+        };
+        match &chunk {
+            Ok(chunk) => self.range.start = chunk.offset + chunk.data.len() as u64,
+            Err(_) => self.ended = true,
+        }
+        Some((chunk, self))
+    }
+
+    /// The object is gone: its bytes may have been moved to another one.
+    async fn look_again(&mut self) -> Result<VerifiedChunk> {
+        let Reader {
+            registry,
+            caller,
+            uid,
+            blob_id,
+            ..
+        } = &self.reader;
+        let row = artifacts::by_uid(registry.db.reader(), uid).await?;
+        let row = row.ok_or(RegistryError::ContentChanged(*uid))?;
+        if row.blob_id != Some(*blob_id) {
+            return Err(RegistryError::ContentChanged(*uid));
+        }
+        self.reader = registry.reader(caller, &row)?;
+        self.chunks = self.reader.chunks(self.range.clone(), self.chunk_bytes);
+        let uid = self.reader.uid;
+        match self.chunks.next().await {
+            Some(chunk) => chunk.map_err(|error| self.failed(error)),
+            None => Err(RegistryError::ContentChanged(uid)),
+        }
+    }
+
+    fn failed(&self, error: StorageError) -> RegistryError {
+        match error {
+            StorageError::Corrupt { .. } | StorageError::NotFound { .. } => {
+                let Reader {
+                    registry,
+                    caller,
+                    uid,
+                    blob_id,
+                    ..
+                } = &self.reader;
+                registry.note_damage(caller, uid, *blob_id, &error);
+                RegistryError::Corrupt {
+                    uid: *uid,
+                    source: error,
+                }
+            }
+            other => RegistryError::Storage(other),
+        }
+    }
+}
+
+impl Registry {
+    /// Opens the content of an artifact, or a range of it.
+    pub async fn open_content(
+        self: &Arc<Self>,
+        caller: &Caller,
+        reference: &ArtifactRef,
+        range: ReadRange,
+        if_match: Option<&str>,
+        include_hidden: bool,
+    ) -> Result<OpenContent> {
+        let row = self.find(self.db.reader(), caller, reference, include_hidden).await?;
+        if row.in_trash() {
+            return Err(RegistryError::InTrash(row.uid));
+        }
+        let reader = self.reader(caller, &row)?;
+        let artifact = self.to_artifact(row)?;
+        if if_match.is_some_and(|wanted| wanted != artifact.content_etag()) {
+            return Err(RegistryError::ContentChanged(artifact.uid));
+        }
+        let range = range.within(artifact.size_bytes)?;
+        Ok(OpenContent {
+            artifact,
+            range,
+            reader,
+        })
+    }
+
+    fn reader(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow) -> Result<Reader> {
+        let impossible = |column| {
+            RegistryError::Db(DbError::Row {
+                table: "artifacts",
+                column,
+            })
+        };
+        let blob_id = row.blob_id.ok_or(impossible("blob_id"))?;
+        let (Some(object), Some(offset)) = (&row.object_name, row.offset_bytes) else {
+            return Err(impossible("blob_id"));
+        };
+        let content = BlobContent {
+            object: object.parse().map_err(|_| impossible("object_name"))?,
+            offset: u64::try_from(offset).map_err(|_| impossible("offset_bytes"))?,
+            size_bytes: u64::try_from(row.size_bytes).map_err(|_| impossible("size_bytes"))?,
+            sums: match row.crc32c {
+                Some(sum) => BlockSums::Inline([u32::try_from(sum).map_err(|_| impossible("crc32c"))?].into()),
+                None => self.stored_sums(blob_id),
+            },
+        };
+        let store = &self.places.storage_by_id(row.storage_id)?.store;
+        let member = Member {
+            path: Path::from("content"),
+            content: content.clone(),
+        };
+        let view = ArtifactView::new(Arc::clone(&store.reader), vec![member]);
+        let (registry, caller) = (Arc::clone(self), caller.clone());
+        Ok(Reader {
+            registry,
+            caller,
+            uid: row.uid()?,
+            blob_id,
+            view,
+            content,
+        })
+    }
+
+    /// The checksums of a blob, read from the database page by page.
+    pub(super) fn stored_sums(&self, blob_id: i64) -> BlockSums {
+        let db = self.db.clone();
+        BlockSums::paged(Arc::new(move |page| {
+            let db = db.clone();
+            Box::pin(async move {
+                let page = i64::try_from(page).expect("contents have fewer pages");
+                let sums = blobs::checksums(db.reader(), blob_id, page).await;
+                sums.map(Into::into)
+                    .map_err(|error| StorageError::Unavailable(Box::new(error)))
+            })
+        }))
+    }
+
+    /// Remembers that bytes were found wrong, so that the same content, sent
+    /// again, takes their place.
+    fn note_damage(self: &Arc<Self>, caller: &Caller, uid: &Uid, blob_id: i64, error: &StorageError) {
+        tracing::error!(artifact.uid = %uid, error = error as &dyn std::error::Error, "Content of {uid} is damaged");
+        let (registry, caller, uid, what) = (Arc::clone(self), caller.clone(), *uid, error.to_string());
+        self.tasks.spawn(async move {
+            let noted = registry.db.write::<_, DbError, _>(move |txn| {
+                let (caller, what) = (caller.clone(), what.clone());
+                Box::pin(async move {
+                    let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
+                    batch.push(&blobs::mark_damaged(blob_id, now_us()));
+                    let detail = serde_json::json!({ "what": what });
+                    events::record(&mut batch, &caller, "content_damaged", uid.as_str(), detail);
+                    batch.run(txn).await
+                })
+            });
+            if let Err(error) = noted.await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "Could not note damage");
+            }
+        });
+    }
+}

@@ -1,0 +1,197 @@
+//! Users, spaces and storages: few, needed by nearly every call, and therefore
+//! read once when the server starts.
+
+use artifactd_domain::StorageName;
+
+use super::{Caller, Principal, RegistryError, Result, draw_uid, now_us};
+use crate::{
+    db::{Db, DbError, places},
+    storage::Store,
+};
+
+const LOCAL_ADMIN: &str = "admin";
+const DEFAULT_SPACE: &str = "default";
+
+/// A tenant.
+#[derive(Debug, Clone)]
+pub struct Space {
+    /// Its row.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+    /// The storage of its saves that name none.
+    pub default_storage_id: i64,
+}
+
+/// A storage and its open root.
+#[derive(Debug, Clone)]
+pub struct StoragePlace {
+    /// Its row.
+    pub id: i64,
+    /// The space that it belongs to.
+    pub space_id: i64,
+    /// Its name.
+    pub name: String,
+    /// Its open root.
+    pub store: Store,
+}
+
+/// All users, spaces and storages.
+#[derive(Debug)]
+pub struct Places {
+    principals: Vec<Principal>,
+    spaces: Vec<Space>,
+    storages: Vec<StoragePlace>,
+}
+
+impl Places {
+    /// Reads them, after making those that a new database needs.
+    pub(super) async fn open(db: &Db, storage_name: &str, root: &str, store: Store) -> Result<Self> {
+        if let Some(places) = Self::read(db, storage_name, root, &store).await? {
+            return Ok(places);
+        }
+        let (name, root_text) = (storage_name.to_owned(), root.to_owned());
+        db.write(move |txn| {
+            let (name, root) = (name.clone(), root_text.clone());
+            Box::pin(async move {
+                let now = now_us();
+                places::ensure_principal(txn, LOCAL_ADMIN, &draw_uid(), now).await?;
+                places::ensure_space(txn, DEFAULT_SPACE, &draw_uid(), now).await?;
+                let space = places::spaces(txn)
+                    .await?
+                    .into_iter()
+                    .find(|space| space.name == DEFAULT_SPACE);
+                let space_id = space
+                    .ok_or(DbError::Row {
+                        table: "spaces",
+                        column: "name",
+                    })?
+                    .id;
+                places::ensure_storage(txn, space_id, &name, &draw_uid(), &root, now).await?;
+                let storage = places::storages(txn)
+                    .await?
+                    .into_iter()
+                    .find(|storage| storage.name == name);
+                let storage_id = storage
+                    .ok_or(DbError::Row {
+                        table: "storages",
+                        column: "name",
+                    })?
+                    .id;
+                places::set_storage_root(txn, storage_id, &root).await?;
+                places::ensure_default_storage(txn, space_id, storage_id).await
+            })
+        })
+        .await?;
+        let places = Self::read(db, storage_name, root, &store).await?;
+        places.ok_or_else(|| {
+            DbError::Row {
+                table: "spaces",
+                column: "default_storage_id",
+            }
+            .into()
+        })
+    }
+
+    /// `None` when something is missing that a server needs.
+    async fn read(db: &Db, storage_name: &str, root: &str, store: &Store) -> Result<Option<Self>> {
+        let (principals, spaces, storages) = futures::try_join!(
+            places::principals(db.reader()),
+            places::spaces(db.reader()),
+            places::storages(db.reader())
+        )?;
+        let principals = principals
+            .into_iter()
+            .map(|row| Principal {
+                id: row.id,
+                name: row.name,
+            })
+            .collect::<Vec<_>>();
+        let spaces: Vec<_> = spaces
+            .into_iter()
+            .filter_map(|row| {
+                Some(Space {
+                    id: row.id,
+                    name: row.name,
+                    default_storage_id: row.default_storage_id?,
+                })
+            })
+            .collect();
+        let storages: Vec<_> = storages
+            .into_iter()
+            .filter(|row| row.name == storage_name && row.root == root)
+            .map(|row| StoragePlace {
+                id: row.id,
+                space_id: row.space_id,
+                name: row.name,
+                store: store.clone(),
+            })
+            .collect();
+        let complete = principals.iter().any(|principal| principal.name == LOCAL_ADMIN)
+            && spaces.iter().any(|space| space.name == DEFAULT_SPACE)
+            && !storages.is_empty();
+        Ok(complete.then_some(Self {
+            principals,
+            spaces,
+            storages,
+        }))
+    }
+
+    /// The caller of a call that comes from this machine and names no other user.
+    pub fn local_admin(&self, space: Option<&str>, call_id: String) -> Result<Caller> {
+        let principal = self.principals.iter().find(|principal| principal.name == LOCAL_ADMIN);
+        let principal = principal.expect("opening made the local admin").clone();
+        let name = space.unwrap_or(DEFAULT_SPACE);
+        let space = self.spaces.iter().find(|space| space.name == name);
+        let space_id = space.ok_or_else(|| RegistryError::SpaceNotFound(name.to_owned()))?.id;
+        let readable_space_ids = self.spaces.iter().map(|space| space.id).collect();
+        Ok(Caller {
+            principal,
+            space_id,
+            readable_space_ids,
+            call_id,
+        })
+    }
+
+    /// The storage that a caller names, or the default one of its space.
+    pub fn storage(&self, caller: &Caller, name: Option<&StorageName>) -> Result<&StoragePlace> {
+        match name {
+            None => self.storage_by_id(self.space(caller.space_id)?.default_storage_id),
+            Some(name) => self
+                .storages
+                .iter()
+                .find(|storage| storage.name == name.as_str() && caller.may_read(storage.space_id))
+                .ok_or_else(|| RegistryError::StorageNotFound(name.to_string())),
+        }
+    }
+
+    /// The storage with this id. One that this server was not given is not found.
+    pub fn storage_by_id(&self, id: i64) -> Result<&StoragePlace> {
+        let found = self.storages.iter().find(|storage| storage.id == id);
+        found.ok_or_else(|| RegistryError::StorageNotFound(format!("number {id}, which is not configured here")))
+    }
+
+    /// The space with this id.
+    pub fn space(&self, id: i64) -> Result<&Space> {
+        let found = self.spaces.iter().find(|space| space.id == id);
+        found.ok_or(RegistryError::Db(DbError::Row {
+            table: "artifacts",
+            column: "space_id",
+        }))
+    }
+
+    /// Name of the user with this id.
+    pub(super) fn principal_name(&self, id: i64) -> Result<&str> {
+        let found = self.principals.iter().find(|principal| principal.id == id);
+        let found = found.ok_or(RegistryError::Db(DbError::Row {
+            table: "artifacts",
+            column: "created_by",
+        }))?;
+        Ok(&found.name)
+    }
+
+    /// All open storages.
+    pub fn storages(&self) -> &[StoragePlace] {
+        &self.storages
+    }
+}

@@ -1,0 +1,272 @@
+//! Replacing the content of an artifact, which keeps its uid and version.
+
+use std::sync::Arc;
+
+use artifactd_domain::{ArtifactRef, FileName, Key, MediaType, RequestId, Sha256, Suffix};
+use sea_orm::DatabaseTransaction;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::{
+    Artifact, Caller, Content, Registry, RegistryError, Result,
+    content::{Declared, Stored},
+    events,
+    idempotency::Repeatable,
+    now_us,
+    save::{integer, place_object},
+    versions,
+};
+use crate::{
+    db::{
+        Batch, DbError,
+        artifacts::{self, ArtifactRow},
+        blobs,
+        entities::artifacts::Column,
+        families,
+    },
+    fault,
+};
+
+/// What to replace, and by what.
+#[derive(Debug, Clone)]
+pub struct Replacement {
+    /// Makes the call repeatable.
+    pub request_id: Option<RequestId>,
+    /// The artifact.
+    pub reference: ArtifactRef,
+    /// Etag that the record must have.
+    pub etag: Option<String>,
+    /// Name of the new file.
+    pub file_name: Option<FileName>,
+    /// Media type; guessed from the suffix when unset.
+    pub media_type: Option<MediaType>,
+    /// What the sender says of the content.
+    pub declared: Declared,
+}
+
+/// What became of a replacement.
+#[derive(Debug, Clone)]
+pub struct Replaced {
+    /// The artifact.
+    pub artifact: Artifact,
+    /// False when the bytes were the same.
+    pub changed: bool,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Answer {
+    uid: String,
+    changed: bool,
+}
+
+impl Registry {
+    /// Replaces the content of one artifact outside trash.
+    pub async fn replace(self: &Arc<Self>, caller: &Caller, by: Replacement, content: Content) -> Result<Replaced> {
+        let repeatable = Repeatable::new(by.request_id.clone(), "ReplaceArtifact", &(caller.space_id, &by));
+        if let Some(repeatable) = &repeatable
+            && let Some(finished) = repeatable.finished::<Answer>(self.db.reader(), caller).await?
+        {
+            if by.declared.sha256.is_none() && Some(self.drain(content, by.declared).await?.sha256) != finished.content
+            {
+                return Err(repeatable.reused());
+            }
+            return self.replaced_before(caller, &finished.answer).await;
+        }
+        let row = self.find(self.db.reader(), caller, &by.reference, true).await?;
+        require_replaceable(&row, by.etag.as_deref())?;
+        let storage = self.places.storage_by_id(row.storage_id)?.clone();
+        let suffix = by.suffix(&row);
+        let stored = self.store(&storage, &suffix, content, by.declared).await?;
+        fault::point("replace.content_durable");
+        let name = stored.object.name.clone();
+        let commit = Commit {
+            caller: caller.clone(),
+            uid: row.uid()?,
+            by,
+            suffix,
+            stored,
+            repeatable,
+        };
+        let done = self.db.write(move |txn| {
+            let commit = commit.clone();
+            Box::pin(async move { commit.run(txn).await })
+        });
+        let done = done.await;
+        if !matches!(
+            &done,
+            Ok(Run::Done { object_used: true, .. }) | Err(RegistryError::Db(_))
+        ) {
+            self.discard(storage.id, name);
+        }
+        fault::point("replace.before_answer");
+        match done? {
+            Run::Done { row, changed, .. } => Ok(Replaced {
+                artifact: self.to_artifact(*row)?,
+                changed,
+            }),
+            Run::Before(answer) => self.replaced_before(caller, &answer).await,
+        }
+    }
+
+    async fn replaced_before(&self, caller: &Caller, answer: &Answer) -> Result<Replaced> {
+        let uid: artifactd_domain::Uid = answer.uid.parse().map_err(|_| DbError::Row {
+            table: "requests",
+            column: "answer",
+        })?;
+        Ok(Replaced {
+            artifact: self.get(caller, &uid.into(), true).await?,
+            changed: answer.changed,
+        })
+    }
+}
+
+fn require_replaceable(row: &ArtifactRow, etag: Option<&str>) -> Result<()> {
+    if row.in_trash() {
+        return Err(RegistryError::InTrash(row.uid.clone()));
+    }
+    require_etag(row, etag)
+}
+
+/// Fails when a record has another etag than the caller saw.
+pub(super) fn require_etag(row: &ArtifactRow, etag: Option<&str>) -> Result<()> {
+    let actual = row.etag()?;
+    match etag {
+        Some(etag) if etag != actual => Err(RegistryError::EtagMismatch {
+            uid: row.uid()?,
+            actual,
+        }),
+        _ => Ok(()),
+    }
+}
+
+impl Replacement {
+    fn suffix(&self, row: &ArtifactRow) -> Suffix {
+        self.file_name
+            .as_ref()
+            .map_or_else(|| Suffix::of_name(&format!("x{}", row.suffix)), FileName::suffix)
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Commit {
+    caller: Caller,
+    uid: artifactd_domain::Uid,
+    by: Replacement,
+    suffix: Suffix,
+    stored: Stored,
+    repeatable: Option<Repeatable>,
+}
+
+enum Run {
+    Done {
+        row: Box<ArtifactRow>,
+        changed: bool,
+        object_used: bool,
+    },
+    Before(Answer),
+}
+
+impl Commit {
+    async fn run(&self, txn: &DatabaseTransaction) -> Result<Run> {
+        if let Some(repeatable) = &self.repeatable
+            && let Some(finished) = repeatable.finished::<Answer>(txn, &self.caller).await?
+        {
+            let same = finished.content == Some(self.stored.digest.sha256);
+            return if same {
+                Ok(Run::Before(finished.answer))
+            } else {
+                Err(repeatable.reused())
+            };
+        }
+        let family = families::lock_by_stem(txn, self.uid.stem()).await?;
+        let row = artifacts::by_uid(txn, &self.uid).await?;
+        let (Some(family), Some(row)) = (family, row) else {
+            return Err(RegistryError::NotFound(self.uid.to_string()));
+        };
+        require_replaceable(&row, self.by.etag.as_deref())?;
+        let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
+        let size_bytes = integer(self.stored.digest.size_bytes)?;
+        let sha256 = self.stored.digest.sha256;
+        let blob = blobs::find(txn, row.storage_id, &sha256, size_bytes).await?;
+        let damaged = blob.as_ref().filter(|blob| blob.damaged_since_us.is_some());
+        let object_used = blob.is_none() || damaged.is_some();
+        if object_used {
+            place_object(&mut batch, row.storage_id, &self.stored, damaged, size_bytes);
+        }
+        let same_suffix = self.suffix.as_str() == row.suffix;
+        let changed = !row.has_content(&sha256, size_bytes) || !same_suffix;
+        if changed {
+            let key = self.new_key(txn, &row, same_suffix).await?;
+            self.change(&mut batch, &row, key.as_deref(), size_bytes);
+            if row.is_latest && !same_suffix {
+                batch.push(&families::set_live_key(family.id, key));
+            }
+            if let (Some(blob_id), Some(object_id)) = (row.blob_id, row.object_id) {
+                batch.push(&blobs::delete_if_unused(blob_id));
+                batch.push(&blobs::discard_object_if_unused(object_id, now_us()));
+            }
+        }
+        if let Some(repeatable) = &self.repeatable {
+            let answer = Answer {
+                uid: self.uid.to_string(),
+                changed,
+            };
+            repeatable.remember(&mut batch, &self.caller, &answer, Some(sha256));
+        }
+        let row = Box::new(artifacts::run_then_read(batch, txn, &self.uid).await?);
+        fault::point("replace.in_transaction");
+        Ok(Run::Done {
+            row,
+            changed,
+            object_used,
+        })
+    }
+
+    /// The key with the suffix of the new content; it must be free.
+    async fn new_key(&self, txn: &DatabaseTransaction, row: &ArtifactRow, same: bool) -> Result<Option<String>> {
+        let (Some(key), false) = (&row.key, same) else {
+            return Ok(row.key.clone());
+        };
+        let impossible = |_| DbError::Row {
+            table: "artifacts",
+            column: "key",
+        };
+        let key: Key = key.parse().map_err(impossible)?;
+        let key = key
+            .with_suffix(&self.suffix)
+            .map_err(|error| RegistryError::field("header.file_name", error))?;
+        if row.is_latest {
+            versions::require_key(txn, row.storage_id, &key, Some(row.family_id)).await?;
+        }
+        Ok(Some(key.to_string()))
+    }
+
+    fn change(&self, batch: &mut Batch, row: &ArtifactRow, key: Option<&str>, size_bytes: i64) {
+        let sha256 = self.stored.digest.sha256;
+        let media_type = self
+            .by
+            .media_type
+            .as_ref()
+            .map_or(self.suffix.media_type(), MediaType::as_str);
+        let file_name = self
+            .by
+            .file_name
+            .as_ref()
+            .map(FileName::to_string)
+            .or_else(|| row.file_name.clone());
+        let mut update = artifacts::update(row.id);
+        update
+            .value(Column::Key, key)
+            .value(Column::Suffix, self.suffix.as_str())
+            .value(Column::FileName, file_name)
+            .value(Column::MediaType, media_type)
+            .value(Column::SizeBytes, size_bytes)
+            .value(Column::Sha256, sha256.as_bytes().to_vec())
+            .value(Column::BlobId, blobs::blob_id_of(row.storage_id, &sha256, size_bytes));
+        batch.push(artifacts::touch(&mut update, now_us()));
+        let old = row.digest().map(|old: Sha256| old.to_string()).unwrap_or_default();
+        let detail =
+            json!({ "old_hash": old, "old_size": row.size_bytes, "hash": sha256.to_string(), "size": size_bytes });
+        events::record(batch, &self.caller, "content_replaced", &row.uid, detail);
+    }
+}

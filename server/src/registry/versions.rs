@@ -1,0 +1,139 @@
+//! Families: who issues the next version, and which version is the latest.
+
+use artifactd_domain::{Key, Label, Stem, Uid, VersionNumber, VersionSuffix, version_label};
+use sea_orm::{DatabaseTransaction, sea_query::Expr};
+
+use super::{RegistryError, Result, draw_stem};
+use crate::db::{
+    Batch, DbError,
+    artifacts::{self, ArtifactRow},
+    entities::families::Model as Family,
+    families,
+};
+
+/// The identity of a version that is about to be made.
+#[derive(Debug)]
+pub(super) struct NextVersion {
+    pub(super) uid: Uid,
+    pub(super) number: VersionNumber,
+    pub(super) label: Label,
+}
+
+/// What a family issues after a version: a number, and a suffix while there is one.
+fn after(number: VersionNumber, suffix: VersionSuffix) -> (i32, Option<String>) {
+    let number = i32::try_from(number.next().get()).expect("version numbers fit");
+    (number, suffix.successor().map(|suffix| suffix.to_string()))
+}
+
+/// Begins a family with its first version.
+pub(super) fn begin_family(
+    batch: &mut Batch,
+    (space_id, storage_id): (i64, i64),
+    live_key: Option<String>,
+    wish: Option<Label>,
+    now_us: i64,
+) -> Result<NextVersion> {
+    let (stem, number, suffix) = (draw_stem(), VersionNumber::FIRST, VersionSuffix::FIRST);
+    let label = version_label(number, &Default::default(), wish).map_err(label_refused)?;
+    batch.push(&families::insert(
+        stem,
+        space_id,
+        storage_id,
+        after(number, suffix),
+        live_key,
+        now_us,
+    ));
+    Ok(NextVersion {
+        uid: Uid::new(stem, suffix),
+        number,
+        label,
+    })
+}
+
+/// Issues the next version of a locked family, which takes over as the latest.
+pub(super) async fn issue_version(
+    txn: &DatabaseTransaction,
+    batch: &mut Batch,
+    family: &Family,
+    live_key: Option<String>,
+    wish: Option<Label>,
+) -> Result<NextVersion> {
+    let impossible = |column| DbError::Row {
+        table: "families",
+        column,
+    };
+    let stem: Stem = family.stem.parse().map_err(|_| impossible("stem"))?;
+    let suffix = family
+        .next_suffix
+        .as_deref()
+        .ok_or_else(|| RegistryError::VersionsExhausted(family.stem.clone()))?;
+    let suffix: VersionSuffix = suffix.parse().map_err(|_| impossible("next_suffix"))?;
+    let number = VersionNumber::from_integer(family.next_number.into()).ok_or(impossible("next_number"))?;
+    let taken = match &wish {
+        // The number itself is never taken: labels of digits are always their own number.
+        None => Default::default(),
+        Some(_) => {
+            let versions = artifacts::versions(txn, family.id).await?;
+            versions
+                .iter()
+                .filter_map(|version| version.version_label.parse().ok())
+                .collect()
+        }
+    };
+    let label = version_label(number, &taken, wish).map_err(label_refused)?;
+    batch.push(&artifacts::clear_latest(family.id));
+    batch.push(&families::advance(family.id, after(number, suffix), live_key));
+    Ok(NextVersion {
+        uid: Uid::new(stem, suffix),
+        number,
+        label,
+    })
+}
+
+fn label_refused(error: artifactd_domain::LabelRefused) -> RegistryError {
+    match error {
+        artifactd_domain::LabelRefused::Taken { wish } => RegistryError::VersionTaken(wish),
+        other => RegistryError::field("header.version", other),
+    }
+}
+
+/// Fails when another live family than `family_id` has this key. Locks the one that has it.
+pub(super) async fn require_key(
+    txn: &DatabaseTransaction,
+    storage_id: i64,
+    key: &Key,
+    family_id: Option<i64>,
+) -> Result<()> {
+    match families::lock_by_key(txn, storage_id, key.as_str()).await? {
+        Some(holder) if Some(holder.id) != family_id => Err(RegistryError::KeyTaken {
+            key: key.to_string(),
+            holder: holder.stem,
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the highest version outside trash the latest, and its key the family's.
+///
+/// `versions` are those of the family as they will be, highest number first. When
+/// another family took the key meanwhile, this one is found by stem and uid only.
+pub(super) async fn settle_latest(
+    txn: &DatabaseTransaction,
+    batch: &mut Batch,
+    family: &Family,
+    versions: &[ArtifactRow],
+) -> Result<()> {
+    let head = versions.iter().find(|version| !version.in_trash());
+    batch.push(&artifacts::clear_latest(family.id));
+    let mut live_key = None;
+    if let Some(head) = head {
+        let mut update = artifacts::update(head.id);
+        batch.push(update.value(crate::db::entities::artifacts::Column::IsLatest, Expr::val(true)));
+        if let Some(key) = &head.key {
+            let holder = families::lock_by_key(txn, family.storage_id, key).await?;
+            live_key = holder.is_none_or(|holder| holder.id == family.id).then(|| key.clone());
+        }
+    }
+    batch.push(&families::set_live_key(family.id, live_key));
+    Ok(())
+}
