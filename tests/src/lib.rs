@@ -1,1 +1,47 @@
-//! Placeholder until the first module lands.
+//! The harness of the end-to-end tests: it starts the real server, and what the
+//! server needs, and gives tests short ways to call it.
+//!
+//! - `server`: one server process with a folder and a database of its own.
+//! - `backend`: which database and which storage a server uses.
+//! - `postgres`, `s3`: the real services behind some backends, one of each for a
+//!   test binary; they end with it, however it ends.
+//! - `guarded`: a child process that cannot outlive the tests.
+//! - `calls`: every RPC as a function over generated clients, with the deadline
+//!   that keeps a hanging server from hanging the tests.
+//! - `failure`: a refused call. Every refusal of every test goes through it, so
+//!   that an error without a published reason fails the test that met it.
+//! - `content`: content that looks random and can be made again.
+//! - `crash`: operations that meet a named crash point, and the checks after.
+//! - `storm`: mixed load under random kills.
+//! - `wire`: HTTP/2 by hand, for what no client library would send.
+//!
+//! Nothing here is skipped when a part is missing: it fails and says which.
+
+pub mod backend;
+pub mod calls;
+pub mod content;
+pub mod crash;
+pub mod failure;
+pub mod guarded;
+pub mod postgres;
+pub mod s3;
+pub mod server;
+pub mod storm;
+pub mod wire;
+
+pub use artifactd_proto::v1 as pb;
+
+pub use self::{
+    backend::{Backend, Database, Storage},
+    calls::Calls,
+    failure::{Failure, Outcome, refusal},
+    server::TestServer,
+};
+
+/// Reads a setting that `tests/run` makes.
+///
+/// # Panics
+/// When it is missing: a test that silently runs without a part shows nothing.
+pub fn required_env(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: start the tests with tests/run"))
+}

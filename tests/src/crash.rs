@@ -1,0 +1,328 @@
+//! Operations that meet a named crash point, and what must hold afterwards:
+//! what was acknowledged is readable with its digest, what was not is absent or
+//! whole, no record lacks its bytes, and a retry of the request has the effect of one.
+
+use std::{fs, path::Path};
+
+use artifactd_proto::v1 as pb;
+
+use crate::{
+    Backend, Calls, Outcome, Storage, TestServer,
+    calls::{by_key, by_uid, by_version, keyed},
+    content::{content, digest},
+};
+
+const KEY: &str = "base.bin";
+const NEW_KEY: &str = "new.bin";
+const REQUEST_ID: &str = "the-request";
+
+/// A mutation that may meet a crash point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    /// New content under a new key, as a stream.
+    Save,
+    /// New content under a new key, in one message.
+    SaveSmall,
+    /// Other content under the same key.
+    NewVersion,
+    /// The same content under the same key.
+    SameContent,
+    /// The same content under a new key.
+    SharedContent,
+    /// Other content for the same version.
+    Replace,
+    /// To trash.
+    Trash,
+    /// Out of trash.
+    Restore,
+    /// Destroyed.
+    Destroy,
+    /// Another description.
+    Update,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Save,
+        Self::SaveSmall,
+        Self::NewVersion,
+        Self::SameContent,
+        Self::SharedContent,
+        Self::Replace,
+        Self::Trash,
+        Self::Restore,
+        Self::Destroy,
+        Self::Update,
+    ];
+}
+
+/// Names of the crash points, read from the server's source so that no list can
+/// fall behind it.
+pub fn crash_points() -> Vec<String> {
+    let mut names = Vec::new();
+    collect_points(
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../server/src")),
+        &mut names,
+    );
+    names.sort();
+    names.dedup();
+    assert!(!names.is_empty(), "the server has no crash points");
+    names
+}
+
+fn collect_points(folder: &Path, names: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).expect("read the server's source").flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            collect_points(&path, names);
+        } else {
+            let text = fs::read_to_string(&path).expect("read a source file");
+            names.extend(
+                text.split("fault::point(\"")
+                    .skip(1)
+                    .filter_map(|rest| rest.split('"').next())
+                    .map(str::to_owned),
+            );
+        }
+    }
+}
+
+/// Whether a point can be met on a backend.
+pub fn applies(point: &str, backend: Backend) -> bool {
+    match point.split('.').next() {
+        Some("local") => backend.storage == Storage::Local,
+        Some("cloud") => backend.storage == Storage::S3,
+        _ => true,
+    }
+}
+
+struct Scene {
+    server: TestServer,
+    old: Vec<u8>,
+    new: Vec<u8>,
+    base: pb::Artifact,
+}
+
+/// Lets `operation` meet `point`, starts the server again and checks everything.
+/// Answers whether the point was met.
+///
+/// # Panics
+/// When a promise was broken.
+pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
+    let mut scene = Scene::prepare(operation, backend).await;
+    scene.server.start_again_with(&[("ARTIFACTD_CRASH_AT", point)]).await;
+    let first = scene.act(operation).await;
+    if first.is_ok() && !scene.has_crashed_soon().await {
+        scene.server.kill();
+        return false;
+    }
+    assert!(
+        first.as_ref().err().is_none_or(|failure| failure.is_cut()),
+        "{point} {operation:?}: {first:?}"
+    );
+    scene.wait_for_crash().await;
+    scene.server.start_again().await;
+    scene.assert_absent_or_whole(operation).await;
+    scene.server.assert_clean();
+    scene
+        .act(operation)
+        .await
+        .unwrap_or_else(|failure| panic!("{point} {operation:?} {backend:?}: retry: {failure}"));
+    scene.assert_done_once(operation).await;
+    scene.server.kill();
+    scene.server.assert_clean();
+    true
+}
+
+impl Scene {
+    async fn prepare(operation: Operation, backend: Backend) -> Self {
+        let server = TestServer::on(backend).await;
+        let old = content(1, 300_000).to_vec();
+        // On S3 the content must be larger than one part.
+        let new = match (operation, backend.storage) {
+            (Operation::SaveSmall, _) => content(2, 400_000),
+            (_, Storage::Local) => content(2, 2_500_000),
+            (_, Storage::S3) => content(2, 20_000_000),
+        };
+        let base = server.calls().save(keyed(KEY), &old).await.expect("save the base");
+        let base = crate::calls::saved(base);
+        if operation == Operation::Restore {
+            server.calls().trash(by_uid(&base.uid)).await.expect("trash the base");
+        }
+        let mut scene = Self {
+            server,
+            old,
+            new: new.to_vec(),
+            base,
+        };
+        scene.server.stop().await;
+        scene
+    }
+
+    fn calls(&self) -> Calls {
+        self.server.calls()
+    }
+
+    async fn act(&self, operation: Operation) -> Outcome<()> {
+        let calls = self.calls();
+        let request_id = Some(REQUEST_ID.to_owned());
+        let header = |key: &str| pb::SaveHeader {
+            request_id: request_id.clone(),
+            ..keyed(key)
+        };
+        let artifact = Some(by_uid(&self.base.uid));
+        match operation {
+            Operation::Save => calls.save(header(NEW_KEY), &self.new).await.map(drop),
+            Operation::SaveSmall => calls.save_small(header(NEW_KEY), &self.new).await.map(drop),
+            Operation::NewVersion => calls.save(header(KEY), &self.new).await.map(drop),
+            Operation::SameContent => calls.save(header(KEY), &self.old).await.map(drop),
+            Operation::SharedContent => calls.save(header(NEW_KEY), &self.old).await.map(drop),
+            Operation::Replace => {
+                let header = pb::ReplaceHeader {
+                    request_id,
+                    artifact,
+                    ..Default::default()
+                };
+                calls.replace(header, &self.new).await.map(drop)
+            }
+            Operation::Trash => {
+                let request = pb::DeleteArtifactRequest {
+                    request_id,
+                    artifact,
+                    ..Default::default()
+                };
+                calls.delete(request).await.map(drop)
+            }
+            Operation::Restore => {
+                let request = pb::RestoreArtifactRequest {
+                    request_id,
+                    artifact,
+                    ..Default::default()
+                };
+                calls.restore_raw(request).await.map(drop)
+            }
+            Operation::Destroy => {
+                let force = pb::DeleteArtifactRequest {
+                    permanent: true,
+                    force: true,
+                    ..Default::default()
+                };
+                calls
+                    .delete(pb::DeleteArtifactRequest {
+                        request_id,
+                        artifact,
+                        ..force
+                    })
+                    .await
+                    .map(drop)
+            }
+            Operation::Update => calls.update(self.update(request_id)).await.map(drop),
+        }
+    }
+
+    fn update(&self, request_id: Option<String>) -> pb::UpdateArtifactRequest {
+        pb::UpdateArtifactRequest {
+            artifact: Some(by_uid(&self.base.uid)),
+            update: Some(pb::ArtifactUpdate {
+                description: Some("other".to_owned()),
+                ..Default::default()
+            }),
+            update_mask: Some(prost_types::FieldMask {
+                paths: vec!["description".to_owned()],
+            }),
+            request_id,
+            ..Default::default()
+        }
+    }
+
+    /// Whether the server ends on its own right after an answer: a point behind it was met.
+    async fn has_crashed_soon(&mut self) -> bool {
+        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
+        self.server.has_crashed()
+    }
+
+    async fn wait_for_crash(&mut self) {
+        for _ in 0..2_000 {
+            if self.server.has_crashed() || self.server.is_stopped() {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        panic!("the call was cut, but the server still runs");
+    }
+
+    /// Before any retry: old or new state, never anything between.
+    async fn assert_absent_or_whole(&self, operation: Operation) {
+        for key in [KEY, NEW_KEY] {
+            let found = self.calls().get(by_key(key)).await;
+            let Ok(artifact) = found else { continue };
+            let bytes = self
+                .calls()
+                .read(by_uid(&artifact.uid))
+                .await
+                .expect("a record has its bytes");
+            assert_eq!(
+                digest(&bytes),
+                artifact.hash,
+                "{operation:?} left {key} with other bytes"
+            );
+            assert!(
+                bytes == self.old || bytes == self.new,
+                "{operation:?} left {key} with foreign bytes"
+            );
+        }
+        if !matches!(
+            operation,
+            Operation::Trash | Operation::Restore | Operation::Destroy | Operation::Replace
+        ) {
+            let bytes = self
+                .calls()
+                .read(by_uid(&self.base.uid))
+                .await
+                .expect("the base was acknowledged");
+            assert!(bytes == self.old, "{operation:?} changed the base");
+        }
+    }
+
+    /// After the retry: the effect of one.
+    async fn assert_done_once(&self, operation: Operation) {
+        let calls = self.calls();
+        let found = async |key: &str| calls.family(by_key(key)).await.expect("find a family");
+        match operation {
+            Operation::Save | Operation::SaveSmall => {
+                assert_eq!(found(NEW_KEY).await.len(), 1);
+                assert!(calls.read(by_key(NEW_KEY)).await.expect("read") == self.new);
+            }
+            Operation::NewVersion => {
+                assert_eq!(found(KEY).await.len(), 2);
+                assert!(calls.read(by_key(KEY)).await.expect("read") == self.new);
+                assert!(calls.read(by_version(KEY, "1")).await.expect("read") == self.old);
+            }
+            Operation::SameContent => assert_eq!(found(KEY).await.len(), 1),
+            Operation::SharedContent => {
+                assert_eq!(found(NEW_KEY).await.len(), 1);
+                assert_eq!(self.server.query_integer("SELECT count(*) FROM blobs").await, 1);
+            }
+            Operation::Replace => {
+                let family = found(KEY).await;
+                assert_eq!(family.len(), 1);
+                assert_eq!(family[0].uid, self.base.uid);
+                assert!(calls.read(by_key(KEY)).await.expect("read") == self.new);
+            }
+            Operation::Trash => {
+                let record = calls.get(by_uid(&self.base.uid)).await.expect("find it in trash");
+                assert_eq!(record.visibility(), pb::Visibility::Trash);
+            }
+            Operation::Restore => assert!(calls.read(by_key(KEY)).await.expect("read") == self.old),
+            Operation::Destroy => {
+                let gone = crate::refusal(calls.get(by_uid(&self.base.uid)).await);
+                assert_eq!(gone, pb::ErrorReason::ArtifactNotFound);
+            }
+            Operation::Update => {
+                let record = calls.get(by_uid(&self.base.uid)).await.expect("find the base");
+                assert_eq!(record.description.as_deref(), Some("other"));
+            }
+        }
+    }
+}
