@@ -31,14 +31,14 @@ use std::{
 use tokio_util::task::TaskTracker;
 
 pub use caller::{Caller, Principal};
-pub use content::{Content, ContentSource, Piece};
+pub use content::{Content, ContentSource, Declared, Piece};
 pub use error::{RegistryError, Rule};
 pub use list::{ListQuery, Page, VersionsQuery};
 pub use open::{OpenContent, ReadRange};
 pub use place::{Places, Space, StoragePlace};
 pub use record::Artifact;
 pub use replace::{Replaced, Replacement};
-pub use save::{NewArtifact, Saved};
+pub use save::{NewArtifact, Revises, Saved};
 pub use trash::{DeleteMode, Deleted, Deletion, KeepBytes, Restoration};
 pub use update::{Field, Update};
 pub use verify::{VerifyReport, verify};
@@ -128,6 +128,14 @@ impl Registry {
             storage.store.writer.probe().await?;
         }
         Ok(())
+    }
+
+    /// Runs work to its end even when its caller goes away.
+    pub(crate) fn spawn<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> tokio::task::JoinHandle<T> {
+        self.tasks.spawn(work)
     }
 
     /// Waits for work that outlives its calls.

@@ -147,7 +147,7 @@ impl Registry {
         let suffix = new.suffix()?;
         let claim = matches!(content, Content::Claim);
         let repeatable = Repeatable::new(new.request_id.clone(), "SaveArtifact", &(caller.space_id, claim, &new));
-        if let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new, &content).await? {
+        if let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new, claim).await? {
             return saved.finish(self, content).await;
         }
         let storage = self.storage_of(caller, &new).await?.clone();
@@ -193,14 +193,14 @@ impl Registry {
         caller: &Caller,
         repeatable: Option<&Repeatable>,
         new: &NewArtifact,
-        content: &Content,
+        claim: bool,
     ) -> Result<Option<Before>> {
         let Some(repeatable) = repeatable else { return Ok(None) };
         let Some(finished) = repeatable.finished::<Answer>(self.db.reader(), caller).await? else {
             return Ok(None);
         };
         // A declared digest is part of the request's hash, and a claim has no other content.
-        let compare = new.declared.sha256.is_none() && !matches!(content, Content::Claim);
+        let compare = new.declared.sha256.is_none() && !claim;
         Ok(Some(Before {
             caller: caller.clone(),
             repeatable: repeatable.clone(),

@@ -1,0 +1,79 @@
+//! gRPC: parse a call, ask the registry, translate the answer.
+//!
+//! There are no rules and no queries here. A field is checked for its form when
+//! it is turned into a domain type; what fields mean together is the registry's.
+
+mod admin;
+mod artifacts;
+mod chunks;
+mod content;
+mod convert;
+pub(crate) mod layer;
+mod pages;
+pub(crate) mod status;
+
+use std::sync::Arc;
+
+use artifactd_proto::v1::{
+    admin_service_server::AdminServiceServer, artifact_service_server::ArtifactServiceServer,
+    content_service_server::ContentServiceServer,
+};
+use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
+
+use crate::{
+    master_key::MasterKey,
+    registry::{Caller, Registry},
+};
+use layer::CallId;
+
+/// Largest message that is read.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What the services share.
+#[derive(Debug, Clone)]
+struct Api {
+    registry: Arc<Registry>,
+    page_tokens: Arc<crate::master_key::Sealer>,
+}
+
+/// All services of the package.
+pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
+    let api = Api {
+        registry: Arc::clone(registry),
+        page_tokens: Arc::new(key.sealer("page token")),
+    };
+    let mut routes = Routes::builder();
+    routes
+        .add_service(ArtifactServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(ContentServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(AdminServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX));
+    routes.routes()
+}
+
+impl Api {
+    /// Who makes a call, and in which space.
+    fn caller<T>(&self, request: &Request<T>) -> Result<Caller, Status> {
+        self.caller_of(request.metadata(), request.extensions())
+    }
+
+    fn caller_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Caller, Status> {
+        let call_id = extensions.get::<CallId>().cloned().unwrap_or_default();
+        let space = match metadata.get("artifactd-space") {
+            None => None,
+            Some(name) => Some(name.to_str().map_err(|_| {
+                status::field(
+                    &call_id,
+                    "artifactd-space",
+                    "must be the name of a space in visible ASCII",
+                )
+            })?),
+        };
+        let caller = self.registry.places.local_admin(space, call_id.as_str().to_owned());
+        caller.map_err(|error| status::from_registry(error, &call_id))
+    }
+}
+
+/// The id of a caller's call, for its errors.
+fn call_id(caller: &Caller) -> CallId {
+    CallId::new(&caller.call_id)
+}

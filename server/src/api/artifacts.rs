@@ -1,0 +1,275 @@
+//! `ArtifactService`.
+
+use std::future::Future;
+
+use artifactd_domain::VersionNumber;
+use artifactd_proto::v1::{self as pb, ErrorReason, artifact_service_server::ArtifactService};
+use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+
+use super::{
+    Api, call_id,
+    chunks::{check_sum, out_of_order, pieces},
+    convert,
+    layer::CallId,
+    pages, status,
+};
+use crate::registry::{Content, ListQuery, RegistryError, Saved, VersionsQuery};
+
+/// Largest content of a save in one message.
+pub(super) const SMALL_CONTENT_BYTES_MAX: usize = 1024 * 1024;
+
+/// Reads the first message of a stream.
+async fn first<M>(messages: &mut Streaming<M>, api: &Api, call_id: &CallId) -> Result<M, Status> {
+    let idle = api.registry.limits.stream_idle_timeout;
+    match tokio::time::timeout(idle, messages.message()).await {
+        Err(_) => Err(status::from_registry(RegistryError::StreamIdle(idle), call_id)),
+        Ok(Ok(Some(message))) => Ok(message),
+        Ok(Ok(None)) => Err(status::from_registry(RegistryError::StreamIncomplete, call_id)),
+        Ok(Err(made)) => Err(status::from_tonic(&made, call_id)),
+    }
+}
+
+impl Api {
+    /// Runs a mutation that must not stop half-way when its caller goes away.
+    async fn to_the_end<T, F>(&self, call_id: &CallId, work: F) -> Result<T, Status>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, RegistryError>> + Send + 'static,
+    {
+        match self.registry.spawn(work).await {
+            Ok(done) => done.map_err(|error| status::from_registry(error, call_id)),
+            Err(_) => Err(status::status(
+                call_id,
+                Code::Internal,
+                ErrorReason::Internal,
+                "internal error; see the log",
+            )),
+        }
+    }
+}
+
+fn save_response(saved: Saved) -> pb::SaveArtifactResponse {
+    let Saved {
+        artifact,
+        outcome,
+        not_applied,
+        same_content_uids,
+    } = saved;
+    pb::SaveArtifactResponse {
+        artifact: Some(convert::artifact(artifact)),
+        outcome: convert::outcome(outcome).into(),
+        not_applied,
+        same_content_uids,
+    }
+}
+
+#[async_trait]
+impl ArtifactService for Api {
+    async fn save_artifact(
+        &self,
+        request: Request<Streaming<pb::SaveArtifactRequest>>,
+    ) -> Result<Response<pb::SaveArtifactResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let mut messages = request.into_inner();
+        let Some(pb::save_artifact_request::Message::Header(header)) =
+            first(&mut messages, self, &call_id).await?.message
+        else {
+            return Err(out_of_order(&call_id, "the first message must be the header"));
+        };
+        let (new, claim) = convert::new_artifact(header, &call_id)?;
+        let content = if claim {
+            Content::Claim
+        } else {
+            Content::Stream(pieces(messages, call_id.clone()))
+        };
+        let registry = std::sync::Arc::clone(&self.registry);
+        let saved = self
+            .to_the_end(&call_id, async move { registry.save(&caller, new, content).await })
+            .await?;
+        Ok(Response::new(save_response(saved)))
+    }
+
+    async fn save_small_artifact(
+        &self,
+        request: Request<pb::SaveSmallArtifactRequest>,
+    ) -> Result<Response<pb::SaveArtifactResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let pb::SaveSmallArtifactRequest {
+            header,
+            content,
+            crc32c,
+        } = request.into_inner();
+        let header =
+            header.ok_or_else(|| status::field_with(&call_id, ErrorReason::FieldRequired, "header", "is required"))?;
+        let (new, claim) = convert::new_artifact(header, &call_id)?;
+        if content.len() > SMALL_CONTENT_BYTES_MAX {
+            let message = format!(
+                "the content has {} bytes, at most {SMALL_CONTENT_BYTES_MAX} are taken in one message",
+                content.len()
+            );
+            return Err(status::status(
+                &call_id,
+                Code::ResourceExhausted,
+                ErrorReason::MessageTooLarge,
+                message,
+            ));
+        }
+        if claim && !content.is_empty() {
+            return Err(status::field(&call_id, "content", "must be empty with a claim"));
+        }
+        check_sum(&content, crc32c, "crc32c", &call_id)?;
+        let content = if claim { Content::Claim } else { Content::Whole(content) };
+        let saved = self.registry.save(&caller, new, content).await;
+        let saved = saved.map_err(|error| status::from_registry(error, &call_id))?;
+        Ok(Response::new(save_response(saved)))
+    }
+
+    async fn replace_artifact(
+        &self,
+        request: Request<Streaming<pb::ReplaceArtifactRequest>>,
+    ) -> Result<Response<pb::ReplaceArtifactResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let mut messages = request.into_inner();
+        let Some(pb::replace_artifact_request::Message::Header(header)) =
+            first(&mut messages, self, &call_id).await?.message
+        else {
+            return Err(out_of_order(&call_id, "the first message must be the header"));
+        };
+        let by = convert::replacement(header, &call_id)?;
+        let content = Content::Stream(pieces(messages, call_id.clone()));
+        let registry = std::sync::Arc::clone(&self.registry);
+        let replaced = self
+            .to_the_end(&call_id, async move { registry.replace(&caller, by, content).await })
+            .await?;
+        let artifact = Some(convert::artifact(replaced.artifact));
+        Ok(Response::new(pb::ReplaceArtifactResponse {
+            artifact,
+            changed: replaced.changed,
+        }))
+    }
+
+    async fn get_artifact(&self, request: Request<pb::GetArtifactRequest>) -> Result<Response<pb::Artifact>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let pb::GetArtifactRequest {
+            artifact,
+            include_hidden,
+        } = request.into_inner();
+        let reference = convert::reference(artifact, &call_id)?;
+        let found = self.registry.get(&caller, &reference, include_hidden).await;
+        let found = found.map_err(|error| status::from_registry(error, &call_id))?;
+        Ok(Response::new(convert::artifact(found)))
+    }
+
+    async fn list_artifacts(
+        &self,
+        request: Request<pb::ListArtifactsRequest>,
+    ) -> Result<Response<pb::ListArtifactsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let pb::ListArtifactsRequest {
+            page_size,
+            page_token,
+            visibilities,
+        } = request.into_inner();
+        let visibilities = convert::visibilities(&visibilities, &call_id)?;
+        let asks = format!(
+            "ListArtifacts {} {} {visibilities:?}",
+            caller.principal.id, caller.space_id
+        );
+        let after = self.place(&page_token, &asks, &call_id)?;
+        let query = ListQuery {
+            visibilities,
+            after,
+            rows: pages::rows(page_size, &call_id)?,
+        };
+        let page = self.registry.list(&caller, &query).await;
+        let page = page.map_err(|error| status::from_registry(error, &call_id))?;
+        let next_page_token = self.token(page.next.as_ref(), &asks);
+        Ok(Response::new(pb::ListArtifactsResponse {
+            artifacts: convert::artifacts(page.artifacts),
+            next_page_token,
+        }))
+    }
+
+    async fn list_artifact_versions(
+        &self,
+        request: Request<pb::ListArtifactVersionsRequest>,
+    ) -> Result<Response<pb::ListArtifactVersionsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let pb::ListArtifactVersionsRequest {
+            artifact,
+            page_size,
+            page_token,
+            visibilities,
+        } = request.into_inner();
+        let visibilities = convert::visibilities(&visibilities, &call_id)?;
+        let reference = convert::reference(artifact, &call_id)?;
+        let asks = format!(
+            "ListArtifactVersions {} {reference} {visibilities:?}",
+            caller.principal.id
+        );
+        let below = self.place::<u32>(&page_token, &asks, &call_id)?;
+        let below = below.and_then(|number| VersionNumber::from_integer(number.into()));
+        let query = VersionsQuery {
+            reference,
+            visibilities,
+            below,
+            rows: pages::rows(page_size, &call_id)?,
+        };
+        let page = self.registry.versions(&caller, &query).await;
+        let page = page.map_err(|error| status::from_registry(error, &call_id))?;
+        let next_page_token = self.token(page.next.map(VersionNumber::get).as_ref(), &asks);
+        let artifacts = convert::artifacts(page.artifacts);
+        Ok(Response::new(pb::ListArtifactVersionsResponse {
+            artifacts,
+            next_page_token,
+        }))
+    }
+
+    async fn update_artifact(
+        &self,
+        request: Request<pb::UpdateArtifactRequest>,
+    ) -> Result<Response<pb::Artifact>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let update = convert::update(request.into_inner(), &call_id)?;
+        let updated = self.registry.update(&caller, update).await;
+        let updated = updated.map_err(|error| status::from_registry(error, &call_id))?;
+        Ok(Response::new(convert::artifact(updated)))
+    }
+
+    async fn delete_artifact(
+        &self,
+        request: Request<pb::DeleteArtifactRequest>,
+    ) -> Result<Response<pb::DeleteArtifactResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let deletion = convert::deletion(request.into_inner(), &call_id)?;
+        let deleted = self.registry.delete(&caller, deletion).await;
+        let deleted = deleted.map_err(|error| status::from_registry(error, &call_id))?;
+        let trashed = convert::artifacts(deleted.trashed);
+        Ok(Response::new(pb::DeleteArtifactResponse {
+            trashed,
+            destroyed_uids: deleted.destroyed_uids,
+        }))
+    }
+
+    async fn restore_artifact(
+        &self,
+        request: Request<pb::RestoreArtifactRequest>,
+    ) -> Result<Response<pb::RestoreArtifactResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let restoration = convert::restoration(request.into_inner(), &call_id)?;
+        let restored = self.registry.restore(&caller, restoration).await;
+        let restored = restored.map_err(|error| status::from_registry(error, &call_id))?;
+        Ok(Response::new(pb::RestoreArtifactResponse {
+            artifacts: convert::artifacts(restored),
+        }))
+    }
+}

@@ -1,0 +1,64 @@
+//! `ContentService`.
+
+use artifactd_proto::v1::{self as pb, content_service_server::ContentService, read_content_response::Message};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use tonic::{Request, Response, Status, async_trait};
+
+use super::{Api, call_id, chunks, convert, status};
+use crate::registry::ReadRange;
+
+const CHUNK_BYTES_DEFAULT: u64 = 1024 * 1024;
+const CHUNK_BYTES_MIN: u64 = 64 * 1024;
+
+#[async_trait]
+impl ContentService for Api {
+    type ReadContentStream = BoxStream<'static, Result<pb::ReadContentResponse, Status>>;
+
+    async fn read_content(
+        &self,
+        request: Request<pb::ReadContentRequest>,
+    ) -> Result<Response<Self::ReadContentStream>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let pb::ReadContentRequest {
+            artifact,
+            offset,
+            length,
+            if_match,
+            chunk_bytes,
+            include_hidden,
+        } = request.into_inner();
+        let reference = convert::reference(artifact, &call_id)?;
+        let length = length.map(u64::try_from).transpose();
+        let length = length.map_err(|_| status::field(&call_id, "length", "must not be negative"))?;
+        let chunk_bytes = match u64::try_from(chunk_bytes) {
+            Err(_) => return Err(status::field(&call_id, "chunk_bytes", "must not be negative")),
+            Ok(0) => CHUNK_BYTES_DEFAULT,
+            Ok(wish) => wish.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_DEFAULT),
+        };
+        let range = ReadRange { offset, length };
+        let open = self
+            .registry
+            .open_content(&caller, &reference, range, if_match.as_deref(), include_hidden)
+            .await;
+        let open = open.map_err(|error| status::from_registry(error, &call_id))?;
+        let head = pb::ContentHead {
+            artifact: Some(convert::artifact(open.artifact.clone())),
+            offset: i64::try_from(open.range.start).expect("sizes come from the database's integers"),
+            length: i64::try_from(open.range.end - open.range.start).expect("sizes come from the database's integers"),
+        };
+        let head = stream::once(async move { Ok(message(Message::Head(head))) });
+        let chunks = open.stream(chunk_bytes).map(move |chunk| match chunk {
+            Ok(chunk) => Ok(message(Message::Chunk(chunks::to_message(chunk)))),
+            Err(error) => Err(status::from_registry(error, &call_id)),
+        });
+        Ok(Response::new(head.chain(chunks).boxed()))
+    }
+}
+
+fn message(message: Message) -> pb::ReadContentResponse {
+    pb::ReadContentResponse { message: Some(message) }
+}

@@ -1,0 +1,396 @@
+//! Between messages and domain types: form is checked here, once.
+
+use std::str::FromStr;
+
+use artifactd_domain::{ArtifactRef, HashType, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, Visibility};
+use artifactd_proto::v1::{self as pb, ErrorReason};
+use tonic::Status;
+
+use super::{layer::CallId, status};
+use crate::registry::{
+    Artifact, Declared, DeleteMode, Deletion, Field, KeepBytes, NewArtifact, RegistryError, Replacement, Restoration,
+    Revises, Rule, Update,
+};
+
+type Result<T> = std::result::Result<T, Status>;
+
+fn refused(call_id: &CallId, field: &'static str, rule: impl Into<Rule>) -> Status {
+    status::from_registry(RegistryError::field(field, rule), call_id)
+}
+
+fn parsed<T>(text: &str, field: &'static str, call_id: &CallId) -> Result<T>
+where
+    T: FromStr,
+    T::Err: Into<Rule>,
+{
+    text.parse().map_err(|error: T::Err| refused(call_id, field, error))
+}
+
+fn optional<T>(text: Option<&String>, field: &'static str, call_id: &CallId) -> Result<Option<T>>
+where
+    T: FromStr,
+    T::Err: Into<Rule>,
+{
+    text.map(|text| parsed(text, field, call_id)).transpose()
+}
+
+fn unknown(call_id: &CallId, field: &'static str, number: i32) -> Status {
+    status::field(call_id, field, format!("has the unknown value {number}"))
+}
+
+/// The artifact that a message names.
+pub(super) fn reference(message: Option<pb::ArtifactRef>, call_id: &CallId) -> Result<ArtifactRef> {
+    use pb::artifact_ref::Ref;
+    let named = message.and_then(|message| message.r#ref);
+    match named.ok_or_else(|| refused(call_id, "artifact", Rule::Required))? {
+        Ref::Uid(uid) => identifier(&uid, "artifact.uid", call_id).map(ArtifactRef::Uid),
+        Ref::Stem(stem) => identifier(&stem, "artifact.stem", call_id).map(ArtifactRef::Stem),
+        Ref::Text(text) => parsed(&text, "artifact.text", call_id),
+        Ref::Key(pb::KeyRef { key, version, storage }) => Ok(ArtifactRef::Key {
+            storage: optional(storage.as_ref(), "artifact.key.storage", call_id)?,
+            key: parsed(&key, "artifact.key.key", call_id)?,
+            version: optional::<VersionName>(version.as_ref(), "artifact.key.version", call_id)?.unwrap_or_default(),
+        }),
+    }
+}
+
+fn identifier<T>(text: &str, field: &'static str, call_id: &CallId) -> Result<T>
+where
+    T: FromStr<Err = artifactd_domain::UidRefused>,
+{
+    text.parse().map_err(|error: artifactd_domain::UidRefused| {
+        status::field_with(call_id, ErrorReason::ReferenceInvalid, field, error.to_string())
+    })
+}
+
+fn kind(number: i32, field: &'static str, call_id: &CallId) -> Result<Option<Kind>> {
+    match pb::ArtifactKind::try_from(number).map_err(|_| unknown(call_id, field, number))? {
+        pb::ArtifactKind::Unspecified => Ok(None),
+        pb::ArtifactKind::Dataset => Ok(Some(Kind::Dataset)),
+        pb::ArtifactKind::Model => Ok(Some(Kind::Model)),
+        pb::ArtifactKind::Code => Ok(Some(Kind::Code)),
+    }
+}
+
+fn visibility(number: i32, field: &'static str, call_id: &CallId) -> Result<Option<Visibility>> {
+    match pb::Visibility::try_from(number).map_err(|_| unknown(call_id, field, number))? {
+        pb::Visibility::Unspecified => Ok(None),
+        pb::Visibility::Default => Ok(Some(Visibility::Default)),
+        pb::Visibility::Hidden => Ok(Some(Visibility::Hidden)),
+        pb::Visibility::Trash => Ok(Some(Visibility::Trash)),
+    }
+}
+
+/// The visibilities of a list; DEFAULT alone when none is named.
+pub(super) fn visibilities(numbers: &[i32], call_id: &CallId) -> Result<Vec<Visibility>> {
+    const FIELD: &str = "visibilities";
+    let mut named = Vec::new();
+    for number in numbers {
+        let visibility = visibility(*number, FIELD, call_id)?.ok_or_else(|| unknown(call_id, FIELD, *number))?;
+        if !named.contains(&visibility) {
+            named.push(visibility);
+        }
+    }
+    Ok(if named.is_empty() {
+        vec![Visibility::Default]
+    } else {
+        named
+    })
+}
+
+fn size(size: Option<i64>, field: &'static str, call_id: &CallId) -> Result<Option<u64>> {
+    let size = size.map(|size| u64::try_from(size)).transpose();
+    size.map_err(|_| status::field(call_id, field, "must not be negative"))
+}
+
+fn digest(text: Option<&String>, field: &'static str, call_id: &CallId) -> Result<Option<Sha256>> {
+    optional(text, field, call_id)
+}
+
+/// What a trailer says of the content before it.
+pub(super) fn declared_in_trailer(trailer: pb::ContentTrailer, call_id: &CallId) -> Result<Declared> {
+    let pb::ContentTrailer { sha256, size: bytes } = trailer;
+    Ok(Declared {
+        sha256: digest(sha256.as_ref(), "trailer.sha256", call_id)?,
+        size_bytes: size(bytes, "trailer.size", call_id)?,
+    })
+}
+
+/// What to save, and whether the content is only claimed.
+pub(super) fn new_artifact(header: pb::SaveHeader, call_id: &CallId) -> Result<(NewArtifact, bool)> {
+    let pb::SaveHeader {
+        request_id,
+        key,
+        description,
+        kind: kind_number,
+        revises: revised,
+        version,
+        storage,
+        file_name,
+        media_type,
+        visibility: visibility_number,
+        if_content_exists,
+        size: bytes,
+        sha256,
+        claim,
+    } = header;
+    let new = NewArtifact {
+        request_id: optional(request_id.as_ref(), "header.request_id", call_id)?,
+        key: optional(key.as_ref(), "header.key", call_id)?,
+        description: optional(description.as_ref(), "header.description", call_id)?,
+        kind: kind(kind_number, "header.kind", call_id)?,
+        revises: revised.map(|text| revises(&text, call_id)).transpose()?,
+        version: optional(version.as_ref(), "header.version", call_id)?,
+        storage: optional(storage.as_ref(), "header.storage", call_id)?,
+        file_name: optional(file_name.as_ref(), "header.file_name", call_id)?,
+        media_type: optional(media_type.as_ref(), "header.media_type", call_id)?,
+        visibility: visibility(visibility_number, "header.visibility", call_id)?,
+        if_content_exists: content_policy(if_content_exists, call_id)?,
+        declared: Declared {
+            sha256: digest(sha256.as_ref(), "header.sha256", call_id)?,
+            size_bytes: size(bytes, "header.size", call_id)?,
+        },
+    };
+    Ok((new, claim))
+}
+
+fn revises(text: &str, call_id: &CallId) -> Result<Revises> {
+    const FIELD: &str = "header.revises";
+    match text.len() {
+        16 => identifier(text, FIELD, call_id).map(Revises::Stem),
+        _ => identifier(text, FIELD, call_id).map(Revises::Uid),
+    }
+}
+
+fn content_policy(number: i32, call_id: &CallId) -> Result<IfContentExists> {
+    const FIELD: &str = "header.if_content_exists";
+    match pb::IfContentExists::try_from(number).map_err(|_| unknown(call_id, FIELD, number))? {
+        pb::IfContentExists::Unspecified | pb::IfContentExists::ReturnExisting => Ok(IfContentExists::ReturnExisting),
+        pb::IfContentExists::Create => Ok(IfContentExists::Create),
+        pb::IfContentExists::Fail => Ok(IfContentExists::Fail),
+    }
+}
+
+/// What to replace.
+pub(super) fn replacement(header: pb::ReplaceHeader, call_id: &CallId) -> Result<Replacement> {
+    let pb::ReplaceHeader {
+        request_id,
+        artifact,
+        etag,
+        file_name,
+        media_type,
+        size: bytes,
+        sha256,
+    } = header;
+    Ok(Replacement {
+        request_id: optional(request_id.as_ref(), "header.request_id", call_id)?,
+        reference: reference(artifact, call_id)?,
+        etag,
+        file_name: optional(file_name.as_ref(), "header.file_name", call_id)?,
+        media_type: optional(media_type.as_ref(), "header.media_type", call_id)?,
+        declared: Declared {
+            sha256: digest(sha256.as_ref(), "header.sha256", call_id)?,
+            size_bytes: size(bytes, "header.size", call_id)?,
+        },
+    })
+}
+
+/// What to change in a record.
+pub(super) fn update(message: pb::UpdateArtifactRequest, call_id: &CallId) -> Result<Update> {
+    let pb::UpdateArtifactRequest {
+        artifact,
+        update,
+        update_mask,
+        etag,
+        request_id,
+    } = message;
+    let update = update.unwrap_or_default();
+    let mask = update_mask.ok_or_else(|| refused(call_id, "update_mask", Rule::Required))?;
+    if mask.paths.is_empty() {
+        return Err(refused(call_id, "update_mask", Rule::Required));
+    }
+    let fields = mask
+        .paths
+        .iter()
+        .map(|path| updated_field(path, &update, call_id))
+        .collect::<Result<_>>()?;
+    Ok(Update {
+        reference: reference(artifact, call_id)?,
+        fields,
+        etag,
+        request_id: optional(request_id.as_ref(), "request_id", call_id)?,
+    })
+}
+
+fn updated_field(path: &str, update: &pb::ArtifactUpdate, call_id: &CallId) -> Result<Field> {
+    match path {
+        "key" => {
+            let key = update
+                .key
+                .as_ref()
+                .ok_or_else(|| refused(call_id, "update.key", Rule::Required))?;
+            parsed(key, "update.key", call_id).map(Field::Key)
+        }
+        "description" => optional(update.description.as_ref(), "update.description", call_id).map(Field::Description),
+        "kind" => {
+            let kind = kind(update.kind, "update.kind", call_id)?;
+            kind.map(Field::Kind)
+                .ok_or_else(|| refused(call_id, "update.kind", Rule::Required))
+        }
+        "media_type" => optional(update.media_type.as_ref(), "update.media_type", call_id).map(Field::MediaType),
+        "visibility" => match visibility(update.visibility, "update.visibility", call_id)? {
+            Some(shown @ (Visibility::Default | Visibility::Hidden)) => Ok(Field::Visibility(shown)),
+            Some(Visibility::Trash) => Err(status::field(
+                call_id,
+                "update.visibility",
+                "cannot be TRASH; delete and restore do that",
+            )),
+            None => Err(refused(call_id, "update.visibility", Rule::Required)),
+        },
+        other => Err(refused(
+            call_id,
+            "update_mask",
+            Rule::NotUpdatable(other.chars().take(64).collect()),
+        )),
+    }
+}
+
+/// What to delete.
+pub(super) fn deletion(message: pb::DeleteArtifactRequest, call_id: &CallId) -> Result<Deletion> {
+    let pb::DeleteArtifactRequest {
+        artifact,
+        permanent,
+        force,
+        storage,
+        etag,
+        request_id,
+    } = message;
+    let bytes = match pb::DeleteStorage::try_from(storage).map_err(|_| unknown(call_id, "storage", storage))? {
+        // There are no bytes in place yet, so both mean the same.
+        pb::DeleteStorage::Unspecified | pb::DeleteStorage::Delete => KeepBytes::No,
+        pb::DeleteStorage::Keep => KeepBytes::Yes,
+    };
+    if !permanent && force {
+        return Err(status::field(call_id, "force", "only goes with `permanent`"));
+    }
+    Ok(Deletion {
+        reference: reference(artifact, call_id)?,
+        mode: if permanent {
+            DeleteMode::Destroy { force, bytes }
+        } else {
+            DeleteMode::Trash
+        },
+        etag,
+        request_id: optional(request_id.as_ref(), "request_id", call_id)?,
+    })
+}
+
+/// What to restore.
+pub(super) fn restoration(message: pb::RestoreArtifactRequest, call_id: &CallId) -> Result<Restoration> {
+    let pb::RestoreArtifactRequest {
+        artifact,
+        key,
+        etag,
+        request_id,
+    } = message;
+    Ok(Restoration {
+        reference: reference(artifact, call_id)?,
+        key: optional(key.as_ref(), "key", call_id)?,
+        etag,
+        request_id: optional(request_id.as_ref(), "request_id", call_id)?,
+    })
+}
+
+/// An artifact as a message.
+pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
+    let (etag, content_etag) = (artifact.etag(), artifact.content_etag());
+    let Artifact {
+        id,
+        uid,
+        key,
+        description,
+        kind,
+        suffix,
+        file_name,
+        media_type,
+        size_bytes,
+        sha256,
+        hash_type,
+        version,
+        version_number,
+        is_latest,
+        visibility,
+        space,
+        storage,
+        key_is_virtual,
+        path,
+        created_by,
+        created_at_us,
+        updated_at_us,
+        trashed_at_us,
+        revision: _,
+    } = artifact;
+    pb::Artifact {
+        uid: uid.to_string(),
+        stem: uid.stem().to_string(),
+        key,
+        description,
+        kind: match kind {
+            Kind::Dataset => pb::ArtifactKind::Dataset,
+            Kind::Model => pb::ArtifactKind::Model,
+            Kind::Code => pb::ArtifactKind::Code,
+        }
+        .into(),
+        suffix,
+        file_name,
+        media_type,
+        size: i64::try_from(size_bytes).expect("sizes come from the database's integers"),
+        hash: sha256.to_string(),
+        hash_type: match hash_type {
+            HashType::Sha256 => pb::HashType::Sha256,
+        }
+        .into(),
+        version: version.to_string(),
+        version_number: i32::try_from(version_number.get()).expect("version numbers fit"),
+        is_latest,
+        visibility: match visibility {
+            Visibility::Default => pb::Visibility::Default,
+            Visibility::Hidden => pb::Visibility::Hidden,
+            Visibility::Trash => pb::Visibility::Trash,
+        }
+        .into(),
+        space,
+        storage,
+        key_is_virtual,
+        path,
+        created_by,
+        created_at: Some(timestamp(created_at_us)),
+        updated_at: Some(timestamp(updated_at_us)),
+        deleted_at: trashed_at_us.map(timestamp),
+        etag,
+        content_etag,
+        id,
+    }
+}
+
+/// Artifacts as messages.
+pub(super) fn artifacts(records: Vec<Artifact>) -> Vec<pb::Artifact> {
+    records.into_iter().map(artifact).collect()
+}
+
+/// What a save did, as a message.
+pub(super) fn outcome(outcome: SaveOutcome) -> pb::SaveOutcome {
+    match outcome {
+        SaveOutcome::Created => pb::SaveOutcome::Created,
+        SaveOutcome::NewVersion => pb::SaveOutcome::NewVersion,
+        SaveOutcome::Existing => pb::SaveOutcome::Existing,
+    }
+}
+
+fn timestamp(us: i64) -> prost_types::Timestamp {
+    let nanos = i32::try_from(us.rem_euclid(1_000_000) * 1_000).expect("a second has fewer");
+    prost_types::Timestamp {
+        seconds: us.div_euclid(1_000_000),
+        nanos,
+    }
+}

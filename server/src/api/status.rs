@@ -1,0 +1,196 @@
+//! The one table from errors to gRPC codes and reasons, and the one place where a
+//! failure is logged.
+
+use std::{collections::HashMap, error::Error, time::Duration};
+
+use artifactd_proto::v1::ErrorReason;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::layer::CallId;
+use crate::{
+    db::DbError,
+    registry::{RegistryError, Rule},
+    storage::StorageError,
+};
+
+const DOMAIN: &str = "artifactd";
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+const OUTAGE_RETRY: Duration = Duration::from_millis(500);
+
+/// Longest text of a message: details and trailers must stay below 4 KiB.
+const MESSAGE_CHARS_MAX: usize = 512;
+
+/// The name of a reason as it travels: without the prefix of the enum.
+pub(crate) fn name(reason: ErrorReason) -> &'static str {
+    reason.as_str_name().trim_start_matches("ERROR_REASON_")
+}
+
+/// A status with its reason.
+pub(crate) fn status(call_id: &CallId, code: Code, reason: ErrorReason, message: impl Into<String>) -> Status {
+    with_details(call_id, code, reason, message.into(), ErrorDetails::new())
+}
+
+/// A field of the request that is at fault.
+pub(crate) fn field(call_id: &CallId, field: &str, rule: impl Into<String>) -> Status {
+    field_with(call_id, ErrorReason::FieldInvalid, field, rule)
+}
+
+/// The same with a reason of its own.
+pub(crate) fn field_with(call_id: &CallId, reason: ErrorReason, field: &str, rule: impl Into<String>) -> Status {
+    let rule = short(rule.into());
+    let mut details = ErrorDetails::new();
+    details.add_bad_request_violation(field, &rule);
+    with_details(
+        call_id,
+        Code::InvalidArgument,
+        reason,
+        format!("{field} {rule}"),
+        details,
+    )
+}
+
+fn with_details(
+    call_id: &CallId,
+    code: Code,
+    reason: ErrorReason,
+    message: String,
+    mut details: ErrorDetails,
+) -> Status {
+    details.set_error_info(name(reason), DOMAIN, HashMap::new());
+    details.set_request_info(call_id.as_str(), "");
+    if code == Code::Unavailable {
+        details.set_retry_info(Some(OUTAGE_RETRY));
+    } else if reason == ErrorReason::ServerBusy {
+        details.set_retry_info(Some(BUSY_RETRY));
+    }
+    Status::with_error_details(code, short(message), details)
+}
+
+fn short(text: String) -> String {
+    match text.char_indices().nth(MESSAGE_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// Turns an error of the registry into a status, and logs what is ours.
+pub(crate) fn from_registry(error: RegistryError, call_id: &CallId) -> Status {
+    let error = match error {
+        RegistryError::Source(source) => return from_source(source, call_id),
+        RegistryError::Field { field, rule } => {
+            return field_with(call_id, reason_of_rule(&rule), field, rule.to_string());
+        }
+        error => error,
+    };
+    let (code, reason) = code_of(&error);
+    log(&error, code, call_id);
+    let message = if code == Code::Internal {
+        "internal error; see the log".to_owned()
+    } else {
+        error.to_string()
+    };
+    status(call_id, code, reason, message)
+}
+
+/// A fault that an adapter found in a stream passes through unchanged.
+fn from_source(source: Box<dyn Error + Send + Sync>, call_id: &CallId) -> Status {
+    match source.downcast::<Status>() {
+        Ok(status) => *status,
+        Err(other) => status(call_id, Code::Cancelled, ErrorReason::Cancelled, other.to_string()),
+    }
+}
+
+fn reason_of_rule(rule: &Rule) -> ErrorReason {
+    match rule {
+        Rule::Key(_) => ErrorReason::KeyInvalid,
+        Rule::Reference(_) => ErrorReason::ReferenceInvalid,
+        Rule::Version(_) => ErrorReason::VersionInvalid,
+        Rule::Digest(_) => ErrorReason::DigestInvalid,
+        Rule::Required => ErrorReason::FieldRequired,
+        Rule::NameRequired => ErrorReason::NameRequired,
+        Rule::Suffix(..) => ErrorReason::SuffixMismatch,
+        Rule::NotUpdatable(_) => ErrorReason::FieldNotUpdatable,
+        Rule::PageToken => ErrorReason::PageTokenInvalid,
+        Rule::PageTokenOther => ErrorReason::PageTokenMismatch,
+        Rule::Text(_) | Rule::Other(_) => ErrorReason::FieldInvalid,
+    }
+}
+
+fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
+    use RegistryError as E;
+    match error {
+        E::Field { .. } => (Code::InvalidArgument, ErrorReason::FieldInvalid),
+        E::NotFound(_) => (Code::NotFound, ErrorReason::ArtifactNotFound),
+        E::StorageNotFound(_) => (Code::NotFound, ErrorReason::StorageNotFound),
+        E::SpaceNotFound(_) => (Code::NotFound, ErrorReason::SpaceNotFound),
+        E::VersionTaken(_) => (Code::AlreadyExists, ErrorReason::VersionTaken),
+        E::KeyTaken { .. } => (Code::AlreadyExists, ErrorReason::KeyTaken),
+        E::ContentExists(_) => (Code::AlreadyExists, ErrorReason::ContentExists),
+        E::ContentNotHeld(_) => (Code::FailedPrecondition, ErrorReason::ContentNotHeld),
+        E::InTrash(_) => (Code::FailedPrecondition, ErrorReason::ArtifactInTrash),
+        E::NotInTrash(_) => (Code::FailedPrecondition, ErrorReason::ArtifactNotInTrash),
+        E::VersionsExhausted(_) => (Code::FailedPrecondition, ErrorReason::VersionsExhausted),
+        E::EtagMismatch { .. } => (Code::Aborted, ErrorReason::EtagMismatch),
+        E::ContentChanged(_) => (Code::Aborted, ErrorReason::ContentChanged),
+        E::RangeInvalid { .. } => (Code::OutOfRange, ErrorReason::RangeInvalid),
+        E::SizeMismatch { .. } => (Code::InvalidArgument, ErrorReason::SizeMismatch),
+        E::DigestMismatch { .. } => (Code::InvalidArgument, ErrorReason::DigestMismatch),
+        E::ContentTooLarge(_) => (Code::ResourceExhausted, ErrorReason::ContentTooLarge),
+        E::StreamIncomplete => (Code::InvalidArgument, ErrorReason::StreamIncomplete),
+        E::Source(_) => (Code::Cancelled, ErrorReason::Cancelled),
+        E::StreamIdle(_) => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
+        E::Busy => (Code::ResourceExhausted, ErrorReason::ServerBusy),
+        E::RequestIdReused(_) => (Code::InvalidArgument, ErrorReason::RequestIdReused),
+        E::Corrupt { .. } => (Code::DataLoss, ErrorReason::ContentCorrupt),
+        E::Storage(error) => code_of_storage(error),
+        E::Db(error) => code_of_db(error),
+    }
+}
+
+fn code_of_storage(error: &StorageError) -> (Code, ErrorReason) {
+    use StorageError as E;
+    match error {
+        E::Full(_) => (Code::ResourceExhausted, ErrorReason::StorageFull),
+        E::ReadOnly(_) => (Code::FailedPrecondition, ErrorReason::StorageReadOnly),
+        E::NotFound { .. } | E::Corrupt { .. } => (Code::DataLoss, ErrorReason::ContentCorrupt),
+        E::Unavailable(_) | E::Io { .. } => (Code::Unavailable, ErrorReason::StorageUnavailable),
+        E::Refused { .. } | E::Exists { .. } => (Code::Internal, ErrorReason::Internal),
+    }
+}
+
+fn code_of_db(error: &DbError) -> (Code, ErrorReason) {
+    match error {
+        DbError::Unavailable(_) => (Code::Unavailable, ErrorReason::DatabaseUnavailable),
+        DbError::Conflict(_) => (Code::Aborted, ErrorReason::Conflict),
+        DbError::Full(_) => (Code::ResourceExhausted, ErrorReason::StorageFull),
+        DbError::Schema(_) | DbError::Row { .. } | DbError::Statement(_) => (Code::Internal, ErrorReason::Internal),
+    }
+}
+
+/// What the server or its surroundings did wrong is logged with its whole chain;
+/// what a caller did wrong is the caller's to read.
+fn log(error: &RegistryError, code: Code, call_id: &CallId) {
+    let cause = error as &dyn Error;
+    match code {
+        Code::Internal | Code::DataLoss => tracing::error!(request_id = call_id.as_str(), error = cause, "Call failed"),
+        Code::Unavailable | Code::ResourceExhausted => {
+            tracing::warn!(request_id = call_id.as_str(), error = cause, "Call failed");
+        }
+        _ => {}
+    }
+}
+
+/// Shapes a status that tonic made itself: before a handler saw the request, or
+/// inside a stream of messages.
+pub(crate) fn from_tonic(made: &Status, call_id: &CallId) -> Status {
+    let (code, reason) = match made.code() {
+        Code::Unimplemented => (Code::Unimplemented, ErrorReason::MethodUnknown),
+        Code::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
+        Code::OutOfRange | Code::ResourceExhausted => (Code::ResourceExhausted, ErrorReason::MessageTooLarge),
+        Code::Internal | Code::InvalidArgument => (Code::InvalidArgument, ErrorReason::MessageMalformed),
+        Code::Unavailable => (Code::Unavailable, ErrorReason::ServerDraining),
+        _ => (Code::Cancelled, ErrorReason::Cancelled),
+    };
+    status(call_id, code, reason, made.message())
+}
