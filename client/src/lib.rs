@@ -1,1 +1,42 @@
-//! Placeholder until the first module lands.
+//! Client of artifactd.
+//!
+//! ```no_run
+//! # async fn tour() -> Result<(), artifactd_client::Error> {
+//! use artifactd_client::Client;
+//!
+//! let client = Client::connect("http://127.0.0.1:50051").await?;
+//! let saved = client.save(&b"a,b\n1,2\n"[..], "tables/small.csv").await?;
+//! let same = client.read("tables/small.csv").await?;
+//! assert_eq!(&same[..], b"a,b\n1,2\n");
+//! client.delete(saved.artifact.uid).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Mutations carry a request id, so that they can be repeated after a lost
+//! answer, and are repeated by themselves. Everything that is read is checked:
+//! each chunk against its crc32c, a whole content against its sha256.
+
+mod artifact;
+mod client;
+mod convert;
+mod download;
+mod error;
+mod options;
+mod reference;
+mod retry;
+mod upload;
+
+pub use artifact::{Artifact, Saved, ServerInfo};
+pub use artifactd_domain as domain;
+pub use client::{Builder, Client};
+pub use download::Content;
+pub use error::{Error, Reason};
+pub use options::{
+    DeleteOptions, DeleteStorage, ListOptions, ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions,
+    Update,
+};
+pub use reference::IntoReference;
+
+/// Result of a call.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -15,7 +15,9 @@ mod uid;
 mod version;
 
 pub use etag::content_etag;
-pub use hash::{BLOCK_BYTES, ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, combine_crc32c, crc32c};
+pub use hash::{
+    BLOCK_BYTES, ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, Sha256Hasher, combine_crc32c, crc32c,
+};
 pub use key::{FileName, Key, KeyRefused, StorageName};
 pub use kind::{IfContentExists, Kind, SaveOutcome, Visibility};
 pub use reference::{ArtifactRef, RefRefused};

@@ -1,0 +1,89 @@
+//! What the server answers, as domain types.
+
+use std::time::SystemTime;
+
+use artifactd_domain::{Kind, Label, SaveOutcome, Sha256, Stem, Uid, VersionNumber, Visibility};
+
+/// One version of one dataset, model or code.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Artifact {
+    /// Identifier of this version.
+    pub uid: Uid,
+    /// Name in the storage.
+    pub key: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// What it is.
+    pub kind: Kind,
+    /// Canonical suffix such as `.tar.gz`; empty for none.
+    pub suffix: String,
+    /// Name of the file as its owner had it.
+    pub file_name: Option<String>,
+    /// Media type.
+    pub media_type: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// sha256 of the content.
+    pub sha256: Sha256,
+    /// Label of the version.
+    pub version: Label,
+    /// Number of the version.
+    pub version_number: VersionNumber,
+    /// Whether it is the highest version outside trash.
+    pub is_latest: bool,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// Space that it belongs to.
+    pub space: String,
+    /// Storage that holds its bytes.
+    pub storage: String,
+    /// Whether the key is only a name.
+    pub key_is_virtual: bool,
+    /// Physical location, when the content is one object.
+    pub path: Option<String>,
+    /// Who saved it.
+    pub created_by: String,
+    /// When it was saved.
+    pub created_at: SystemTime,
+    /// When the record last changed.
+    pub updated_at: SystemTime,
+    /// When it was moved to trash.
+    pub deleted_at: Option<SystemTime>,
+    /// Changes with every change of the record.
+    pub etag: String,
+    /// Changes only with the content.
+    pub content_etag: String,
+    /// Integer inside the server.
+    pub id: i64,
+}
+
+impl Artifact {
+    /// The part of the uid that all versions share.
+    pub fn stem(&self) -> Stem {
+        self.uid.stem()
+    }
+}
+
+/// What became of a save.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The artifact, new or existing.
+    pub artifact: Artifact,
+    /// What happened.
+    pub outcome: SaveOutcome,
+    /// What was passed and not applied, because the artifact existed.
+    pub not_applied: Vec<String>,
+    /// Up to ten other artifacts with the same content.
+    pub same_content_uids: Vec<Uid>,
+}
+
+/// Facts about the server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerInfo {
+    /// Its version.
+    pub version: String,
+    /// Space in which a call works that names none.
+    pub default_space: String,
+    /// Storage into which a save goes that names none.
+    pub default_storage: String,
+}

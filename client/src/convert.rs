@@ -1,0 +1,221 @@
+//! Between messages and domain types.
+
+use std::{
+    str::FromStr,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use artifactd_domain::{ArtifactRef, IfContentExists, Kind, SaveOutcome, VersionName, VersionNumber, Visibility};
+use artifactd_proto::v1 as pb;
+
+use crate::{Artifact, Error, Result, Revises, SaveOptions, Saved, ServerInfo};
+
+fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T> {
+    text.parse()
+        .map_err(|_| Error::Answer(format!("`{text}` is no {what}")))
+}
+
+pub(crate) fn reference(reference: ArtifactRef) -> pb::ArtifactRef {
+    use pb::artifact_ref::Ref;
+    let named = match reference {
+        ArtifactRef::Uid(uid) => Ref::Uid(uid.to_string()),
+        ArtifactRef::Stem(stem) => Ref::Stem(stem.to_string()),
+        ArtifactRef::Key { storage, key, version } => Ref::Key(pb::KeyRef {
+            key: key.to_string(),
+            version: match version {
+                VersionName::Latest => None,
+                VersionName::Label(label) => Some(label.to_string()),
+            },
+            storage: storage.map(|storage| storage.to_string()),
+        }),
+    };
+    pb::ArtifactRef { r#ref: Some(named) }
+}
+
+pub(crate) fn kind(kind: Kind) -> pb::ArtifactKind {
+    match kind {
+        Kind::Dataset => pb::ArtifactKind::Dataset,
+        Kind::Model => pb::ArtifactKind::Model,
+        Kind::Code => pb::ArtifactKind::Code,
+    }
+}
+
+pub(crate) fn visibility(visibility: Visibility) -> pb::Visibility {
+    match visibility {
+        Visibility::Default => pb::Visibility::Default,
+        Visibility::Hidden => pb::Visibility::Hidden,
+        Visibility::Trash => pb::Visibility::Trash,
+    }
+}
+
+/// The header of a save. Size and claim are the caller's to set.
+pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
+    let SaveOptions {
+        key,
+        description,
+        kind: wanted_kind,
+        revises,
+        version,
+        storage,
+        file_name,
+        media_type,
+        visibility: wanted_visibility,
+        if_content_exists,
+        sha256,
+        request_id,
+    } = options;
+    pb::SaveHeader {
+        request_id: Some(request_id.unwrap_or_else(draw_request_id)),
+        key,
+        description,
+        kind: wanted_kind.map_or(pb::ArtifactKind::Unspecified, kind).into(),
+        revises: revises.map(|revises| match revises {
+            Revises::Uid(uid) => uid.to_string(),
+            Revises::Stem(stem) => stem.to_string(),
+        }),
+        version,
+        storage,
+        file_name,
+        media_type,
+        visibility: visibility(wanted_visibility).into(),
+        if_content_exists: match if_content_exists {
+            IfContentExists::ReturnExisting => pb::IfContentExists::ReturnExisting,
+            IfContentExists::Create => pb::IfContentExists::Create,
+            IfContentExists::Fail => pb::IfContentExists::Fail,
+        }
+        .into(),
+        size: None,
+        sha256: sha256.map(|sha256| sha256.to_string()),
+        claim: false,
+    }
+}
+
+/// A request id that nobody else draws.
+pub(crate) fn draw_request_id() -> String {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).expect("the operating system gives randomness");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub(crate) fn saved(response: pb::SaveArtifactResponse) -> Result<Saved> {
+    let pb::SaveArtifactResponse {
+        artifact: saved,
+        outcome,
+        not_applied,
+        same_content_uids,
+    } = response;
+    let outcome = match pb::SaveOutcome::try_from(outcome) {
+        Ok(pb::SaveOutcome::Created) => SaveOutcome::Created,
+        Ok(pb::SaveOutcome::NewVersion) => SaveOutcome::NewVersion,
+        Ok(pb::SaveOutcome::Existing) => SaveOutcome::Existing,
+        Ok(pb::SaveOutcome::Unspecified) | Err(_) => return Err(Error::Answer(format!("outcome {outcome}"))),
+    };
+    let same_content_uids = same_content_uids
+        .iter()
+        .map(|uid| parsed(uid, "uid"))
+        .collect::<Result<_>>()?;
+    Ok(Saved {
+        artifact: some(saved)?,
+        outcome,
+        not_applied,
+        same_content_uids,
+    })
+}
+
+/// An artifact that an answer must hold.
+pub(crate) fn some(message: Option<pb::Artifact>) -> Result<Artifact> {
+    artifact(message.ok_or_else(|| Error::Answer("an answer without its artifact".to_owned()))?)
+}
+
+pub(crate) fn artifacts(messages: Vec<pb::Artifact>) -> Result<Vec<Artifact>> {
+    messages.into_iter().map(artifact).collect()
+}
+
+pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
+    let pb::Artifact {
+        uid,
+        stem: _,
+        key,
+        description,
+        kind,
+        suffix,
+        file_name,
+        media_type,
+        size,
+        hash,
+        hash_type: _,
+        version,
+        version_number,
+        is_latest,
+        visibility,
+        space,
+        storage,
+        key_is_virtual,
+        path,
+        created_by,
+        created_at,
+        updated_at,
+        deleted_at,
+        etag,
+        content_etag,
+        id,
+    } = message;
+    let answer = |what: &str| Error::Answer(format!("artifact {uid} has an impossible {what}"));
+    Ok(Artifact {
+        kind: match pb::ArtifactKind::try_from(kind) {
+            Ok(pb::ArtifactKind::Dataset) => Kind::Dataset,
+            Ok(pb::ArtifactKind::Model) => Kind::Model,
+            Ok(pb::ArtifactKind::Code) => Kind::Code,
+            Ok(pb::ArtifactKind::Unspecified) | Err(_) => return Err(answer("kind")),
+        },
+        size_bytes: u64::try_from(size).map_err(|_| answer("size"))?,
+        sha256: hash.parse().map_err(|_| answer("hash"))?,
+        version: version.parse().map_err(|_| answer("version"))?,
+        version_number: VersionNumber::from_integer(version_number.into()).ok_or_else(|| answer("version_number"))?,
+        visibility: match pb::Visibility::try_from(visibility) {
+            Ok(pb::Visibility::Default) => Visibility::Default,
+            Ok(pb::Visibility::Hidden) => Visibility::Hidden,
+            Ok(pb::Visibility::Trash) => Visibility::Trash,
+            Ok(pb::Visibility::Unspecified) | Err(_) => return Err(answer("visibility")),
+        },
+        created_at: created_at.and_then(time).ok_or_else(|| answer("created_at"))?,
+        updated_at: updated_at.and_then(time).ok_or_else(|| answer("updated_at"))?,
+        deleted_at: deleted_at
+            .map(|at| time(at).ok_or_else(|| answer("deleted_at")))
+            .transpose()?,
+        uid: parsed(&uid, "uid")?,
+        key,
+        description,
+        suffix,
+        file_name,
+        media_type,
+        is_latest,
+        space,
+        storage,
+        key_is_virtual,
+        path,
+        created_by,
+        etag,
+        content_etag,
+        id,
+    })
+}
+
+fn time(timestamp: prost_types::Timestamp) -> Option<SystemTime> {
+    let seconds = u64::try_from(timestamp.seconds).ok()?;
+    UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(timestamp.nanos).ok()?))
+}
+
+pub(crate) fn server_info(message: pb::ServerInfo) -> ServerInfo {
+    let pb::ServerInfo {
+        version,
+        default_space,
+        default_storage,
+        ..
+    } = message;
+    ServerInfo {
+        version,
+        default_space,
+        default_storage,
+    }
+}

@@ -1,0 +1,325 @@
+//! Content on its way from the server, checked as it comes.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::Path,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use artifactd_domain::{Sha256, Sha256Hasher, crc32c};
+use artifactd_proto::v1 as pb;
+use bytes::{Bytes, BytesMut};
+use futures::{Stream, TryStreamExt};
+use pb::read_content_response::Message;
+use tokio::{sync::mpsc, task::JoinHandle};
+use tonic::Streaming;
+
+use crate::{Artifact, Client, Error, IntoReference, ReadOptions, Result, convert};
+
+/// Chunks that may wait for the thread that hashes or writes them.
+const CHUNKS_WAITING: usize = 4;
+
+/// Content that is being read: a stream of bytes, each chunk checked against its crc32c.
+#[derive(Debug)]
+pub struct Content {
+    artifact: Artifact,
+    offset: u64,
+    end: u64,
+    chunks: Streaming<pb::ReadContentResponse>,
+}
+
+impl Content {
+    /// Whose content it is.
+    pub fn artifact(&self) -> &Artifact {
+        &self.artifact
+    }
+
+    /// Bytes that are still to come.
+    pub fn remaining_bytes(&self) -> u64 {
+        self.end - self.offset
+    }
+
+    fn damaged(&self, what: impl Into<String>) -> Error {
+        Error::Damaged {
+            uid: self.artifact.uid.to_string(),
+            what: what.into(),
+        }
+    }
+
+    fn check(&mut self, message: pb::ReadContentResponse) -> Result<Bytes> {
+        let Some(Message::Chunk(pb::ContentChunk {
+            data,
+            crc32c: sum,
+            offset,
+        })) = message.message
+        else {
+            return Err(Error::Answer("a message that is no chunk".to_owned()));
+        };
+        if offset.is_some_and(|offset| u64::try_from(offset) != Ok(self.offset)) {
+            return Err(self.damaged("a chunk is missing or came twice"));
+        }
+        if sum.is_some_and(|sum| sum != crc32c(&data)) {
+            return Err(self.damaged("a chunk does not match its crc32c"));
+        }
+        self.offset += data.len() as u64;
+        if self.offset > self.end {
+            return Err(self.damaged("more bytes came than were promised"));
+        }
+        Ok(data)
+    }
+}
+
+impl Stream for Content {
+    type Item = Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
+        let next = match ready!(Pin::new(&mut self.chunks).poll_next(cx)) {
+            Some(Ok(message)) => Some(self.check(message)),
+            Some(Err(status)) => Some(Err(status.into())),
+            None if self.offset < self.end => Some(Err(self.damaged("the stream ended early"))),
+            None => None,
+        };
+        Poll::Ready(next)
+    }
+}
+
+impl Client {
+    /// Opens the content of an artifact, or a range of it.
+    pub async fn open(&self, artifact: impl IntoReference, options: ReadOptions) -> Result<Content> {
+        let ReadOptions {
+            offset,
+            length,
+            if_match,
+            include_hidden,
+        } = options;
+        let length = length
+            .map(i64::try_from)
+            .transpose()
+            .map_err(|_| Error::Input("length is too large".to_owned()))?;
+        let message = pb::ReadContentRequest {
+            artifact: Some(convert::reference(artifact.into_reference()?)),
+            offset,
+            length,
+            if_match,
+            chunk_bytes: 0,
+            include_hidden,
+        };
+        let call = || async {
+            let mut chunks = self.contents().read_content(message.clone()).await?.into_inner();
+            let first = chunks.message().await?.and_then(|first| first.message);
+            let Some(Message::Head(pb::ContentHead {
+                artifact,
+                offset,
+                length,
+            })) = first
+            else {
+                return Err(Error::Answer("content without a head".to_owned()));
+            };
+            let impossible = |_| Error::Answer("a negative position".to_owned());
+            let offset = u64::try_from(offset).map_err(impossible)?;
+            let end = offset + u64::try_from(length).map_err(impossible)?;
+            Ok(Content {
+                artifact: convert::some(artifact)?,
+                offset,
+                end,
+                chunks,
+            })
+        };
+        self.inner.retry.run(call).await
+    }
+
+    /// Reads a whole content into memory, checked against its sha256.
+    pub async fn read(&self, artifact: impl IntoReference) -> Result<Bytes> {
+        let content = self.open(artifact, ReadOptions::default()).await?;
+        let (expected, uid, size) = (content.artifact.sha256, content.artifact.uid, content.remaining_bytes());
+        let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0).min(1 << 30));
+        let actual = take(content, |data| {
+            bytes.extend_from_slice(&data);
+            Ok(())
+        });
+        require(expected, actual.await?, uid)?;
+        Ok(bytes.freeze())
+    }
+
+    /// Reads a range of a content into memory; fewer bytes at its end.
+    pub async fn read_range(&self, artifact: impl IntoReference, offset: i64, length: u64) -> Result<Bytes> {
+        let options = ReadOptions {
+            offset,
+            length: Some(length),
+            ..ReadOptions::default()
+        };
+        let content = self.open(artifact, options).await?;
+        let parts: Vec<Bytes> = content.try_collect().await?;
+        Ok(if parts.len() == 1 {
+            parts.into_iter().next().unwrap_or_default()
+        } else {
+            parts.concat().into()
+        })
+    }
+
+    /// Reads a whole content, keeps nothing, and checks its sha256. Answers the artifact.
+    pub async fn check(&self, artifact: impl IntoReference) -> Result<Artifact> {
+        let content = self.open(artifact, ReadOptions::default()).await?;
+        let artifact = content.artifact.clone();
+        require(artifact.sha256, take(content, |_| Ok(())).await?, artifact.uid)?;
+        Ok(artifact)
+    }
+
+    /// Downloads a content to a file, which appears whole, checked and durable, or
+    /// not at all. A cut stream goes on where it stopped.
+    pub async fn download(&self, artifact: impl IntoReference, path: impl AsRef<Path>) -> Result<Artifact> {
+        let path = path.as_ref();
+        let failed = |error| Error::file(path, error);
+        let _turn = self
+            .inner
+            .content_turns
+            .acquire()
+            .await
+            .expect("the semaphore is never closed");
+        let mut content = self.open(artifact, ReadOptions::default()).await?;
+        let artifact = content.artifact.clone();
+        let part = PartFile::beside(path).map_err(failed)?;
+        let mut writing = Writing::start(part.file.try_clone().map_err(failed)?);
+        let mut tries = 0;
+        let outcome: Result<()> = loop {
+            match content.try_next().await {
+                Ok(Some(data)) => {
+                    if !writing.write(data).await {
+                        break Ok(());
+                    }
+                    tries = 0;
+                }
+                Ok(None) => break Ok(()),
+                Err(error) => {
+                    tries += 1;
+                    if !self.inner.retry.wait(tries, &error).await {
+                        break Err(error);
+                    }
+                    let options = ReadOptions {
+                        offset: content.offset as i64,
+                        if_match: Some(artifact.content_etag.clone()),
+                        include_hidden: true,
+                        length: None,
+                    };
+                    match self.open(artifact.uid, options).await {
+                        Ok(next) => content = next,
+                        Err(error) => break Err(error),
+                    }
+                }
+            }
+        };
+        let written = writing.finish().await;
+        outcome?;
+        require(artifact.sha256, written.map_err(failed)?, artifact.uid)?;
+        let target = path.to_owned();
+        let kept = tokio::task::spawn_blocking(move || part.keep(&target))
+            .await
+            .expect("writing does not panic");
+        kept.map_err(failed)?;
+        Ok(artifact)
+    }
+}
+
+fn require(expected: Sha256, actual: Sha256, uid: artifactd_domain::Uid) -> Result<()> {
+    if expected == actual {
+        return Ok(());
+    }
+    Err(Error::Damaged {
+        uid: uid.to_string(),
+        what: format!("sha256 is {actual}, expected {expected}"),
+    })
+}
+
+/// Takes all chunks, hashing them on a thread of their own.
+async fn take(mut content: Content, mut keep: impl FnMut(Bytes) -> Result<()>) -> Result<Sha256> {
+    let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING);
+    let hashing = tokio::task::spawn_blocking(move || {
+        let mut hasher = Sha256Hasher::default();
+        while let Some(chunk) = waiting.blocking_recv() {
+            hasher.update(&chunk);
+        }
+        hasher.finish()
+    });
+    while let Some(data) = content.try_next().await? {
+        keep(data.clone())?;
+        chunks.send(data).await.expect("the hashing thread takes all chunks");
+    }
+    drop(chunks);
+    Ok(hashing.await.expect("hashing does not panic"))
+}
+
+/// A thread that writes and hashes chunks in order.
+struct Writing {
+    chunks: mpsc::Sender<Bytes>,
+    done: JoinHandle<std::io::Result<Sha256>>,
+}
+
+impl Writing {
+    fn start(mut file: File) -> Self {
+        let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING);
+        let done = tokio::task::spawn_blocking(move || {
+            let mut hasher = Sha256Hasher::default();
+            while let Some(chunk) = waiting.blocking_recv() {
+                file.write_all(&chunk)?;
+                hasher.update(&chunk);
+            }
+            Ok(hasher.finish())
+        });
+        Self { chunks, done }
+    }
+
+    /// False when the thread has stopped; its outcome says why.
+    async fn write(&mut self, data: Bytes) -> bool {
+        self.chunks.send(data).await.is_ok()
+    }
+
+    async fn finish(self) -> std::io::Result<Sha256> {
+        drop(self.chunks);
+        self.done.await.expect("writing does not panic")
+    }
+}
+
+/// A file under another name, removed unless it is kept.
+struct PartFile {
+    file: File,
+    path: std::path::PathBuf,
+    kept: bool,
+}
+
+impl PartFile {
+    fn beside(target: &Path) -> std::io::Result<Self> {
+        let name = target
+            .file_name()
+            .ok_or_else(|| std::io::Error::other("a download needs a file name"))?;
+        let name = format!(".{}.{}.part", name.to_string_lossy(), convert::draw_request_id());
+        let path = target.with_file_name(name);
+        let file = File::options().write(true).create_new(true).open(&path)?;
+        Ok(Self {
+            file,
+            path,
+            kept: false,
+        })
+    }
+
+    fn keep(mut self, target: &Path) -> std::io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.path, target)?;
+        self.kept = true;
+        let folder = target
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    }
+}
+
+impl Drop for PartFile {
+    fn drop(&mut self) {
+        if !self.kept {
+            // A part that cannot be removed has a name that says what it is.
+            let _ = std::fs::remove_file(&self.path);
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What can go wrong, as cases that a program can act on.
+
+use std::time::Duration;
+
+use artifactd_proto::v1::ErrorReason;
+use tonic::{Code, Status};
+use tonic_types::StatusExt;
+
+/// The published reason of a refusal.
+pub type Reason = ErrorReason;
+
+/// A failed call.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The server refused the call.
+    #[error("{message} ({reason:?}, request {request_id})")]
+    Refused {
+        /// The gRPC code.
+        code: Code,
+        /// Why, for programs. `Unspecified` for a reason of a newer server.
+        reason: Reason,
+        /// Why, for people.
+        message: String,
+        /// The field at fault.
+        field: Option<String>,
+        /// Where the server's log tells more.
+        request_id: String,
+        /// When another try may succeed.
+        retry_after: Option<Duration>,
+    },
+    /// The server could not be reached, or the connection broke.
+    #[error("the server cannot be reached")]
+    Transport(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// What came in is not what was sent.
+    #[error("the content of {uid} was damaged on its way: {what}")]
+    Damaged {
+        /// The artifact.
+        uid: String,
+        /// What was found.
+        what: String,
+    },
+    /// The server answered what this client does not understand.
+    #[error("the server's answer makes no sense: {0}")]
+    Answer(String),
+    /// A file or folder here failed.
+    #[error("{path}")]
+    File {
+        /// The path.
+        path: String,
+        /// What the system said.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The call cannot be made as it is.
+    #[error("{0}")]
+    Input(String),
+}
+
+impl Error {
+    /// The reason of a refusal by the server.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::Refused { reason, .. } => Some(*reason),
+            _ => None,
+        }
+    }
+
+    /// Whether the same call may succeed later.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Transport(_) => true,
+            Self::Refused {
+                code: Code::Unavailable,
+                ..
+            } => true,
+            Self::Refused {
+                reason: Reason::Conflict,
+                ..
+            } => true,
+            Self::Refused {
+                code: Code::ResourceExhausted,
+                retry_after,
+                ..
+            } => retry_after.is_some(),
+            _ => false,
+        }
+    }
+
+    pub(crate) fn file(path: &std::path::Path, source: std::io::Error) -> Self {
+        Self::File {
+            path: path.display().to_string(),
+            source,
+        }
+    }
+}
+
+impl From<Status> for Error {
+    fn from(status: Status) -> Self {
+        let details = status.get_error_details();
+        let Some(info) = details.error_info() else {
+            // A server of ours explains itself; this came from the way there.
+            return Self::Transport(Box::new(status));
+        };
+        let field = details.bad_request().and_then(|bad| bad.field_violations.first());
+        Self::Refused {
+            code: status.code(),
+            reason: Reason::from_str_name(&format!("ERROR_REASON_{}", info.reason)).unwrap_or(Reason::Unspecified),
+            message: status.message().to_owned(),
+            field: field.map(|violation| violation.field.clone()),
+            request_id: details
+                .request_info()
+                .map(|request| request.request_id.clone())
+                .unwrap_or_default(),
+            retry_after: details.retry_info().and_then(|retry| retry.retry_delay),
+        }
+    }
+}
+
+impl From<tonic::transport::Error> for Error {
+    fn from(error: tonic::transport::Error) -> Self {
+        Self::Transport(Box::new(error))
+    }
+}

@@ -1,0 +1,177 @@
+//! Options of calls. Fields that are not set are left to the server.
+
+use artifactd_domain::{IfContentExists, Kind, Sha256, Stem, Uid, Visibility};
+
+/// How the family of a new version is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Revises {
+    /// By any of its versions.
+    Uid(Uid),
+    /// By itself.
+    Stem(Stem),
+}
+
+impl From<Uid> for Revises {
+    fn from(uid: Uid) -> Self {
+        Self::Uid(uid)
+    }
+}
+
+impl From<Stem> for Revises {
+    fn from(stem: Stem) -> Self {
+        Self::Stem(stem)
+    }
+}
+
+/// What to save. At least one of key, description and `revises` is needed.
+#[derive(Debug, Clone, Default)]
+pub struct SaveOptions {
+    /// Name in the storage.
+    pub key: Option<String>,
+    /// Free text.
+    pub description: Option<String>,
+    /// What it is; a dataset when unset.
+    pub kind: Option<Kind>,
+    /// The family of which this is the next version.
+    pub revises: Option<Revises>,
+    /// Label of the version.
+    pub version: Option<String>,
+    /// Storage; the default one of the space when unset.
+    pub storage: Option<String>,
+    /// Name of the file; that of the file for `save_file`.
+    pub file_name: Option<String>,
+    /// Media type; guessed from the suffix when unset.
+    pub media_type: Option<String>,
+    /// Who sees it.
+    pub visibility: Visibility,
+    /// What to do when the same content is an artifact already.
+    pub if_content_exists: IfContentExists,
+    /// sha256 that the content must have.
+    pub sha256: Option<Sha256>,
+    /// Makes the save repeatable across programs; drawn when unset.
+    pub request_id: Option<String>,
+}
+
+impl SaveOptions {
+    /// Saves under a key.
+    pub fn key(key: impl Into<String>) -> Self {
+        Self {
+            key: Some(key.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Saves the next version of a family.
+    pub fn revises(family: impl Into<Revises>) -> Self {
+        Self {
+            revises: Some(family.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Saves without a key, to be found by what it is.
+    pub fn described(description: impl Into<String>) -> Self {
+        Self {
+            description: Some(description.into()),
+            ..Self::default()
+        }
+    }
+
+    /// Adds a description.
+    pub fn with_description(mut self, description: impl Into<String>) -> Self {
+        self.description = Some(description.into());
+        self
+    }
+
+    /// Adds a version label.
+    pub fn with_version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+}
+
+/// What to replace.
+#[derive(Debug, Clone, Default)]
+pub struct ReplaceOptions {
+    /// Etag that the record must have.
+    pub etag: Option<String>,
+    /// Name of the new file; a changed suffix changes the suffix of the key.
+    pub file_name: Option<String>,
+    /// Media type; guessed from the suffix when unset.
+    pub media_type: Option<String>,
+    /// Makes the call repeatable across programs; drawn when unset.
+    pub request_id: Option<String>,
+}
+
+/// What to change in a record. Only what is set changes.
+#[derive(Debug, Clone, Default)]
+pub struct Update {
+    /// Another key.
+    pub key: Option<String>,
+    /// Another description; `Some(None)` removes it.
+    pub description: Option<Option<String>>,
+    /// Another kind.
+    pub kind: Option<Kind>,
+    /// Another media type.
+    pub media_type: Option<String>,
+    /// Shown or hidden.
+    pub visibility: Option<Visibility>,
+    /// Etag that the record must have.
+    pub etag: Option<String>,
+}
+
+/// How to delete.
+#[derive(Debug, Clone, Default)]
+pub struct DeleteOptions {
+    /// Destroy instead of moving to trash.
+    pub permanent: bool,
+    /// Also destroy what is not in trash.
+    pub force: bool,
+    /// What becomes of the bytes.
+    pub storage: DeleteStorage,
+    /// Etag that the record must have.
+    pub etag: Option<String>,
+}
+
+/// What becomes of the bytes of a destroyed artifact.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum DeleteStorage {
+    /// Managed bytes that nothing else references go.
+    #[default]
+    Managed,
+    /// Also bytes in place go.
+    Delete,
+    /// They stay, and can be claimed by digest.
+    Keep,
+}
+
+/// How to restore.
+#[derive(Debug, Clone, Default)]
+pub struct RestoreOptions {
+    /// Another key, where the old one was taken.
+    pub key: Option<String>,
+    /// Etag that the record must have.
+    pub etag: Option<String>,
+}
+
+/// What to list.
+#[derive(Debug, Clone, Default)]
+pub struct ListOptions {
+    /// Artifacts fetched at once; the server's default when 0.
+    pub page_size: u32,
+    /// Which visibilities; the visible ones when empty.
+    pub visibilities: Vec<Visibility>,
+}
+
+/// What to read.
+#[derive(Debug, Clone, Default)]
+pub struct ReadOptions {
+    /// First byte; counted from the end when negative.
+    pub offset: i64,
+    /// Most bytes; to the end when unset.
+    pub length: Option<u64>,
+    /// `content_etag` that the content must have.
+    pub if_match: Option<String>,
+    /// Whether a key or stem may name a hidden artifact.
+    pub include_hidden: bool,
+}
