@@ -60,7 +60,7 @@ async fn main() -> Result<(), Error> {
     println!("read both versions back, every byte checked");
 
     let options = ReadOptions {
-        offset: -27,
+        offset: -26,
         ..ReadOptions::default()
     };
     let tail: Vec<_> = client.open("penguins/size.csv", options).await?.try_collect().await?;

@@ -9,7 +9,11 @@
 //! Nothing here knows about versions, trash or the database; see `registry`.
 
 mod cloud;
+#[cfg(test)]
+mod conformance;
 mod error;
+#[cfg(test)]
+mod faulty;
 mod local;
 mod name;
 mod open;

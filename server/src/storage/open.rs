@@ -79,7 +79,7 @@ pub struct Store {
     pub writer: Arc<dyn ObjectWriter>,
     /// Its read side, unchecked; content is read through [`super::ArtifactView`].
     pub reader: Arc<dyn ObjectStore>,
-    uri: String,
+    pub(super) uri: String,
 }
 
 impl Store {
