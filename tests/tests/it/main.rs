@@ -1,1 +1,26 @@
 //! End-to-end tests: a real server over a socket, on every backend that matters.
+
+#![expect(clippy::unwrap_used, clippy::large_futures, reason = "these are tests throughout")]
+
+mod bad_fields;
+mod bad_frames;
+mod bad_streams;
+mod claims;
+mod content_sharing;
+mod corruption;
+mod crashes;
+mod faults;
+mod listing;
+mod lookups;
+mod polyglot;
+mod races;
+mod ranges;
+mod replacing;
+mod requests;
+mod round_trips;
+mod starting;
+mod suffixes;
+mod surface;
+mod trash;
+mod updates;
+mod versions;
