@@ -143,3 +143,92 @@ pub(super) fn to_message(chunk: VerifiedChunk) -> pb::ContentChunk {
         offset: i64::try_from(offset).ok(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prost::Message;
+
+    use super::*;
+
+    /// Messages as clients send them, right and wrong.
+    fn corpus() -> Vec<Vec<u8>> {
+        use pb::save_artifact_request::Message as M;
+        let chunk = |data: &'static [u8], crc32c, offset| {
+            M::Chunk(pb::ContentChunk {
+                data: Bytes::from_static(data),
+                crc32c,
+                offset,
+            })
+        };
+        let trailer = |sha256: Option<&str>, size| {
+            M::Trailer(pb::ContentTrailer {
+                sha256: sha256.map(str::to_owned),
+                size,
+            })
+        };
+        let messages = [
+            M::Header(pb::SaveHeader {
+                key: Some("a.csv".to_owned()),
+                ..Default::default()
+            }),
+            chunk(b"abc", Some(crc32c(b"abc")), Some(0)),
+            chunk(b"abc", Some(1), Some(i64::MIN)),
+            chunk(b"", None, None),
+            trailer(Some(&"0".repeat(64)), Some(3)),
+            trailer(Some("short"), Some(-1)),
+        ];
+        let encode = |message| pb::SaveArtifactRequest { message: Some(message) }.encode_to_vec();
+        messages.into_iter().map(encode).collect()
+    }
+
+    #[test]
+    fn mutated_messages_are_taken_or_refused_with_a_reason() {
+        let (mut state, corpus, call_id) = (0x5eed_u64, corpus(), CallId::new("test"));
+        let mut below = |end: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % end.max(1)
+        };
+        for _ in 0..50_000 {
+            let mut bytes = corpus[below(corpus.len())].clone();
+            for _ in 0..below(4) {
+                let at = below(bytes.len());
+                match below(3) {
+                    0 => bytes.truncate(at),
+                    1 => bytes.insert(at, below(256) as u8),
+                    _ if !bytes.is_empty() => bytes[at] = below(256) as u8,
+                    _ => {}
+                }
+            }
+            let Ok(message) = pb::SaveArtifactRequest::decode(bytes.as_slice()) else {
+                continue;
+            };
+            match piece(message.into(), 0, &call_id) {
+                Ok(Piece::Data(data)) => assert!(data.len() <= CHUNK_BYTES_MAX),
+                Ok(Piece::End(_)) => {}
+                Err(status) => assert!(!status.details().is_empty(), "{status}"),
+            }
+        }
+    }
+
+    #[test]
+    fn chunks_are_checked_for_sum_offset_and_size() {
+        let call_id = CallId::new("test");
+        let chunk = |data: Vec<u8>, crc32c, offset| {
+            let chunk = pb::ContentChunk {
+                data: data.into(),
+                crc32c,
+                offset,
+            };
+            checked(chunk, 7, &call_id).map_err(|status| status.code())
+        };
+        assert_eq!(chunk(b"abc".to_vec(), Some(crc32c(b"abc")), Some(7)).unwrap(), "abc");
+        assert_eq!(chunk(b"abc".to_vec(), Some(0), None), Err(Code::InvalidArgument));
+        for offset in [0, 6, 8, -1, i64::MAX] {
+            assert_eq!(chunk(b"abc".to_vec(), None, Some(offset)), Err(Code::InvalidArgument));
+        }
+        assert_eq!(
+            chunk(vec![0; CHUNK_BYTES_MAX + 1], None, None),
+            Err(Code::ResourceExhausted)
+        );
+    }
+}
