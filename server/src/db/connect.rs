@@ -51,12 +51,13 @@ impl Db {
 }
 
 async fn open_sqlite(path: &std::path::Path) -> Result<Db> {
-    let writer = Database::connect(sqlite_options(path, 1, false)).await?;
+    let writing = sqlite_options(path, 1, false);
+    let writer = Database::connect(writing.clone()).await?;
     migrate(&writer).await?;
     let reader = Database::connect(sqlite_options(path, SQLITE_READERS, true)).await?;
     Ok(Db {
         reader,
-        writer: write::start_queue(writer),
+        writer: write::start_queue(writer, writing),
     })
 }
 

@@ -56,6 +56,19 @@ impl From<DbErr> for DbError {
     }
 }
 
+impl DbError {
+    /// Whether the disk refused to make written pages durable.
+    pub(super) fn is_failed_fsync(&self) -> bool {
+        // SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC
+        const CODES: [&str; 2] = ["1034", "1290"];
+        let Self::Unavailable(error) = self else { return false };
+        match sqlx_cause(error) {
+            Some(sqlx::Error::Database(cause)) => cause.code().is_some_and(|code| CODES.contains(&code.as_ref())),
+            _ => false,
+        }
+    }
+}
+
 fn sqlx_cause(error: &DbErr) -> Option<&sqlx::Error> {
     match error {
         DbErr::Conn(RuntimeErr::SqlxError(cause))

@@ -13,7 +13,8 @@ use std::{
 
 use futures::{FutureExt, future::BoxFuture};
 use sea_orm::{
-    DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode, TransactionOptions, TransactionTrait,
+    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
+    TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -24,6 +25,9 @@ const BACKOFF_MS: u64 = 4;
 
 /// Jobs that may wait for the SQLite writer; more have to wait to wait.
 const QUEUE_JOBS_MAX: usize = 1024;
+
+/// How the process ends when an fsync of the database fails.
+const FSYNC_FAILED_EXIT_CODE: i32 = 70;
 
 /// Jobs that share one transaction.
 const GROUP_JOBS_MAX: usize = 64;
@@ -164,28 +168,68 @@ where
 }
 
 /// Starts the one writer of a SQLite database. It ends when all senders are gone.
-pub(super) fn start_queue(connection: DatabaseConnection) -> Writer {
+pub(super) fn start_queue(mut connection: DatabaseConnection, options: ConnectOptions) -> Writer {
     let (queue, mut jobs) = mpsc::channel::<Job>(QUEUE_JOBS_MAX);
     tokio::spawn(async move {
         let mut group = Vec::with_capacity(GROUP_JOBS_MAX);
         while jobs.recv_many(&mut group, GROUP_JOBS_MAX).await > 0 {
-            run_group(&connection, std::mem::take(&mut group)).await;
+            if run_group(&connection, std::mem::take(&mut group)).await == State::Unknown {
+                connection = reconnected(connection, &options).await;
+            }
         }
     });
     Writer::Queue(queue)
 }
 
-async fn run_group(connection: &DatabaseConnection, jobs: Vec<Job>) {
+/// What is known of a connection after a transaction.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// It is ready for the next one.
+    Ready,
+    /// The end of a transaction failed, so one may still be open.
+    Unknown,
+}
+
+/// A new connection, after closing one whose transaction did not end well.
+async fn reconnected(broken: DatabaseConnection, options: &ConnectOptions) -> DatabaseConnection {
+    // Closing rolls back whatever is open; there is nobody to tell if that fails.
+    let _ = broken.clone().close().await;
+    match Database::connect(options.clone()).await {
+        Ok(connection) => connection,
+        Err(error) => {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "Could not open the database again"
+            );
+            broken
+        }
+    }
+}
+
+async fn run_group(connection: &DatabaseConnection, jobs: Vec<Job>) -> State {
     let (changes, waiting): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.done)).unzip();
     let outcome = run_transaction(connection, changes).await;
     let mut waiting = waiting.into_iter();
-    if let Err(error) = outcome {
-        tell_failure(&mut waiting, error);
-    }
+    let state = match outcome {
+        Ok(state) => state,
+        Err(error) => {
+            if error.is_failed_fsync() {
+                // Later commits would stand on pages that the system has dropped.
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "The database could not be made durable"
+                );
+                std::process::exit(FSYNC_FAILED_EXIT_CODE);
+            }
+            tell_failure(&mut waiting, error);
+            State::Unknown
+        }
+    };
     for done in waiting {
         // A caller that went away needs no answer.
         let _ = done.send(Ok(()));
     }
+    state
 }
 
 /// The first one hears what happened; the others that it is worth another try.
@@ -205,7 +249,7 @@ fn tell_failure(waiting: &mut std::vec::IntoIter<oneshot::Sender<Result<(), DbEr
     }
 }
 
-async fn run_transaction(connection: &DatabaseConnection, mut changes: Vec<Change>) -> Result<(), DbError> {
+async fn run_transaction(connection: &DatabaseConnection, mut changes: Vec<Change>) -> Result<State, DbError> {
     let options = TransactionOptions {
         sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
         ..Default::default()
@@ -226,12 +270,17 @@ async fn run_transaction(connection: &DatabaseConnection, mut changes: Vec<Chang
         true
     };
     if !commit {
-        return Ok(txn.rollback().await?);
+        // A full disk makes SQLite roll back by itself, and then there is nothing left to roll back.
+        return Ok(if txn.rollback().await.is_ok() {
+            State::Ready
+        } else {
+            State::Unknown
+        });
     }
     crate::fault::point("write.before_commit");
     txn.commit().await?;
     crate::fault::point("write.after_commit");
-    Ok(())
+    Ok(State::Ready)
 }
 
 /// A defect in one change must not stop the writer of all.

@@ -3,6 +3,11 @@
 //! The row of a finished request is written in the transaction of its effect. A
 //! second one finds it, or breaks the unique index and finds it on the next try.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use artifactd_domain::{RequestId, Sha256};
 use sea_orm::ConnectionTrait;
 use serde::{Serialize, de::DeserializeOwned};
@@ -16,6 +21,7 @@ use crate::db::{Batch, DbError, entities::requests::Model, requests};
 pub(super) struct Repeatable {
     id: RequestId,
     hash: Sha256,
+    tried: Arc<AtomicBool>,
 }
 
 /// A finished request.
@@ -36,6 +42,7 @@ impl Repeatable {
         Some(Self {
             id: id?,
             hash: Sha256::from_bytes(hash.finalize().into()),
+            tried: Arc::default(),
         })
     }
 
@@ -61,6 +68,23 @@ impl Repeatable {
             .map_err(|_| impossible("content_sha256"))?
             .map(Sha256::from_bytes);
         Ok(Some(Finished { answer, content }))
+    }
+
+    /// The first answer, as a transaction that runs again has to look for it.
+    ///
+    /// The first run need not look before it acts: the caller just did, and a
+    /// request that came first since then breaks the unique index, which leads to
+    /// a second run. Before it *fails* it has to look, with `finished`.
+    pub(super) async fn finished_meanwhile<A: DeserializeOwned>(
+        &self,
+        txn: &impl ConnectionTrait,
+        caller: &Caller,
+    ) -> Result<Option<Finished<A>>> {
+        if self.tried.swap(true, Ordering::Relaxed) {
+            self.finished(txn, caller).await
+        } else {
+            Ok(None)
+        }
     }
 
     /// Adds the answer to a batch of changes.

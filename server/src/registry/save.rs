@@ -15,12 +15,12 @@ use super::{
     content::{Declared, Stored},
     error::Rule,
     events,
-    idempotency::Repeatable,
+    idempotency::{Finished, Repeatable},
     now_us, versions,
 };
 use crate::{
     db::{
-        Batch, DbError,
+        Batch, DbError, WriteError,
         artifacts::{self, ArtifactRow, NewRow},
         blobs,
         entities::{blobs::Model as Blob, families::Model as Family},
@@ -344,15 +344,30 @@ enum Run {
 
 impl Commit {
     async fn run(&self, txn: &DatabaseTransaction) -> Result<Run> {
-        // Another call with this id may have come first since the last look.
-        if let Some(repeatable) = &self.repeatable
-            && let Some(finished) = repeatable.finished::<Answer>(txn, &self.caller).await?
-        {
-            if finished.content.is_some_and(|content| content != self.sha256()) {
-                return Err(repeatable.reused());
-            }
-            return Ok(Run::Before(finished.answer));
+        let Some(repeatable) = &self.repeatable else {
+            return self.decide(txn).await;
+        };
+        if let Some(finished) = repeatable.finished_meanwhile(txn, &self.caller).await? {
+            return self.run_before(repeatable, finished);
         }
+        match self.decide(txn).await {
+            // What stands in the way may be what this very request has made.
+            Err(error) if error.as_db().is_none() => match repeatable.finished(txn, &self.caller).await? {
+                Some(finished) => self.run_before(repeatable, finished),
+                None => Err(error),
+            },
+            done => done,
+        }
+    }
+
+    fn run_before(&self, repeatable: &Repeatable, finished: Finished<Answer>) -> Result<Run> {
+        match finished.content {
+            Some(content) if content != self.sha256() => Err(repeatable.reused()),
+            _ => Ok(Run::Before(finished.answer)),
+        }
+    }
+
+    async fn decide(&self, txn: &DatabaseTransaction) -> Result<Run> {
         let (family, head) = self.family(txn).await?;
         let blob = self.blob(txn).await?;
         let size_bytes = self.size_bytes(blob.as_ref())?;
@@ -360,7 +375,7 @@ impl Commit {
             .same_content(txn, family.is_some(), head.as_ref(), size_bytes)
             .await?;
         match (same, self.new.if_content_exists) {
-            (Some(same), IfContentExists::ReturnExisting) => self.return_existing(txn, same).await,
+            (Some(same), IfContentExists::ReturnExisting) => self.return_existing(txn, same, blob).await,
             (Some(same), IfContentExists::Fail) => Err(RegistryError::ContentExists(same.uid()?)),
             _ => self.create(txn, family, head, blob, size_bytes).await,
         }
@@ -450,11 +465,11 @@ impl Commit {
         )
     }
 
-    async fn return_existing(&self, txn: &DatabaseTransaction, row: ArtifactRow) -> Result<Run> {
+    async fn return_existing(&self, txn: &DatabaseTransaction, row: ArtifactRow, blob: Option<Blob>) -> Result<Run> {
         let not_applied = self.not_applied(&row);
         let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
         // New bytes for a damaged blob are welcome even when the record stays.
-        let object_used = match self.blob(txn).await? {
+        let object_used = match blob {
             Some(blob) if blob.damaged_since_us.is_some() => {
                 self.place_content(&mut batch, Some(&blob), row.size_bytes)
             }
