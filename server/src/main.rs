@@ -1,1 +1,293 @@
-fn main() {}
+//! The `artifactd` command: parse, read the configuration, start the log, run.
+
+use std::{
+    error::Error,
+    fs,
+    io::{self, Write},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    pin::pin,
+    process::ExitCode,
+    time::Duration,
+};
+
+use artifactd_server::{
+    config::{Config, ConfigErrors, Sources},
+    data_dir::DataDir,
+    registry::{self, Registry},
+    serve::{self, registry_config},
+    telemetry,
+};
+use clap::{Args, Parser, Subcommand};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Could not run: the configuration, the data folder, the database, the address.
+const COULD_NOT_RUN: u8 = 3;
+
+/// How long threads that still block may hold up the end.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
+
+const DEFAULT_FILE: &str = "artifactd.toml";
+
+const NOTES: &str = "\
+Settings come from a file, the environment (ARTIFACTD_SECTION__KEY, as in
+ARTIFACTD_SERVER__LISTEN) and flags; the later one counts.
+
+Exit codes:
+  0  done, and nothing is wrong
+  2  `verify` found rows without bytes or wrong bytes
+  3  could not run; the reason is on standard error";
+
+/// A service for data artifacts: keeps, versions, finds and serves them.
+#[derive(Debug, Parser)]
+#[command(name = "artifactd", version, after_help = NOTES, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serves until SIGTERM or SIGINT; calls in flight may end, a second signal stops at once.
+    #[command(after_help = NOTES)]
+    Serve {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        listener: ListenerFlags,
+        /// Writes the bound address to this file once calls are taken.
+        #[arg(long, value_name = "PATH")]
+        ready_file: Option<PathBuf>,
+    },
+    /// Brings the schema of the database up to date, and ends.
+    #[command(after_help = NOTES)]
+    Migrate {
+        #[command(flatten)]
+        common: CommonFlags,
+    },
+    /// Compares records with stored bytes.
+    #[command(after_help = NOTES)]
+    Verify {
+        #[command(flatten)]
+        common: CommonFlags,
+        /// Reads every byte again and checks its digest.
+        #[arg(long)]
+        deep: bool,
+        /// Reports as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// What concerns the configuration alone.
+    Config {
+        #[command(subcommand)]
+        command: ConfigCommand,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum ConfigCommand {
+    /// Reads all settings, reports everything that is wrong with them, and ends.
+    #[command(after_help = NOTES)]
+    Check {
+        #[command(flatten)]
+        common: CommonFlags,
+        #[command(flatten)]
+        listener: ListenerFlags,
+    },
+}
+
+#[derive(Debug, Args)]
+struct CommonFlags {
+    /// File of settings; `artifactd.toml` in the current folder when there is one.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Folder of the embedded database, the embedded storage and the master key.
+    #[arg(long, value_name = "FOLDER")]
+    data_dir: Option<String>,
+    /// How lines of the log look: text or json.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+#[derive(Debug, Default, Args)]
+struct ListenerFlags {
+    /// Address to listen on; port 0 picks a free one.
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<String>,
+    /// Serves an address that others can reach, without TLS and without login.
+    #[arg(long)]
+    insecure: bool,
+}
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(asked) => {
+            let _ = asked.print();
+            return ExitCode::from(if asked.use_stderr() { COULD_NOT_RUN } else { 0 });
+        }
+    };
+    match run(cli.command) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&*error);
+            ExitCode::from(COULD_NOT_RUN)
+        }
+    }
+}
+
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
+fn run(command: Command) -> Outcome {
+    match command {
+        Command::Serve {
+            common,
+            listener,
+            ready_file,
+        } => {
+            let config = begin(common, listener)?;
+            block_on(run_server(config, ready_file))
+        }
+        Command::Migrate { common } => {
+            let config = begin(common, ListenerFlags::default())?;
+            block_on(migrate(config))
+        }
+        Command::Verify { common, deep, json } => {
+            let config = begin(common, ListenerFlags::default())?;
+            block_on(verify(config, deep, json))
+        }
+        Command::Config {
+            command: ConfigCommand::Check { common, listener },
+        } => {
+            load(common, listener)?;
+            say("the configuration is valid")
+        }
+    }
+}
+
+/// Reads the configuration and starts the log.
+fn begin(common: CommonFlags, listener: ListenerFlags) -> Result<Config, Box<dyn Error>> {
+    let config = load(common, listener)?;
+    telemetry::start(&config.log)?;
+    Ok(config)
+}
+
+fn load(common: CommonFlags, listener: ListenerFlags) -> Result<Config, ConfigErrors> {
+    let flags = [
+        ("--data-dir", "data_dir", common.data_dir),
+        ("--log-format", "log.format", common.log_format),
+        ("--listen", "server.listen", listener.listen),
+        (
+            "--insecure",
+            "server.insecure",
+            listener.insecure.then(|| "true".to_owned()),
+        ),
+    ];
+    let flags = flags
+        .into_iter()
+        .filter_map(|(flag, setting, value)| Some((flag, setting, value?)));
+    Config::load(Sources {
+        file: common.config,
+        default_file: Some(PathBuf::from(DEFAULT_FILE)),
+        environment: std::env::vars_os().collect(),
+        flags: flags.collect(),
+    })
+}
+
+fn block_on(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(work);
+    runtime.shutdown_timeout(SHUTDOWN_TIMEOUT);
+    outcome
+}
+
+async fn run_server(config: Config, ready_file: Option<PathBuf>) -> Outcome {
+    let mut signals = Signals::listen()?;
+    let stop = CancellationToken::new();
+    let ready = |address| tell_ready(address, ready_file.as_deref());
+    let mut served = pin!(serve::serve(config, ready, stop.clone().cancelled_owned()));
+    tokio::select! {
+        served = &mut served => return Ok(served.map(|()| ExitCode::SUCCESS)?),
+        name = signals.next() => tracing::info!("Received {name}: waiting for calls in flight"),
+    }
+    stop.cancel();
+    tokio::select! {
+        served = &mut served => served?,
+        name = signals.next() => tracing::warn!("Received {name} again: stopping at once"),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn tell_ready(address: SocketAddr, ready_file: Option<&Path>) {
+    let written = ready_file.map_or(Ok(()), |file| write_whole(file, &address.to_string()));
+    if let Err(error) = written {
+        tracing::error!(error = &error as &dyn Error, "Cannot write the ready file");
+    }
+    tracing::info!("Listening on {address}");
+    let _ = say(&format!("artifactd listening on {address}"));
+}
+
+/// Whoever waits for the file must never see half of it.
+fn write_whole(file: &Path, text: &str) -> io::Result<()> {
+    let mut draft = file.as_os_str().to_owned();
+    draft.push(".new");
+    fs::write(&draft, text)?;
+    fs::rename(&draft, file)
+}
+
+async fn migrate(config: Config) -> Outcome {
+    let _folder = DataDir::open(&config.data_dir)?;
+    let opened = Registry::open(registry_config(&config)).await?;
+    opened.finish().await;
+    say("the schema is up to date")
+}
+
+async fn verify(config: Config, deep: bool, json: bool) -> Outcome {
+    let report = registry::verify(registry_config(&config), deep).await?;
+    if json {
+        say(&serde_json::to_string_pretty(&report)?)?;
+    } else {
+        say(&format!("{report:#?}"))?;
+    }
+    Ok(ExitCode::from(report.exit_code()))
+}
+
+/// Answers on standard output. Nobody reading it is no reason to fail.
+fn say(text: &str) -> Outcome {
+    let _ = writeln!(io::stdout(), "{text}");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells the whole chain of an error, one line for each error of a configuration.
+fn report(error: &(dyn Error + 'static)) {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(&format!(": {cause}"));
+        source = cause.source();
+    }
+    let _ = writeln!(io::stderr(), "artifactd: {text}");
+}
+
+/// The signals that stop a server.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}

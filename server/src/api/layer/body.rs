@@ -1,0 +1,115 @@
+//! The rest of an answer: messages, then trailers with the outcome.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::HeaderMap;
+use http_body::Frame;
+use tokio::time::Sleep;
+use tonic::{Code, Status, body::Body};
+
+use super::{
+    deadline::{Deadline, DeadlineRefused},
+    record::Record,
+    shape,
+};
+
+type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
+
+/// A body that keeps its deadline, shapes its error and ends its record.
+pub(super) struct CallBody {
+    /// Gone once the answer has ended.
+    open: Option<Open>,
+}
+
+struct Open {
+    body: Body,
+    deadline: Option<Pin<Box<Sleep>>>,
+    record: Record,
+}
+
+impl CallBody {
+    pub(super) fn new(body: Body, deadline: Option<Deadline>, record: Record) -> Self {
+        let deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.at())));
+        Self {
+            open: Some(Open { body, deadline, record }),
+        }
+    }
+
+    fn end(&mut self, code: Code) {
+        if let Some(open) = self.open.take() {
+            open.record.finish(code);
+        }
+    }
+
+    /// Ends the answer with an error of its own.
+    fn end_with(&mut self, status: &Status) -> Polled {
+        let mut trailers = HeaderMap::new();
+        let added = status.add_header(&mut trailers);
+        self.end_with_trailers(added.map(|()| trailers))
+    }
+
+    fn end_with_trailers(&mut self, trailers: Result<HeaderMap, Status>) -> Polled {
+        let Some(open) = &self.open else {
+            return Poll::Ready(None);
+        };
+        let shaped = trailers.map(|mut trailers| {
+            let code = shape::shape(&mut trailers, open.record.id());
+            (trailers, code.unwrap_or(Code::Ok))
+        });
+        match shaped {
+            Ok((trailers, code)) => {
+                self.end(code);
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Err(status) => {
+                self.end(status.code());
+                Poll::Ready(Some(Err(status)))
+            }
+        }
+    }
+}
+
+impl http_body::Body for CallBody {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Polled {
+        let Some(open) = &mut self.open else {
+            return Poll::Ready(None);
+        };
+        if open
+            .deadline
+            .as_mut()
+            .is_some_and(|deadline| deadline.as_mut().poll(cx).is_ready())
+        {
+            return self.end_with(&Status::deadline_exceeded(DeadlineRefused::Passed.to_string()));
+        }
+        let span = open.record.span().clone();
+        let polled = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| Pin::new(&mut open.body).poll_frame(cx))));
+        let Ok(polled) = polled else {
+            let panicked = shape::panicked(open.record.id());
+            return self.end_with(&panicked);
+        };
+        match ready!(polled) {
+            Some(Ok(frame)) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
+            Some(Ok(frame)) => match frame.into_trailers() {
+                Ok(trailers) => self.end_with_trailers(Ok(trailers)),
+                Err(other) => Poll::Ready(Some(Ok(other))),
+            },
+            Some(Err(status)) => self.end_with(&status),
+            None => {
+                self.end(Code::Ok);
+                Poll::Ready(None)
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.open.is_none()
+    }
+}

@@ -1,0 +1,225 @@
+//! One shape for all errors: a reason, and the id of the call.
+//!
+//! What our handlers answer has a reason already. A status without details was
+//! made by tonic, or by the health and reflection services: before a handler saw
+//! the request, or while it read the caller's messages. tonic answers INTERNAL
+//! where a message cannot be read; here a caller's fault is the caller's.
+
+use artifactd_proto::v1::ErrorReason;
+use http::{HeaderMap, HeaderName};
+use prost::Message;
+use prost_types::Any;
+use tonic::{Code, Status};
+use tonic_types::pb;
+
+use super::{super::status, CallId};
+
+const DOMAIN: &str = "artifactd";
+const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
+const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+const REQUEST_INFO: &str = "type.googleapis.com/google.rpc.RequestInfo";
+
+/// tonic quotes what the caller sent; trailers must stay small all the same.
+const MESSAGE_CHARS_MAX: usize = 512;
+
+/// Shapes the status in a head or in trailers; answers its code when there is one.
+pub(super) fn shape(headers: &mut HeaderMap, id: &CallId) -> Option<Code> {
+    let code = headers.get(Status::GRPC_STATUS)?;
+    if code == "0" {
+        return Some(Code::Ok);
+    }
+    let made = Status::from_header_map(headers)?;
+    let shaped = match made.details() {
+        [] => with_reason(&made, id),
+        details => match pb::Status::decode(details) {
+            Ok(status) => with_request(&made, status, id),
+            Err(_) => with_reason(&made, id),
+        },
+    };
+    let Some(shaped) = shaped else {
+        return Some(made.code());
+    };
+    headers.remove(MESSAGE);
+    headers.remove(DETAILS);
+    match shaped.add_header(headers) {
+        Ok(()) => Some(shaped.code()),
+        Err(_) => Some(made.code()),
+    }
+}
+
+/// The answer to a call whose handler panicked. The panic itself is in the log.
+pub(super) fn panicked(id: &CallId) -> Status {
+    tracing::error!(request_id = id.as_str(), "A call panicked");
+    build(Code::Internal, ErrorReason::Internal, "internal error; see the log", id)
+}
+
+fn with_reason(made: &Status, id: &CallId) -> Option<Status> {
+    let (code, reason) = meaning(made);
+    let message = match (made.message(), reason) {
+        ("", ErrorReason::MethodUnknown) => "no such service or method",
+        (message, _) => message,
+    };
+    Some(build(code, reason, message, id))
+}
+
+/// What a status means that nobody gave a reason.
+fn meaning(made: &Status) -> (Code, ErrorReason) {
+    use ErrorReason as R;
+    match made.code() {
+        // tonic fails to write an answer, or to read a request.
+        Code::Internal if made.message().starts_with("Error encoding") => (Code::Internal, R::Internal),
+        Code::Internal | Code::Unknown | Code::InvalidArgument => (Code::InvalidArgument, R::MessageMalformed),
+        // Its limits: decoded length, and length before decoding.
+        Code::OutOfRange | Code::ResourceExhausted => (Code::ResourceExhausted, R::MessageTooLarge),
+        Code::Unimplemented => (Code::Unimplemented, R::MethodUnknown),
+        // The health service on a service that there is not.
+        Code::NotFound => (Code::NotFound, R::MethodUnknown),
+        Code::DeadlineExceeded => (Code::DeadlineExceeded, R::DeadlineExceeded),
+        Code::Cancelled if made.message().starts_with("Timeout expired") => {
+            (Code::DeadlineExceeded, R::DeadlineExceeded)
+        }
+        Code::Cancelled => (Code::Cancelled, R::Cancelled),
+        Code::Unavailable => (Code::Unavailable, R::ServerDraining),
+        other => (other, R::Internal),
+    }
+}
+
+fn build(code: Code, reason: ErrorReason, message: &str, id: &CallId) -> Status {
+    let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
+    let info = pb::ErrorInfo {
+        reason: status::name(reason).to_owned(),
+        domain: DOMAIN.to_owned(),
+        metadata: Default::default(),
+    };
+    let details = pb::Status {
+        code: code.into(),
+        message: message.clone(),
+        details: vec![any(ERROR_INFO, &info), request_info(id)],
+    };
+    Status::with_details(code, message, details.encode_to_vec().into())
+}
+
+/// Adds the id of the call where a handler did not.
+fn with_request(made: &Status, mut status: pb::Status, id: &CallId) -> Option<Status> {
+    if status.details.iter().any(|detail| detail.type_url == REQUEST_INFO) {
+        return None;
+    }
+    status.details.push(request_info(id));
+    Some(Status::with_details(
+        made.code(),
+        made.message(),
+        status.encode_to_vec().into(),
+    ))
+}
+
+fn request_info(id: &CallId) -> Any {
+    let info = pb::RequestInfo {
+        request_id: id.as_str().to_owned(),
+        serving_data: String::new(),
+    };
+    any(REQUEST_INFO, &info)
+}
+
+fn any(type_url: &str, message: &impl Message) -> Any {
+    Any {
+        type_url: type_url.to_owned(),
+        value: message.encode_to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt;
+
+    use super::*;
+
+    fn shaped(status: &Status) -> Status {
+        let mut headers = HeaderMap::new();
+        status.add_header(&mut headers).unwrap();
+        let code = shape(&mut headers, &CallId::new("call-1"));
+        let shaped = Status::from_header_map(&headers).unwrap();
+        assert_eq!(code, Some(shaped.code()));
+        shaped
+    }
+
+    fn reason(status: &Status) -> String {
+        status.get_details_error_info().unwrap().reason
+    }
+
+    #[test]
+    fn what_tonic_makes_gets_the_code_and_the_reason_that_it_means() {
+        let expected = [
+            (
+                Status::internal("failed to decode Protobuf message"),
+                Code::InvalidArgument,
+                "MESSAGE_MALFORMED",
+            ),
+            (Status::unknown("bad body"), Code::InvalidArgument, "MESSAGE_MALFORMED"),
+            (Status::internal("Error encoding: x"), Code::Internal, "INTERNAL"),
+            (
+                Status::out_of_range("decoded message length too large"),
+                Code::ResourceExhausted,
+                "MESSAGE_TOO_LARGE",
+            ),
+            (Status::unimplemented(""), Code::Unimplemented, "METHOD_UNKNOWN"),
+            (
+                Status::cancelled("Timeout expired"),
+                Code::DeadlineExceeded,
+                "DEADLINE_EXCEEDED",
+            ),
+            (
+                Status::cancelled("operation was canceled"),
+                Code::Cancelled,
+                "CANCELLED",
+            ),
+            (
+                Status::not_found("service not registered"),
+                Code::NotFound,
+                "METHOD_UNKNOWN",
+            ),
+        ];
+        for (made, code, name) in expected {
+            let shaped = shaped(&made);
+            assert_eq!((shaped.code(), reason(&shaped).as_str()), (code, name), "{made:?}");
+            let request = shaped.get_details_request_info().unwrap();
+            assert_eq!(request.request_id, "call-1");
+        }
+    }
+
+    #[test]
+    fn what_a_handler_made_keeps_its_code_reason_and_details() {
+        let mut details = tonic_types::ErrorDetails::with_error_info("KEY_TAKEN", DOMAIN, []);
+        details.add_bad_request_violation("key", "is taken");
+        let made = Status::with_error_details(Code::AlreadyExists, "taken", details);
+        let shaped = shaped(&made);
+        assert_eq!((shaped.code(), shaped.message()), (Code::AlreadyExists, "taken"));
+        assert_eq!(reason(&shaped), "KEY_TAKEN");
+        assert_eq!(
+            shaped.get_details_bad_request().unwrap().field_violations[0].field,
+            "key"
+        );
+        assert_eq!(shaped.get_details_request_info().unwrap().request_id, "call-1");
+    }
+
+    #[test]
+    fn a_success_is_left_alone_and_no_status_is_none() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(shape(&mut headers, &CallId::new("call-1")), None);
+        headers.insert(Status::GRPC_STATUS, "0".parse().unwrap());
+        assert_eq!(shape(&mut headers, &CallId::new("call-1")), Some(Code::Ok));
+        assert_eq!(headers.len(), 1);
+    }
+
+    #[test]
+    fn trailers_stay_small_whatever_a_caller_made_tonic_quote() {
+        let shaped = shaped(&Status::unimplemented("é".repeat(20_000)));
+        let mut headers = HeaderMap::new();
+        shaped.add_header(&mut headers).unwrap();
+        let bytes: usize = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len())
+            .sum();
+        assert!(bytes < 8 * 1024, "{bytes}");
+    }
+}

@@ -1,0 +1,48 @@
+//! Limits of calls and their content.
+
+use std::time::Duration;
+
+use super::{parse, settings::Settings};
+
+/// Five TiB, the largest object that an S3 service takes.
+const CONTENT_BYTES_MAX: u64 = 5 << 40;
+const STREAMS_PER_CONNECTION: u64 = 256;
+const CONTENT_STREAMS_MAX: u64 = 64;
+const CONTENT_WAIT_MS: u64 = 60_000;
+const STREAM_IDLE_TIMEOUT_MS: u64 = 60_000;
+const DAY_MS: u64 = 24 * 3_600_000;
+
+/// Limits of calls and their content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LimitsConfig {
+    /// Largest content that is taken.
+    pub content_bytes_max: u64,
+    /// Calls at once on one connection.
+    pub streams_per_connection: u32,
+    /// Content streams at once; more wait.
+    pub content_streams_max: usize,
+    /// How long a content stream waits for its turn.
+    pub content_wait: Duration,
+    /// How long a stream may be silent.
+    pub stream_idle_timeout: Duration,
+}
+
+impl LimitsConfig {
+    pub(super) fn take(settings: &mut Settings) -> Self {
+        let mut number = |name: &str, default: u64, least: u64, most: u64| {
+            settings.take_or(name, default, parse::integer(least, most)).value
+        };
+        let content_bytes_max = number("limits.content_bytes_max", CONTENT_BYTES_MAX, 1, 1 << 62);
+        let per_connection = number("limits.streams_per_connection", STREAMS_PER_CONNECTION, 1, 100_000);
+        let content_streams = number("limits.content_streams_max", CONTENT_STREAMS_MAX, 1, 100_000);
+        let content_wait_ms = number("limits.content_wait_ms", CONTENT_WAIT_MS, 0, DAY_MS);
+        let idle_ms = number("limits.stream_idle_timeout_ms", STREAM_IDLE_TIMEOUT_MS, 1, DAY_MS);
+        Self {
+            content_bytes_max,
+            streams_per_connection: u32::try_from(per_connection).unwrap_or(u32::MAX),
+            content_streams_max: usize::try_from(content_streams).unwrap_or(usize::MAX),
+            content_wait: Duration::from_millis(content_wait_ms),
+            stream_idle_timeout: Duration::from_millis(idle_ms),
+        }
+    }
+}
