@@ -53,7 +53,8 @@ impl FromStr for ArtifactRef {
             Some((storage, rest)) => (Some(storage.parse().map_err(RefRefused::Storage)?), rest),
             None => (None, text),
         };
-        let (key, version) = match rest.split_once("@@") {
+        // From the right: a key may end with `@`, a label never begins with one.
+        let (key, version) = match rest.rsplit_once("@@") {
             Some((key, version)) => (key, version.parse()?),
             None => (rest, VersionName::Latest),
         };
@@ -135,6 +136,17 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_ends_in_a_separator_keeps_it() {
+        for (text, expected) in [("a@@@v", "a@"), ("abc:::a@@v", ":a")] {
+            let ArtifactRef::Key { key, version, .. } = parsed(text) else {
+                panic!()
+            };
+            assert_eq!(key.as_str(), expected);
+            assert_eq!(version, VersionName::Label("v".parse().unwrap()));
+        }
+    }
+
+    #[test]
     fn broken_references_are_refused() {
         for refused in ["", "@@1", "a@@", "::a", "A::b", "abc::", "a@@b@@c", "../x", "a::b::c"] {
             assert!(refused.parse::<ArtifactRef>().is_err(), "{refused}");
@@ -146,6 +158,23 @@ mod tests {
         fn what_is_parsed_reads_the_same_when_printed(text in "([a-z]{3,5}::)?[a-zA-Z0-9./é]{1,24}(@@[a-z0-9.]{1,6})?") {
             if let Ok(reference) = text.parse::<ArtifactRef>() {
                 prop_assert_eq!(reference.to_string().parse::<ArtifactRef>().unwrap(), reference);
+            }
+        }
+
+        #[test]
+        fn what_is_printed_names_the_same_parts(
+            storage in prop::option::of("[a-z0-9]{3,5}"),
+            key in "[a-z@:]{1,6}",
+            label in prop::option::of("[a-z@:]{1,6}"),
+        ) {
+            let label = label.map(|label| label.parse::<crate::Label>());
+            if let (Ok(key), Ok(label)) = (key.parse(), label.transpose()) {
+                let reference = ArtifactRef::Key {
+                    storage: storage.map(|name| name.parse().unwrap()),
+                    key,
+                    version: label.map_or(VersionName::Latest, VersionName::Label),
+                };
+                prop_assert_eq!(reference.to_string().parse::<ArtifactRef>(), Ok(reference));
             }
         }
 

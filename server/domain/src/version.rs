@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeSet, fmt, str::FromStr};
 
+use crate::text::{changes_direction, takes_no_room};
+
 const LABEL_CHARS_MAX: usize = 64;
 
 /// 1, 2, 3 … in a family.
@@ -50,9 +52,9 @@ impl Label {
         &self.0
     }
 
-    /// Whether it consists of digits alone.
+    /// Whether it consists of digits alone, of whatever script: all of them read as a number.
     pub fn is_numeric(&self) -> bool {
-        self.0.bytes().all(|byte| byte.is_ascii_digit())
+        self.0.chars().all(char::is_numeric)
     }
 }
 
@@ -72,16 +74,24 @@ impl FromStr for Label {
         if text == "latest" {
             return Err(LabelRefused::Latest);
         }
-        // `@@` and `::` separate the parts of a reference.
-        if !text.chars().all(is_visible) || text.contains("@@") || text.contains("::") {
+        if !text.chars().all(is_visible) {
             return Err(LabelRefused::Characters);
+        }
+        if separates(text) {
+            return Err(LabelRefused::Separator);
         }
         Ok(Self(text.to_owned()))
     }
 }
 
+/// Whether a text would blur the parts of a reference. A key may end with `@`,
+/// so a label that begins with one would take it from the key.
+fn separates(text: &str) -> bool {
+    text.contains("@@") || text.contains("::") || text.starts_with('@')
+}
+
 fn is_visible(c: char) -> bool {
-    !c.is_whitespace() && !c.is_control() && !crate::text::changes_direction(c)
+    !c.is_whitespace() && !c.is_control() && !changes_direction(c) && !takes_no_room(c)
 }
 
 impl fmt::Display for Label {
@@ -99,9 +109,12 @@ pub enum LabelRefused {
         /// Number of characters that it has.
         got: usize,
     },
-    /// It holds a space, a control character or a separator of references.
-    #[error("may only hold visible characters, and neither `@@` nor `::`")]
+    /// It holds a space, a control character or one that nobody can see.
+    #[error("may only hold visible characters")]
     Characters,
+    /// It would blur the parts of a reference.
+    #[error("must not hold `@@` or `::`, nor begin with `@`")]
+    Separator,
     /// It is the word for the newest version.
     #[error("`latest` always means the newest version and cannot be a label")]
     Latest,
@@ -215,6 +228,16 @@ mod tests {
     }
 
     #[test]
+    fn digits_of_other_scripts_are_numbers_too() {
+        for wish in ["\u{ff12}", "\u{662}", "\u{bd}"] {
+            assert!(matches!(
+                version_label(number(2), &BTreeSet::new(), Some(label(wish))),
+                Err(LabelRefused::NotTheNumber { .. })
+            ));
+        }
+    }
+
+    #[test]
     fn labels_are_short_visible_and_not_latest() {
         for refused in [
             "",
@@ -224,11 +247,17 @@ mod tests {
             "a\u{202e}b",
             "a@@b",
             "a::b",
+            "@a",
+            "latest\u{200b}",
+            "\u{feff}",
+            "\u{2800}",
+            "v1\u{ad}",
+            "e\u{fe0f}",
             &"x".repeat(65),
         ] {
             assert!(refused.parse::<Label>().is_err(), "{refused:?}");
         }
-        for accepted in ["1", "v1.0", "größer", "🎉", &"x".repeat(64)] {
+        for accepted in ["1", "v1.0", "größer", "e\u{301}", "🎉", "a@b:c", &"x".repeat(64)] {
             assert!(accepted.parse::<Label>().is_ok(), "{accepted:?}");
         }
     }
@@ -241,6 +270,21 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn labels_of_a_family_are_unique_and_numbers_never_lie(
+            wishes in prop::collection::vec(prop::option::of("[1-9]|1[0-9]|0[1-9]|[ab]"), 1..20),
+        ) {
+            let (mut taken, mut next) = (BTreeSet::new(), VersionNumber::FIRST);
+            for wish in wishes {
+                let wish = wish.map(|wish| label(&wish));
+                if let Ok(label) = version_label(next, &taken, wish) {
+                    prop_assert!(!label.is_numeric() || label == Label::from(next));
+                    prop_assert!(taken.insert(label));
+                    next = next.next();
+                }
+            }
+        }
+
         #[test]
         fn any_text_is_a_label_or_a_clear_refusal(text in ".{0,80}") {
             if let Ok(label) = text.parse::<Label>() {
