@@ -45,6 +45,16 @@ pub enum KeyRefused {
     /// A file name has more than one segment.
     #[error("must be a file name, without `/`")]
     Slash,
+    /// It cannot have a suffix, because the rest of it gives that another meaning.
+    #[error("would be `{key}`, which has the suffix `{reads}` and not `{wanted}`")]
+    OtherSuffix {
+        /// The key that it would be.
+        key: Key,
+        /// The suffix that it should have.
+        wanted: Suffix,
+        /// The suffix that it would have.
+        reads: Suffix,
+    },
     /// A storage name breaks the rules of bucket names.
     #[error(
         "must be 3 to 63 characters of a-z, 0-9, `-` and `.`, begin and end with a letter or digit, and be no IP address"
@@ -73,9 +83,36 @@ impl Key {
     }
 
     /// The key with another suffix: what replacing content by another format gives.
+    ///
+    /// A key that has this suffix already keeps its spelling. One that would read
+    /// as another format then (`x.tar.csv` with `.gz`) is refused.
     pub fn with_suffix(&self, suffix: &Suffix) -> Result<Self, KeyRefused> {
+        if self.suffix() == *suffix {
+            return Ok(self.clone());
+        }
         let raw = raw_suffix_of(self.file_name());
-        format!("{}{suffix}", &self.0[..self.0.len() - raw.len()]).parse()
+        let key: Self = format!("{}{suffix}", &self.0[..self.0.len() - raw.len()]).parse()?;
+        if key.suffix() != *suffix {
+            let (wanted, reads) = (suffix.clone(), key.suffix());
+            return Err(KeyRefused::OtherSuffix { key, wanted, reads });
+        }
+        Ok(key)
+    }
+
+    /// The end of the half-open range of keys that begin with `prefix`; `None`
+    /// when the range has no end.
+    ///
+    /// Keys compare as bytes, which for UTF-8 is the order of their characters.
+    pub fn prefix_end(prefix: &str) -> Option<String> {
+        let mut end = prefix.to_owned();
+        while let Some(last) = end.pop() {
+            // A range of characters steps over the gap of the surrogates.
+            if let Some(next) = (last..=char::MAX).nth(1) {
+                end.push(next);
+                return Some(end);
+            }
+        }
+        None
     }
 }
 
@@ -173,13 +210,18 @@ impl FromStr for StorageName {
             && ends_well(bytes.last())
             && !text.contains("..")
             && !text.starts_with("xn--")
-            && text.parse::<std::net::Ipv4Addr>().is_err();
+            && !reads_as_address(text);
         if well_formed {
             Ok(Self(text.to_owned()))
         } else {
             Err(KeyRefused::StorageName)
         }
     }
+}
+
+/// Whether a name has the form of an IPv4 address, be it a valid one or not.
+fn reads_as_address(text: &str) -> bool {
+    text.split('.').count() == 4 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
 }
 
 impl fmt::Display for Key {
@@ -276,12 +318,54 @@ mod tests {
             ("a/reads.fastq.gz", ".csv", "a/reads.csv"),
             ("a/plain", ".csv", "a/plain.csv"),
             ("a.b/x.csv", "", "a.b/x"),
+            ("a/TABLE.CSV", ".csv", "a/TABLE.CSV"),
+            ("a/x.zrad", ".anndata.zarr", "a/x.zrad"),
+            ("a/x.abcdef", ".csv", "a/x.abcdef.csv"),
         ] {
             let suffix = Suffix::of_name(&format!("x{suffix}"));
             assert_eq!(
                 key.parse::<Key>().unwrap().with_suffix(&suffix).unwrap().as_str(),
                 after
             );
+        }
+    }
+
+    #[test]
+    fn a_suffix_that_the_rest_of_the_key_would_change_is_refused() {
+        for (key, suffix) in [("x.tar.csv", ".gz"), ("x.csv.parquet", ""), ("x.anndata.csv", ".zarr")] {
+            let refused = key
+                .parse::<Key>()
+                .unwrap()
+                .with_suffix(&Suffix::of_name(&format!("y{suffix}")));
+            assert!(
+                matches!(refused, Err(KeyRefused::OtherSuffix { .. })),
+                "{key} {refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_suffix_that_makes_the_key_too_long_is_refused() {
+        let key: Key = "x".repeat(1022).parse().unwrap();
+        assert!(matches!(
+            key.with_suffix(&Suffix::of_name("x.csv")),
+            Err(KeyRefused::Length { .. })
+        ));
+    }
+
+    #[test]
+    fn the_end_of_a_prefix_steps_over_what_is_no_character() {
+        for (prefix, end) in [
+            ("a", Some("b")),
+            ("a/", Some("a0")),
+            ("az\u{10ffff}", Some("a{")),
+            ("\u{d7ff}", Some("\u{e000}")),
+            ("\u{7f}", Some("\u{80}")),
+            ("\u{ffff}", Some("\u{10000}")),
+            ("\u{10ffff}", None),
+            ("", None),
+        ] {
+            assert_eq!(Key::prefix_end(prefix).as_deref(), end, "{prefix:?}");
         }
     }
 
@@ -295,7 +379,15 @@ mod tests {
 
     #[test]
     fn storage_names_are_bucket_names() {
-        for accepted in ["default", "my-bucket", "a.b.c", "abc"] {
+        for accepted in [
+            "default",
+            "my-bucket",
+            "a.b.c",
+            "abc",
+            "1.2.3",
+            "123",
+            "0123456789abcdef",
+        ] {
             assert!(accepted.parse::<StorageName>().is_ok(), "{accepted}");
         }
         for refused in [
@@ -303,6 +395,8 @@ mod tests {
             "a",
             "AB-C",
             "1.2.3.4",
+            "001.002.003.004",
+            "999.999.999.999",
             "xn--abc",
             "a_b",
             "-ab",
@@ -314,6 +408,25 @@ mod tests {
         }
     }
 
+    const HOSTILE: [&str; 16] = [
+        "\0",
+        "\r\n",
+        "\u{7f}",
+        "\u{9f}",
+        "\u{202e}",
+        "\u{2067}",
+        "\\",
+        "//",
+        "/../",
+        "/./",
+        "@@",
+        "::",
+        "/.artifactd/",
+        "/.LaminDB/",
+        "\t",
+        "\u{1b}[2J",
+    ];
+
     proptest! {
         #[test]
         fn an_accepted_key_has_only_plain_segments(text in "[a-z./\\\\:@%\u{0}-\u{20}é]{0,24}") {
@@ -322,6 +435,47 @@ mod tests {
                 prop_assert!(text.split('/').all(|segment| !matches!(segment, "" | "." | "..")));
                 prop_assert!(!text.contains(['\\', '\0', '\n']));
             }
+        }
+
+        #[test]
+        fn plain_segments_make_a_key(segments in prop::collection::vec("[a-z0-9_é日 %-]{1,12}", 2..6)) {
+            let text = segments.join("/");
+            let key: Key = text.parse().unwrap();
+            prop_assert_eq!(key.as_str(), &text);
+            prop_assert_eq!(Some(key.file_name()), segments.last().map(String::as_str));
+        }
+
+        #[test]
+        fn nothing_hostile_hides_in_a_key(before in "[a-z]{1,9}", bad in prop::sample::select(&HOSTILE), after in "[a-z]{1,9}") {
+            let text = format!("{before}{bad}{after}");
+            prop_assert!(text.parse::<Key>().is_err(), "{:?}", text);
+        }
+
+        #[test]
+        fn a_key_never_reads_as_an_identifier(text in "[0-9A-Za-z]{1,24}") {
+            let is_key = text.parse::<Key>().is_ok();
+            let is_identifier = text.parse::<crate::Uid>().is_ok() || text.parse::<crate::Stem>().is_ok();
+            prop_assert_ne!(is_key, is_identifier);
+        }
+
+        #[test]
+        fn a_key_with_another_suffix_has_that_suffix(
+            key in "[a-z]{1,4}([.](csv|tar|gz|h5ad|zarr|anndata|zrad|foo|7)){0,3}",
+            suffix in "x([.](csv|tar|gz|h5ad|zarr|zrad))?",
+        ) {
+            let (key, suffix): (Key, _) = (key.parse().unwrap(), Suffix::of_name(&suffix));
+            if let Ok(with) = key.with_suffix(&suffix) {
+                prop_assert_eq!(with.suffix(), suffix);
+            }
+        }
+
+        #[test]
+        fn the_range_of_a_prefix_holds_what_begins_with_it(
+            prefix in "[a-c\u{7f}\u{d7ff}\u{ffff}\u{10ffff}]{0,3}",
+            key in "[a-c\u{7f}\u{d7ff}\u{ffff}\u{10ffff}]{0,4}",
+        ) {
+            let in_range = key >= prefix && Key::prefix_end(&prefix).is_none_or(|end| key < end);
+            prop_assert_eq!(in_range, key.starts_with(&prefix));
         }
     }
 }

@@ -5,6 +5,7 @@
 //! the same to the other. A value of a type from here is valid by construction.
 
 mod etag;
+mod formats;
 mod hash;
 mod key;
 mod kind;

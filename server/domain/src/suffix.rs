@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use crate::formats::{UNKNOWN, media_type_of};
+
 /// A canonical suffix such as `.tar.gz`, or nothing.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Suffix(String);
@@ -21,227 +23,6 @@ const COMPOSITES: [&str; 6] = [
     ".ome.zarr",
     ".ome.h5",
     ".ome.hdf5",
-];
-
-/// Known formats and their media types, sorted by suffix.
-const FORMATS: &[(&str, &str)] = &[
-    (".7z", "application/x-7z-compressed"),
-    (".aac", "audio/aac"),
-    (".ab1", "application/octet-stream"),
-    (".arrow", "application/vnd.apache.arrow.file"),
-    (".arrows", "application/vnd.apache.arrow.stream"),
-    (".avi", "video/x-msvideo"),
-    (".avif", "image/avif"),
-    (".avro", "application/avro"),
-    (".bai", "application/octet-stream"),
-    (".bam", "application/octet-stream"),
-    (".bcf", "application/octet-stream"),
-    (".bcl", "application/octet-stream"),
-    (".bed", "text/plain"),
-    (".bedgraph", "text/plain"),
-    (".bgen", "application/octet-stream"),
-    (".bib", "text/x-bibtex"),
-    (".bigbed", "application/octet-stream"),
-    (".bigwig", "application/octet-stream"),
-    (".bim", "text/plain"),
-    (".bin", "application/octet-stream"),
-    (".biom", "application/octet-stream"),
-    (".bmp", "image/bmp"),
-    (".bw", "application/octet-stream"),
-    (".c", "text/x-c"),
-    (".cbor", "application/cbor"),
-    (".cdf", "application/x-netcdf"),
-    (".cfg", "text/plain"),
-    (".cif", "chemical/x-cif"),
-    (".ckpt", "application/octet-stream"),
-    (".conf", "text/plain"),
-    (".cpp", "text/x-c"),
-    (".crai", "application/octet-stream"),
-    (".cram", "application/octet-stream"),
-    (".csi", "application/octet-stream"),
-    (".css", "text/css"),
-    (".csv", "text/csv"),
-    (".czi", "application/octet-stream"),
-    (".dat", "application/octet-stream"),
-    (".db", "application/vnd.sqlite3"),
-    (".dcm", "application/dicom"),
-    (".dict", "text/plain"),
-    (".doc", "application/msword"),
-    (
-        ".docx",
-        "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-    ),
-    (".dta", "application/octet-stream"),
-    (".duckdb", "application/octet-stream"),
-    (".embl", "text/plain"),
-    (".eps", "application/postscript"),
-    (".fa", "text/x-fasta"),
-    (".fai", "text/plain"),
-    (".fam", "text/plain"),
-    (".fast5", "application/x-hdf5"),
-    (".fasta", "text/x-fasta"),
-    (".fastq", "text/plain"),
-    (".fcs", "application/vnd.isac.fcs"),
-    (".feather", "application/vnd.apache.arrow.file"),
-    (".flac", "audio/flac"),
-    (".fna", "text/x-fasta"),
-    (".fq", "text/plain"),
-    (".gb", "text/plain"),
-    (".gbk", "text/plain"),
-    (".geojson", "application/geo+json"),
-    (".gff", "text/plain"),
-    (".gff3", "text/plain"),
-    (".gguf", "application/octet-stream"),
-    (".gif", "image/gif"),
-    (".gmt", "text/plain"),
-    (".go", "text/plain"),
-    (".gpkg", "application/geopackage+sqlite3"),
-    (".graphml", "application/xml"),
-    (".gtf", "text/plain"),
-    (".h5", "application/x-hdf5"),
-    (".h5ad", "application/x-hdf5"),
-    (".h5mu", "application/x-hdf5"),
-    (".h5seurat", "application/x-hdf5"),
-    (".hdf", "application/x-hdf"),
-    (".hdf5", "application/x-hdf5"),
-    (".hic", "application/octet-stream"),
-    (".html", "text/html"),
-    (".idx", "application/octet-stream"),
-    (".ini", "text/plain"),
-    (".ipynb", "application/x-ipynb+json"),
-    (".jar", "application/java-archive"),
-    (".java", "text/x-java"),
-    (".jp2", "image/jp2"),
-    (".jpeg", "image/jpeg"),
-    (".jpg", "image/jpeg"),
-    (".js", "text/javascript"),
-    (".json", "application/json"),
-    (".jsonl", "application/jsonl"),
-    (".jsonld", "application/ld+json"),
-    (".keras", "application/zip"),
-    (".lif", "application/octet-stream"),
-    (".log", "text/plain"),
-    (".loom", "application/x-hdf5"),
-    (".lz4", "application/x-lz4"),
-    (".maf", "text/plain"),
-    (".mat", "application/x-matlab-data"),
-    (".md", "text/markdown"),
-    (".mex", "text/plain"),
-    (".mgf", "text/plain"),
-    (".mid", "audio/midi"),
-    (".mkv", "video/x-matroska"),
-    (".mmcif", "chemical/x-mmcif"),
-    (".mol", "chemical/x-mdl-molfile"),
-    (".mol2", "chemical/x-mol2"),
-    (".mov", "video/quicktime"),
-    (".mp3", "audio/mpeg"),
-    (".mp4", "video/mp4"),
-    (".mpg", "video/mpeg"),
-    (".mtx", "text/plain"),
-    (".mzml", "application/xml"),
-    (".nc", "application/x-netcdf"),
-    (".nd2", "application/octet-stream"),
-    (".ndjson", "application/x-ndjson"),
-    (".nexus", "text/plain"),
-    (".nii", "application/octet-stream"),
-    (".npy", "application/octet-stream"),
-    (".npz", "application/zip"),
-    (".nwk", "text/plain"),
-    (".obo", "text/plain"),
-    (".ods", "application/vnd.oasis.opendocument.spreadsheet"),
-    (".odt", "application/vnd.oasis.opendocument.text"),
-    (".ogg", "audio/ogg"),
-    (".onnx", "application/octet-stream"),
-    (".orc", "application/vnd.apache.orc"),
-    (".otf", "font/otf"),
-    (".owl", "application/rdf+xml"),
-    (".parquet", "application/vnd.apache.parquet"),
-    (".pb", "application/x-protobuf"),
-    (".pbtxt", "text/plain"),
-    (".pdb", "chemical/x-pdb"),
-    (".pdf", "application/pdf"),
-    (".pgen", "application/octet-stream"),
-    (".pickle", "application/octet-stream"),
-    (".pkl", "application/octet-stream"),
-    (".pl", "text/x-perl"),
-    (".ply", "application/octet-stream"),
-    (".png", "image/png"),
-    (".pod5", "application/octet-stream"),
-    (".ppt", "application/vnd.ms-powerpoint"),
-    (
-        ".pptx",
-        "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-    ),
-    (".proto", "text/plain"),
-    (".psam", "text/plain"),
-    (".pt", "application/octet-stream"),
-    (".pth", "application/octet-stream"),
-    (".pvar", "text/plain"),
-    (".py", "text/x-python"),
-    (".qmd", "text/markdown"),
-    (".qptiff", "image/tiff"),
-    (".r", "text/x-r"),
-    (".rar", "application/vnd.rar"),
-    (".rdata", "application/octet-stream"),
-    (".rdf", "application/rdf+xml"),
-    (".rds", "application/octet-stream"),
-    (".rmd", "text/markdown"),
-    (".rs", "text/x-rust"),
-    (".rst", "text/x-rst"),
-    (".rtf", "application/rtf"),
-    (".safetensors", "application/octet-stream"),
-    (".sam", "text/plain"),
-    (".sav", "application/octet-stream"),
-    (".sbml", "application/sbml+xml"),
-    (".scn", "application/octet-stream"),
-    (".sdf", "chemical/x-mdl-sdfile"),
-    (".sh", "application/x-sh"),
-    (".shp", "application/vnd.shp"),
-    (".smi", "chemical/x-daylight-smiles"),
-    (".soma", "application/octet-stream"),
-    (".spss", "application/octet-stream"),
-    (".sql", "application/sql"),
-    (".sqlite", "application/vnd.sqlite3"),
-    (".sqlite3", "application/vnd.sqlite3"),
-    (".sra", "application/octet-stream"),
-    (".stl", "model/stl"),
-    (".svg", "image/svg+xml"),
-    (".svs", "image/tiff"),
-    (".tar", "application/x-tar"),
-    (".tbi", "application/octet-stream"),
-    (".tbx", "application/octet-stream"),
-    (".tex", "application/x-tex"),
-    (".tflite", "application/octet-stream"),
-    (".tfrecord", "application/octet-stream"),
-    (".tgz", "application/gzip"),
-    (".tif", "image/tiff"),
-    (".tiff", "image/tiff"),
-    (".tiledb", "application/octet-stream"),
-    (".tiledbsoma", "application/octet-stream"),
-    (".toml", "application/toml"),
-    (".ts", "text/plain"),
-    (".tsv", "text/tab-separated-values"),
-    (".ttf", "font/ttf"),
-    (".ttl", "text/turtle"),
-    (".txt", "text/plain"),
-    (".vcf", "text/x-vcard"),
-    (".wav", "audio/wav"),
-    (".webm", "video/webm"),
-    (".webp", "image/webp"),
-    (".whl", "application/zip"),
-    (".wig", "text/plain"),
-    (".woff2", "font/woff2"),
-    (".xls", "application/vnd.ms-excel"),
-    (
-        ".xlsx",
-        "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-    ),
-    (".xml", "application/xml"),
-    (".yaml", "application/yaml"),
-    (".yml", "application/yaml"),
-    (".zarr", "application/octet-stream"),
-    (".zip", "application/zip"),
-    (".zrad", "application/octet-stream"),
 ];
 
 impl Suffix {
@@ -263,7 +44,7 @@ impl Suffix {
             ".bz2" => "application/x-bzip2",
             ".xz" => "application/x-xz",
             ".zst" => "application/zstd",
-            _ => media_type_of(last).unwrap_or("application/octet-stream"),
+            _ => media_type_of(last).unwrap_or(UNKNOWN),
         }
     }
 }
@@ -282,11 +63,12 @@ fn canonical(raw: &str) -> Suffix {
 /// known format before it (and `.tar`, and a format before that), or alone.
 pub fn raw_suffix_of(name: &str) -> &str {
     let lower = name.to_ascii_lowercase();
-    // A leading dot makes a hidden file, not a suffix.
+    // Leading dots make a hidden file, not a suffix.
+    let hidden = lower.len() - lower.trim_start_matches('.').len();
     let dots: Vec<usize> = lower
         .match_indices('.')
         .map(|(at, _)| at)
-        .filter(|at| *at > 0)
+        .filter(|at| *at >= hidden)
         .collect();
     let parts: Vec<&str> = dots
         .iter()
@@ -320,13 +102,6 @@ fn is_format(part: &str) -> bool {
     media_type_of(part).is_some()
 }
 
-fn media_type_of(part: &str) -> Option<&'static str> {
-    FORMATS
-        .binary_search_by_key(&part, |(suffix, _)| suffix)
-        .ok()
-        .map(|at| FORMATS[at].1)
-}
-
 impl fmt::Display for Suffix {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -338,11 +113,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    #[test]
-    fn the_table_is_sorted_and_has_no_entry_twice() {
-        assert!(FORMATS.is_sorted_by(|(a, _), (b, _)| a < b));
-    }
 
     #[test]
     fn suffixes_follow_the_rules_of_the_model() {
@@ -365,10 +135,58 @@ mod tests {
             ("data.2024", ""),
             ("plain", ""),
             (".csv", ""),
+            ("..csv", ""),
             (".hidden.csv", ".csv"),
+            ("x..csv", ".csv"),
+            ("x.csv.", ""),
             ("trailing.", ""),
             ("", ""),
             ("日本.parquet", ".parquet"),
+        ] {
+            assert_eq!(Suffix::of_name(name).as_str(), suffix, "{name}");
+        }
+    }
+
+    #[test]
+    fn names_give_the_suffixes_that_the_model_gives_them() {
+        for (name, suffix) in [
+            ("a", ""),
+            ("a.txt", ".txt"),
+            ("a.123", ""),
+            ("f.b.c", ".c"),
+            ("f.a.b.c", ".c"),
+            ("date.log.txt", ".txt"),
+            ("date.log.123", ""),
+            ("some.unknown.suffix", ""),
+            ("reads.bam", ".bam"),
+            ("variants.vcf", ".vcf"),
+            ("store.h5", ".h5"),
+            ("array.npy", ".npy"),
+            ("model.onnx", ".onnx"),
+            ("notebook.ipynb", ".ipynb"),
+            ("filename.v1.1.0.anndata.zarr", ".anndata.zarr"),
+            ("sample.ome.h5", ".ome.h5"),
+            ("sample.ome.hdf5", ".ome.hdf5"),
+            ("sample.OME.ZARR", ".ome.zarr"),
+            ("data.config.json", ".json"),
+            ("plain.gz", ".gz"),
+            ("plain.bz2", ".bz2"),
+            ("plain.xz", ".xz"),
+            ("plain.zst", ".zst"),
+            ("salmon.merged.gene_counts.tsv.gz", ".tsv.gz"),
+            ("variants.vcf.gz", ".vcf.gz"),
+            ("variants.VCF.GZ", ".vcf.gz"),
+            ("foo.bar.tar.gz", ".tar.gz"),
+            ("data.tsv.xz", ".tsv.xz"),
+            ("archive.tar.bz2", ".tar.bz2"),
+            ("archive.tar.zst", ".tar.zst"),
+            ("filename.h5ad.tar.xz", ".h5ad.tar.xz"),
+            ("file.random.zst", ".zst"),
+            ("x.gz.gz", ".gz"),
+            ("scan.TIFF", ".tiff"),
+            ("photo.JPG", ".jpg"),
+            ("unknown.XYZ", ""),
+            ("model.state_dict", ".state_dict"),
         ] {
             assert_eq!(Suffix::of_name(name).as_str(), suffix, "{name}");
         }
