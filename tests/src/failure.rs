@@ -125,9 +125,19 @@ fn code_named(name: &str) -> Option<Code> {
 ///
 /// # Panics
 /// When it succeeded, or when no answer came.
+#[track_caller]
 pub fn refusal<T: fmt::Debug>(outcome: Outcome<T>) -> ErrorReason {
+    refusal_of("it", outcome)
+}
+
+/// The reason for which `what` was refused.
+///
+/// # Panics
+/// When it succeeded, or when no answer came.
+#[track_caller]
+pub fn refusal_of<T: fmt::Debug>(what: impl fmt::Debug, outcome: Outcome<T>) -> ErrorReason {
     match outcome {
-        Ok(answer) => panic!("expected a refusal, got {answer:?}"),
+        Ok(answer) => panic!("expected a refusal of {what:?}, got {answer:?}"),
         Err(failure) => failure
             .reason
             .unwrap_or_else(|| panic!("expected a refusal, the call was cut: {:?}", failure.status)),

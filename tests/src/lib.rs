@@ -34,7 +34,7 @@ pub use artifactd_proto::v1 as pb;
 pub use self::{
     backend::{Backend, Database, Storage},
     calls::Calls,
-    failure::{Failure, Outcome, refusal},
+    failure::{Failure, Outcome, refusal, refusal_of},
     server::TestServer,
 };
 

@@ -19,6 +19,9 @@ use crate::{
     server::free_port,
 };
 
+/// The server asks who calls, and believes any signature.
+const OWNER: &str =
+    "AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=any";
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A running S3 server. It takes any key and any secret.
@@ -132,7 +135,7 @@ impl Bucket {
 fn request(port: u16, method: &str, target: &str, body: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("reach the S3 server");
     let head = format!(
-        "{method} {target} HTTP/1.0\r\nHost: 127.0.0.1\r\nContent-Length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: {OWNER}\r\nContent-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).expect("send the head");

@@ -187,10 +187,20 @@ impl TestServer {
     /// # Panics
     /// When it does not come up; the message holds its log.
     pub async fn start_again_with(&mut self, more: &[(&str, &str)]) {
+        self.start_listening("127.0.0.1:0", more).await;
+    }
+
+    /// Starts the stopped server again where it listened before, for clients that wait for it.
+    pub async fn start_again_in_place(&mut self) {
+        let address = self.address().to_string();
+        self.start_listening(&address, &[]).await;
+    }
+
+    async fn start_listening(&mut self, listen: &str, more: &[(&str, &str)]) {
         assert!(self.child.is_none(), "the server runs already");
         let ready = self.ready_file();
         let _ = fs::remove_file(&ready);
-        self.child = Some(self.command(more).spawn().expect("start the server"));
+        self.child = Some(self.command(listen, more).spawn().expect("start the server"));
         let deadline = Instant::now() + START_TIMEOUT;
         let address = loop {
             if let Some(address) = fs::read_to_string(&ready)
@@ -215,11 +225,11 @@ impl TestServer {
     /// # Panics
     /// When it still runs after the time that a start may take.
     pub async fn start_refused(&mut self) -> ExitStatus {
-        self.child = Some(self.command(&[]).spawn().expect("start the server"));
+        self.child = Some(self.command("127.0.0.1:0", &[]).spawn().expect("start the server"));
         self.wait_for_end(START_TIMEOUT).await
     }
 
-    fn command(&self, more: &[(&str, &str)]) -> Command {
+    fn command(&self, listen: &str, more: &[(&str, &str)]) -> Command {
         let log = File::options()
             .create(true)
             .append(true)
@@ -234,7 +244,7 @@ impl TestServer {
             limited
         };
         command
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
+            .args(["serve", "--listen", listen, "--data-dir"])
             .arg(self.data_dir())
             .arg("--ready-file")
             .arg(self.ready_file())
@@ -259,6 +269,16 @@ impl TestServer {
         Calls {
             channel: endpoint.connect_lazy(),
         }
+    }
+
+    /// The Rust client, connected to this server.
+    ///
+    /// # Panics
+    /// When it cannot connect.
+    pub async fn client(&self) -> artifactd_client::Client {
+        artifactd_client::Client::connect(self.url())
+            .await
+            .expect("connect to the server")
     }
 
     /// Its address as a URL.
@@ -491,10 +511,7 @@ impl TestServer {
     /// When it cannot be reached.
     pub async fn database(&self) -> DatabaseConnection {
         let url = self.database_url.clone().unwrap_or_else(|| {
-            let is_database = |path: &PathBuf| {
-                path.extension()
-                    .is_some_and(|ending| ending == "sqlite" || ending == "db")
-            };
+            let is_database = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "sqlite3");
             let mut files = Vec::new();
             collect_files(&self.data_dir(), &mut files);
             let file = files

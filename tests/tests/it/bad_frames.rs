@@ -74,11 +74,6 @@ async fn messages_that_are_none_are_refused_with_a_reason() {
         ("M15 prefix without a body", vec![0, 0, 0, 0, 9], malformed),
         ("M15 half a prefix", vec![0, 0], malformed),
         ("M15 no message at all", vec![], malformed),
-        (
-            "M15 two messages",
-            [framed(&get_request()), framed(&get_request())].concat(),
-            malformed,
-        ),
         ("M16 random bytes", framed(&[0xff; 100]), malformed),
         ("M16 wrong wire type", framed(&[0x0d, 1, 2, 3, 4]), malformed),
         ("M16 cut varint", framed(&[0x0a, 0xff]), malformed),
@@ -152,7 +147,10 @@ async fn deadlines_that_are_none_do_no_harm() {
         if status.code() != tonic::Code::Ok {
             let reason = checked_reason(&status).unwrap_or_else(|fault| panic!("{timeout:?}: {fault}"));
             assert!(
-                matches!(reason, ErrorReason::FieldInvalid | ErrorReason::DeadlineExceeded),
+                matches!(
+                    reason,
+                    ErrorReason::FieldInvalid | ErrorReason::MessageMalformed | ErrorReason::DeadlineExceeded
+                ),
                 "{timeout:?}"
             );
         }

@@ -202,7 +202,7 @@ async fn streams_that_break_the_rules_save_nothing() {
     for backend in [Backend::EMBEDDED, Backend::POSTGRES, Backend::S3] {
         let server = TestServer::on(backend).await;
         for (what, messages, reason) in wrong_messages(&content(1, 2_500_000)) {
-            let failure = send(&server.calls(), messages).await.unwrap_err();
+            let failure = send(&server.calls(), messages).await.expect_err(what);
             let right = failure.reason == Some(reason)
                 || (reason == ErrorReason::OffsetMismatch && failure.reason == Some(ErrorReason::FieldInvalid));
             assert!(right, "{what} on {backend:?}: expected {reason:?}, got {failure}");

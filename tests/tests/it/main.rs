@@ -18,6 +18,7 @@ mod ranges;
 mod replacing;
 mod requests;
 mod round_trips;
+mod rust_client;
 mod starting;
 mod suffixes;
 mod surface;

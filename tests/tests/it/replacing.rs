@@ -135,7 +135,7 @@ async fn preconditions_and_declarations_are_checked() {
         ),
         (
             ReplaceHeader {
-                sha256: Some(digest(b"other")),
+                sha256: Some(digest(b"different")),
                 ..of(&artifact)
             },
             ErrorReason::DigestMismatch,
@@ -177,7 +177,7 @@ async fn preconditions_and_declarations_are_checked() {
         ),
     ] {
         assert_eq!(
-            refusal(calls.replace(header.clone(), b"other").await),
+            artifactd_tests::refusal_of(&header, calls.replace(header.clone(), b"other").await),
             reason,
             "{header:?}"
         );

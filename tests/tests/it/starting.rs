@@ -47,12 +47,12 @@ async fn a_wrong_configuration_is_refused_with_file_and_line() {
         (
             "a storage of an unknown kind",
             "[storage]\nurl = \"ftp://x/y\"\n",
-            "ftp",
+            "storage.url",
         ),
         (
             "a database of an unknown kind",
             "[database]\nurl = \"mysql://x/y\"\n",
-            "mysql",
+            "database.url",
         ),
     ] {
         for command in [&["config", "check"][..], &["serve", "--listen", "127.0.0.1:0"]] {
@@ -80,7 +80,7 @@ async fn every_fault_of_a_configuration_is_said_at_once() {
     ];
     let (code, text) = with_config(&["config", "check"], "[limits]\nno_such_limit = 1\n", &env);
     assert!(code.is_some_and(|code| code != 0), "{text}");
-    for expected in ["no_such_limit", "CONTENT_BYTES_MAX", "ftp"] {
+    for expected in ["no_such_limit", "CONTENT_BYTES_MAX", "STORAGE__URL"] {
         assert!(
             text.to_uppercase().contains(&expected.to_uppercase()),
             "{expected} in {text}"
@@ -120,6 +120,9 @@ async fn a_right_configuration_is_accepted() {
     assert_eq!(code, Some(0), "{text}");
     let (code, text) = with_config(&["config", "check"], "", &[]);
     assert_eq!(code, Some(0), "{text}");
+    let sample = include_str!("../../../deploy/artifactd.toml");
+    let (code, text) = with_config(&["config", "check"], sample, &[]);
+    assert_eq!(code, Some(0), "the sample: {text}");
 }
 
 #[tokio::test]

@@ -122,7 +122,11 @@ async fn http1(server: &TestServer, request: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_browser_calls_over_grpc_web() {
-    let server = TestServer::start().await;
+    let origins = "http://localhost:3000";
+    let server = TestServer::setup()
+        .env("ARTIFACTD_SERVER__ALLOWED_ORIGINS", origins)
+        .start()
+        .await;
     server.calls().save(keyed("x.txt"), b"1").await.unwrap();
     let preflight = http1(
         &server,

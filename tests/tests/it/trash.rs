@@ -233,7 +233,7 @@ async fn destroying_needs_trash_or_force() {
         assert_eq!(refused, ErrorReason::ArtifactNotInTrash);
         calls.trash(by_uid(&second.uid)).await.unwrap();
         let answer = calls.delete(destroying(by_uid(&second.uid))).await.unwrap();
-        assert_eq!(answer.destroyed_uids, [second.uid.clone()]);
+        assert_eq!(answer.destroyed_uids, [second.uid.as_str()]);
         assert!(answer.trashed.is_empty());
         assert_eq!(
             refusal(calls.get(by_uid(&second.uid)).await),
@@ -244,7 +244,7 @@ async fn destroying_needs_trash_or_force() {
             ErrorReason::ArtifactNotFound
         );
         let answer = calls.destroy(by_uid(&first.uid)).await.unwrap();
-        assert_eq!(answer.destroyed_uids, [first.uid.clone()]);
+        assert_eq!(answer.destroyed_uids, [first.uid.as_str()]);
         assert_eq!(
             refusal(calls.get(by_key("x.txt")).await),
             ErrorReason::ArtifactNotFound,

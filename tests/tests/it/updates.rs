@@ -211,7 +211,7 @@ async fn an_update_without_mask_or_values_is_refused() {
         },
     ] {
         assert_eq!(
-            refusal(calls.update(request.clone()).await),
+            artifactd_tests::refusal_of(&request, calls.update(request.clone()).await),
             ErrorReason::FieldRequired,
             "{request:?}"
         );
