@@ -70,7 +70,9 @@ pub async fn serve(
     let registry = open_registry(&config).await?;
     let listener = listen(config.server.listen)?;
     let app = App::new(&registry, &key);
+    let sequencing = tokio::spawn(Arc::clone(&registry).sequence_events());
     let served = app.serve(listener, &config, ready, shutdown).await;
+    sequencing.abort();
     if tokio::time::timeout(FINISH_TIMEOUT, registry.finish()).await.is_err() {
         tracing::warn!("Work of ended calls did not finish within {FINISH_TIMEOUT:?}");
     }

@@ -8,7 +8,7 @@ use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Api, call_id,
-    chunks::{check_sum, out_of_order, pieces},
+    chunks::{check_sum, nothing_more, out_of_order, pieces},
     convert,
     layer::CallId,
     pages, status,
@@ -18,18 +18,30 @@ use crate::registry::{Content, ListQuery, RegistryError, Saved, VersionsQuery};
 /// Largest content of a save in one message.
 pub(super) const SMALL_CONTENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Reads the first message of a stream.
-async fn first<M>(messages: &mut Streaming<M>, api: &Api, call_id: &CallId) -> Result<M, Status> {
-    let idle = api.registry.limits.stream_idle_timeout;
-    match tokio::time::timeout(idle, messages.message()).await {
-        Err(_) => Err(status::from_registry(RegistryError::StreamIdle(idle), call_id)),
-        Ok(Ok(Some(message))) => Ok(message),
-        Ok(Ok(None)) => Err(status::from_registry(RegistryError::StreamIncomplete, call_id)),
-        Ok(Err(made)) => Err(status::from_tonic(&made, call_id)),
-    }
-}
-
 impl Api {
+    /// Waits for a part of a stream, but not for ever.
+    async fn within_idle<T>(
+        &self,
+        call_id: &CallId,
+        part: impl Future<Output = Result<T, Status>>,
+    ) -> Result<T, Status> {
+        let idle = self.registry.limits.stream_idle_timeout;
+        let timely = tokio::time::timeout(idle, part).await;
+        timely.unwrap_or_else(|_| Err(status::from_registry(RegistryError::StreamIdle(idle), call_id)))
+    }
+
+    /// Reads the first message of a stream.
+    async fn first<M>(&self, messages: &mut Streaming<M>, call_id: &CallId) -> Result<M, Status> {
+        let first = async {
+            match messages.message().await {
+                Ok(Some(message)) => Ok(message),
+                Ok(None) => Err(status::from_registry(RegistryError::StreamIncomplete, call_id)),
+                Err(made) => Err(status::from_tonic(&made, call_id)),
+            }
+        };
+        self.within_idle(call_id, first).await
+    }
+
     /// Runs a mutation that must not stop half-way when its caller goes away.
     async fn to_the_end<T, F>(&self, call_id: &CallId, work: F) -> Result<T, Status>
     where
@@ -73,12 +85,14 @@ impl ArtifactService for Api {
         let call_id = call_id(&caller);
         let mut messages = request.into_inner();
         let Some(pb::save_artifact_request::Message::Header(header)) =
-            first(&mut messages, self, &call_id).await?.message
+            self.first(&mut messages, &call_id).await?.message
         else {
             return Err(out_of_order(&call_id, "the first message must be the header"));
         };
         let (new, claim) = convert::new_artifact(header, &call_id)?;
         let content = if claim {
+            self.within_idle(&call_id, nothing_more(&mut messages, &call_id))
+                .await?;
             Content::Claim
         } else {
             Content::Stream(pieces(messages, call_id.clone()))
@@ -134,7 +148,7 @@ impl ArtifactService for Api {
         let call_id = call_id(&caller);
         let mut messages = request.into_inner();
         let Some(pb::replace_artifact_request::Message::Header(header)) =
-            first(&mut messages, self, &call_id).await?.message
+            self.first(&mut messages, &call_id).await?.message
         else {
             return Err(out_of_order(&call_id, "the first message must be the header"));
         };

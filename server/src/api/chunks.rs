@@ -71,11 +71,23 @@ where
         let piece = piece(message, received, &call_id).map_err(fault)?;
         let received = match &piece {
             Piece::Data(data) => received + data.len() as u64,
-            Piece::End(_) => received,
+            Piece::End(_) => {
+                nothing_more(&mut messages, &call_id).await.map_err(fault)?;
+                received
+            }
         };
         Ok(Some((piece, (messages, received, call_id))))
     })
     .boxed()
+}
+
+/// Fails when a stream goes on after its last message.
+pub(super) async fn nothing_more<M>(messages: &mut Streaming<M>, call_id: &CallId) -> Result<(), Status> {
+    match messages.message().await {
+        Ok(None) => Ok(()),
+        Ok(Some(_)) => Err(out_of_order(call_id, "a message after the last one")),
+        Err(made) => Err(status::from_tonic(&made, call_id)),
+    }
 }
 
 fn fault(status: Status) -> RegistryError {

@@ -204,7 +204,7 @@ pub(super) fn update(message: pb::UpdateArtifactRequest, call_id: &CallId) -> Re
         etag,
         request_id,
     } = message;
-    let update = update.unwrap_or_default();
+    let update = update.ok_or_else(|| refused(call_id, "update", Rule::Required))?;
     let mask = update_mask.ok_or_else(|| refused(call_id, "update_mask", Rule::Required))?;
     if mask.paths.is_empty() {
         return Err(refused(call_id, "update_mask", Rule::Required));

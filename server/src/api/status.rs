@@ -79,7 +79,7 @@ pub(crate) fn from_registry(error: RegistryError, call_id: &CallId) -> Status {
     let error = match error {
         RegistryError::Source(source) => return from_source(source, call_id),
         RegistryError::Field { field, rule } => {
-            return field_with(call_id, reason_of_rule(&rule), field, rule.to_string());
+            return field_with(call_id, reason_of_rule(field, &rule), field, rule.to_string());
         }
         error => error,
     };
@@ -101,9 +101,9 @@ fn from_source(source: Box<dyn Error + Send + Sync>, call_id: &CallId) -> Status
     }
 }
 
-fn reason_of_rule(rule: &Rule) -> ErrorReason {
+fn reason_of_rule(field: &str, rule: &Rule) -> ErrorReason {
     match rule {
-        Rule::Key(_) => ErrorReason::KeyInvalid,
+        Rule::Key(_) if field.ends_with("key") => ErrorReason::KeyInvalid,
         Rule::Reference(_) => ErrorReason::ReferenceInvalid,
         Rule::Version(_) => ErrorReason::VersionInvalid,
         Rule::Digest(_) => ErrorReason::DigestInvalid,
@@ -113,7 +113,7 @@ fn reason_of_rule(rule: &Rule) -> ErrorReason {
         Rule::NotUpdatable(_) => ErrorReason::FieldNotUpdatable,
         Rule::PageToken => ErrorReason::PageTokenInvalid,
         Rule::PageTokenOther => ErrorReason::PageTokenMismatch,
-        Rule::Text(_) | Rule::Other(_) => ErrorReason::FieldInvalid,
+        Rule::Key(_) | Rule::Text(_) | Rule::Other(_) => ErrorReason::FieldInvalid,
     }
 }
 
@@ -163,6 +163,7 @@ fn code_of_db(error: &DbError) -> (Code, ErrorReason) {
     match error {
         DbError::Unavailable(_) => (Code::Unavailable, ErrorReason::DatabaseUnavailable),
         DbError::Conflict(_) => (Code::Aborted, ErrorReason::Conflict),
+        DbError::Busy => (Code::ResourceExhausted, ErrorReason::ServerBusy),
         DbError::Full(_) => (Code::ResourceExhausted, ErrorReason::StorageFull),
         DbError::Schema(_) | DbError::Row { .. } | DbError::Statement(_) => (Code::Internal, ErrorReason::Internal),
     }

@@ -8,6 +8,8 @@ use sea_orm::{
     },
 };
 
+use serde::{Deserialize, Serialize};
+
 use super::{
     Batch, Result,
     blobs::blob_id_of,
@@ -18,7 +20,7 @@ use super::{
 type Col = artifacts::Column;
 
 /// An artifact and where its bytes lie.
-#[derive(Debug, Clone, FromQueryResult)]
+#[derive(Debug, Clone, FromQueryResult, Serialize, Deserialize)]
 pub(crate) struct ArtifactRow {
     pub(crate) id: i64,
     pub(crate) uid: String,

@@ -138,24 +138,19 @@ pub(crate) fn insert_checksums(blob_id: Expr, page: i64, sums: &[u32]) -> Insert
     insert
 }
 
-/// One page of checksums of a blob.
-pub(crate) async fn checksums(conn: &impl ConnectionTrait, blob_id: i64, page: i64) -> Result<Vec<u32>> {
-    let row = blob_checksums::Entity::find_by_id((blob_id, page)).one(conn).await?;
-    let impossible = DbError::Row {
-        table: "blob_checksums",
-        column: "crc32c",
+/// One page of checksums of a blob; `None` when the blob is gone.
+pub(crate) async fn checksums(conn: &impl ConnectionTrait, blob_id: i64, page: i64) -> Result<Option<Vec<u32>>> {
+    let Some(row) = blob_checksums::Entity::find_by_id((blob_id, page)).one(conn).await? else {
+        return Ok(None);
     };
-    let bytes = row
-        .ok_or(DbError::Row {
-            table: "blob_checksums",
-            column: "page",
-        })?
-        .crc32c;
-    let (sums, rest) = bytes.as_chunks::<4>();
+    let (sums, rest) = row.crc32c.as_chunks::<4>();
     if !rest.is_empty() {
-        return Err(impossible);
+        return Err(DbError::Row {
+            table: "blob_checksums",
+            column: "crc32c",
+        });
     }
-    Ok(sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect())
+    Ok(Some(sums.iter().map(|sum| u32::from_le_bytes(*sum)).collect()))
 }
 
 /// Points a damaged blob at sound bytes that came in again.

@@ -119,7 +119,7 @@ async fn open_postgres(url: &Secret, connections_max: u32, acquire_timeout: Dura
     migrated?;
     Ok(Db {
         reader: pool.clone(),
-        writer: write::Writer::Pool(pool),
+        writer: write::start_pool(pool, connections_max),
     })
 }
 

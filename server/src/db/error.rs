@@ -14,6 +14,9 @@ pub enum DbError {
     /// Another transaction came first; the same one can be tried again.
     #[error("another change came first")]
     Conflict(#[source] DbErr),
+    /// Too many changes wait already.
+    #[error("too many changes wait for the database")]
+    Busy,
     /// The disk of the database is full, or refuses writes.
     #[error("the database cannot store more")]
     Full(#[source] DbErr),

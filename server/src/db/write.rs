@@ -16,7 +16,7 @@ use sea_orm::{
     ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
     TransactionOptions, TransactionTrait,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Db, DbError};
 
@@ -28,6 +28,9 @@ const QUEUE_JOBS_MAX: usize = 1024;
 
 /// How the process ends when an fsync of the database fails.
 const FSYNC_FAILED_EXIT_CODE: i32 = 70;
+
+/// How long a change waits for a connection on which it may write.
+const TURN_WAIT: Duration = Duration::from_secs(20);
 
 /// Jobs that share one transaction.
 const GROUP_JOBS_MAX: usize = 64;
@@ -53,14 +56,19 @@ pub(super) enum Writer {
     /// One connection behind a queue.
     Queue(mpsc::Sender<Job>),
     /// A pool; the database orders the writers.
-    Pool(DatabaseConnection),
+    Pool {
+        /// Shared with the readers.
+        pool: DatabaseConnection,
+        /// Connections that writers may hold, so that some are left for readers.
+        turns: Arc<Semaphore>,
+    },
 }
 
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Queue(_) => "Writer::Queue",
-            Self::Pool(_) => "Writer::Pool",
+            Self::Pool { .. } => "Writer::Pool",
         })
     }
 }
@@ -81,7 +89,7 @@ impl Db {
             tries += 1;
             let done = match &self.writer {
                 Writer::Queue(queue) => queued(queue, Arc::clone(&change)).await,
-                Writer::Pool(pool) => pooled(pool, &*change).await,
+                Writer::Pool { pool, turns } => pooled(pool, turns, &*change).await,
             };
             match done {
                 Err(error) if tries < TRIES_MAX && matches!(error.as_db(), Some(DbError::Conflict(_))) => {
@@ -101,11 +109,16 @@ fn backoff(tries: u32) -> Duration {
     Duration::from_micros(BACKOFF_MS * 1000 * u64::from(tries) * u64::from(random[0]) / 255)
 }
 
-async fn pooled<T, E, F>(pool: &DatabaseConnection, change: &F) -> Result<T, E>
+async fn pooled<T, E, F>(pool: &DatabaseConnection, turns: &Semaphore, change: &F) -> Result<T, E>
 where
     E: WriteError,
     F: for<'c> Fn(&'c DatabaseTransaction) -> Writing<'c, T, E>,
 {
+    // Writers of one family wait for each other; they must not do so with all the connections.
+    let turn = tokio::time::timeout(TURN_WAIT, turns.acquire())
+        .await
+        .map_err(|_| DbError::Busy)?;
+    let _turn = turn.expect("the semaphore is never closed");
     let txn = pool.begin().await.map_err(DbError::from)?;
     match change(&txn).await {
         Ok(value) => {
@@ -165,6 +178,15 @@ where
         }
         .boxed()
     })
+}
+
+/// Lets a share of a pool's connections write.
+pub(super) fn start_pool(pool: DatabaseConnection, connections_max: u32) -> Writer {
+    let turns = usize::try_from(connections_max).unwrap_or(1).div_ceil(2);
+    Writer::Pool {
+        pool,
+        turns: Arc::new(Semaphore::new(turns)),
+    }
 }
 
 /// Starts the one writer of a SQLite database. It ends when all senders are gone.

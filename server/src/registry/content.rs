@@ -173,6 +173,15 @@ impl Registry {
         Ok(digest)
     }
 
+    /// Refuses a content that is too large by what its sender says, before any byte.
+    pub(super) fn check_declared_size(&self, declared: Declared) -> Result<()> {
+        let max = self.limits.content_bytes_max;
+        if declared.size_bytes.is_some_and(|size| size > max) {
+            return Err(RegistryError::ContentTooLarge(max));
+        }
+        Ok(())
+    }
+
     /// A content that grows too large is refused at that byte, not at its end.
     fn check_size_so_far(&self, size_bytes: u64, declared: Declared) -> Result<()> {
         if let Some(size) = declared.size_bytes

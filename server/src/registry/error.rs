@@ -154,7 +154,7 @@ pub enum Rule {
     #[error("is required")]
     Required,
     /// None of the fields that name an artifact.
-    #[error("or `description` is needed")]
+    #[error("is needed: an artifact has a key or a description")]
     NameRequired,
     /// A suffix that disagrees with another.
     #[error("has the suffix `{0}`, expected is `{1}`")]

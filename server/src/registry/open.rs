@@ -239,9 +239,14 @@ impl Registry {
             let db = db.clone();
             Box::pin(async move {
                 let page = i64::try_from(page).expect("contents have fewer pages");
-                let sums = blobs::checksums(db.reader(), blob_id, page).await;
-                sums.map(Into::into)
-                    .map_err(|error| StorageError::Unavailable(Box::new(error)))
+                match blobs::checksums(db.reader(), blob_id, page).await {
+                    Ok(Some(sums)) => Ok(sums.into()),
+                    // The blob went while it was read: as good as its object being gone.
+                    Ok(None) => Err(StorageError::NotFound {
+                        object: format!("checksums of blob {blob_id}"),
+                    }),
+                    Err(error) => Err(StorageError::Unavailable(Box::new(error))),
+                }
             })
         }))
     }

@@ -62,6 +62,7 @@ struct Answer {
 impl Registry {
     /// Replaces the content of one artifact outside trash.
     pub async fn replace(self: &Arc<Self>, caller: &Caller, by: Replacement, content: Content) -> Result<Replaced> {
+        self.check_declared_size(by.declared)?;
         let repeatable = Repeatable::new(by.request_id.clone(), "ReplaceArtifact", &(caller.space_id, &by));
         if let Some(repeatable) = &repeatable
             && let Some(finished) = repeatable.finished::<Answer>(self.db.reader(), caller).await?

@@ -145,6 +145,7 @@ impl Registry {
     /// Saves one file: makes its content durable, then its record.
     pub async fn save(self: &Arc<Self>, caller: &Caller, new: NewArtifact, content: Content) -> Result<Saved> {
         let suffix = new.suffix()?;
+        self.check_declared_size(new.declared)?;
         let claim = matches!(content, Content::Claim);
         let repeatable = Repeatable::new(new.request_id.clone(), "SaveArtifact", &(caller.space_id, claim, &new));
         if let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new, claim).await? {

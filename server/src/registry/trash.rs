@@ -83,13 +83,9 @@ pub struct Restoration {
     pub request_id: Option<RequestId>,
 }
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize)]
-struct Answer {
-    uids: Vec<String>,
-    destroyed_uids: Vec<String>,
-}
-
-/// What a transaction did, or had done before.
+/// What a transaction did; kept whole, so that a repeated request is answered
+/// with the records as they were then.
+#[derive(Debug, Serialize, Deserialize)]
 struct Run {
     rows: Vec<ArtifactRow>,
     destroyed_uids: Vec<String>,
@@ -116,13 +112,7 @@ impl Registry {
 
     /// Takes artifacts out of trash.
     pub async fn restore(&self, caller: &Caller, restoration: Restoration) -> Result<Vec<Artifact>> {
-        if matches!(
-            restoration.reference,
-            ArtifactRef::Key {
-                version: VersionName::Label(_),
-                ..
-            }
-        ) {
+        if matches!(restoration.reference, ArtifactRef::Key { .. }) {
             return Err(RegistryError::other("artifact", "must be a uid or a stem"));
         }
         let asks = (caller.space_id, &restoration);
@@ -156,11 +146,12 @@ impl Registry {
                 let change = change.clone();
                 Box::pin(async move {
                     if let Some(repeatable) = &repeatable
-                        && let Some(finished) = repeatable.finished::<Answer>(txn, &caller).await?
+                        && let Some(finished) = repeatable.finished::<Run>(txn, &caller).await?
                     {
-                        return answered_before(txn, finished.answer).await;
+                        return Ok(finished.answer);
                     }
-                    let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
+                    let backend = sea_orm::ConnectionTrait::get_database_backend(txn);
+                    let mut batch = Batch::new(backend);
                     let family = lock(txn, &caller, &reference, storage_id).await?;
                     let versions = artifacts::versions(txn, family.id).await?;
                     let target = Target {
@@ -171,21 +162,19 @@ impl Registry {
                         versions,
                     };
                     let run = change(target).await?;
-                    if let Some(repeatable) = &repeatable {
-                        let uids = run.rows.iter().map(|row| row.uid.clone()).collect();
-                        let answer = Answer {
-                            uids,
-                            destroyed_uids: run.destroyed_uids.clone(),
-                        };
-                        repeatable.remember(&mut batch, &caller, &answer, None);
-                    }
                     batch.run(txn).await?;
                     fault::point("delete.in_transaction");
                     let uids: Vec<Uid> = run.rows.iter().map(ArtifactRow::uid).collect::<Result<_>>()?;
-                    Ok(Run {
+                    let run = Run {
                         rows: in_order(artifacts::by_uids(txn, &uids).await?),
                         ..run
-                    })
+                    };
+                    if let Some(repeatable) = &repeatable {
+                        let mut answer = Batch::new(backend);
+                        repeatable.remember(&mut answer, &caller, &run, None);
+                        answer.run(txn).await?;
+                    }
+                    Ok(run)
                 })
             })
             .await
@@ -195,15 +184,6 @@ impl Registry {
 fn in_order(mut rows: Vec<ArtifactRow>) -> Vec<ArtifactRow> {
     rows.sort_by_key(|row| std::cmp::Reverse(row.version_number));
     rows
-}
-
-async fn answered_before(txn: &DatabaseTransaction, answer: Answer) -> Result<Run> {
-    let uids: Vec<Uid> = answer.uids.iter().filter_map(|uid| uid.parse().ok()).collect();
-    let rows = in_order(artifacts::by_uids(txn, &uids).await?);
-    Ok(Run {
-        rows,
-        destroyed_uids: answer.destroyed_uids,
-    })
 }
 
 /// The family that a reference means, locked. A stem finds it even when all of it is in trash.
@@ -256,7 +236,7 @@ impl Target<'_> {
 
     async fn delete(mut self, deletion: &Deletion) -> Result<Run> {
         let named = self.named(&deletion.reference)?;
-        require_one_etag(&named, deletion.etag.as_deref())?;
+        require_one_etag(&deletion.reference, &named, deletion.etag.as_deref())?;
         match deletion.mode {
             DeleteMode::Trash => {
                 let live: Vec<_> = named.iter().filter(|row| !row.in_trash()).cloned().collect();
@@ -333,7 +313,7 @@ impl Target<'_> {
 
     async fn restore(mut self, restoration: &Restoration) -> Result<Run> {
         let named = self.named(&restoration.reference)?;
-        require_one_etag(&named, restoration.etag.as_deref())?;
+        require_one_etag(&restoration.reference, &named, restoration.etag.as_deref())?;
         let trashed = match restoration.reference {
             ArtifactRef::Uid(_) => named.iter().filter(|row| row.in_trash()).cloned().collect(),
             _ => last_trashed(&named),
@@ -411,11 +391,12 @@ fn last_trashed(rows: &[ArtifactRow]) -> Vec<ArtifactRow> {
         .collect()
 }
 
-fn require_one_etag(named: &[ArtifactRow], etag: Option<&str>) -> Result<()> {
-    match (named, etag) {
-        ([one], etag) => require_etag(one, etag),
-        (_, None) => Ok(()),
-        (_, Some(_)) => Err(RegistryError::other("etag", "needs an artifact named by uid")),
+/// An etag belongs to one record, so it goes with a uid only.
+fn require_one_etag(reference: &ArtifactRef, named: &[ArtifactRow], etag: Option<&str>) -> Result<()> {
+    match (reference, named, etag) {
+        (_, _, None) => Ok(()),
+        (ArtifactRef::Uid(_), [one], etag) => require_etag(one, etag),
+        _ => Err(RegistryError::other("etag", "only goes with an artifact named by uid")),
     }
 }
 

@@ -194,8 +194,5 @@ fn require_name(row: &ArtifactRow, description: Option<&Description>, fields: &[
     if description.is_some() || keyed {
         return Ok(());
     }
-    Err(RegistryError::other(
-        "update.description",
-        "cannot be removed from an artifact without a key",
-    ))
+    Err(RegistryError::field("update.description", Rule::NameRequired))
 }

@@ -65,7 +65,7 @@ impl StorageError {
     pub(crate) fn from_write(context: &'static str, error: impl Into<io::Error>) -> Self {
         let source = error.into();
         match Errno::from_io_error(&source) {
-            Some(Errno::NOSPC | Errno::DQUOT) => Self::Full(source),
+            Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Self::Full(source),
             Some(Errno::ROFS | Errno::ACCESS | Errno::PERM) => Self::ReadOnly(source),
             _ => Self::Io { context, source },
         }

@@ -17,11 +17,12 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{
@@ -32,6 +33,9 @@ use super::{
 use crate::fault;
 
 const STAGING_FOLDER: &str = "staging";
+
+/// Longest time between making a staging file and locking it.
+const LOCK_DELAY_MAX: Duration = Duration::from_millis(100);
 
 /// Bytes that are gathered before a visit to the blocking pool.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -67,6 +71,7 @@ impl LocalWriter {
         }
         let system = rustix::fs::open(&system_path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| StorageError::from_write("open the storage folder", error))?;
+        remove_abandoned(&system_path.join(STAGING_FOLDER))?;
         Ok(Self {
             inner: Arc::new(Inner {
                 system_path,
@@ -75,6 +80,27 @@ impl LocalWriter {
             }),
         })
     }
+}
+
+/// Removes staging files whose process has ended: a living one holds their lock.
+///
+/// A file that was made this moment may not be locked yet, so it is left alone.
+fn remove_abandoned(staging: &Path) -> Result<()> {
+    for entry in list_files(staging)? {
+        let Ok(file) = File::options().write(true).open(entry.path()) else {
+            continue;
+        };
+        let age = file
+            .metadata()
+            .and_then(|metadata| metadata.modified())
+            .map(|at| at.elapsed().unwrap_or_default());
+        let old = age.is_ok_and(|age| age > LOCK_DELAY_MAX);
+        if old && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            std::fs::remove_file(entry.path())
+                .map_err(|error| StorageError::from_write("remove an abandoned file", error))?;
+        }
+    }
+    Ok(())
 }
 
 fn make_folder(path: &Path) -> Result<()> {
@@ -109,6 +135,8 @@ impl Inner {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.system, &staging_name, flags, Mode::RUSR | Mode::WUSR)
             .map_err(|error| StorageError::from_write("make a staging file", error))?;
+        // Tells other processes that this file has an owner. File systems without locks keep what is abandoned.
+        let _ = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
         fault::point("local.staging_created");
         Ok(Staged {
             file: File::from(file),

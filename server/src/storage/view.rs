@@ -154,8 +154,10 @@ impl ArtifactView {
         let in_object = content.offset + wide.start..content.offset + wide.end;
         let (data, sums) = futures::try_join!(
             async {
-                let fetched = self.storage.get_range(&content.object.path(), in_object).await;
-                fetched.map_err(|error| StorageError::from_read(content.object.as_str(), wide.start, error))
+                match self.storage.get_range(&content.object.path(), in_object.clone()).await {
+                    Ok(data) => Ok(data),
+                    Err(error) => Err(self.read_failed(content, &wide, in_object.end, error).await),
+                }
             },
             content.sums.of_blocks(blocks)
         )?;
@@ -168,6 +170,26 @@ impl ArtifactView {
             sums,
             content_end: content.size_bytes,
         })
+    }
+
+    /// Why a read failed: stores refuse a range behind the end of a cut object in
+    /// ways of their own, so its size decides.
+    async fn read_failed(
+        &self,
+        content: &BlobContent,
+        range: &Range<u64>,
+        end: u64,
+        error: object_store::Error,
+    ) -> StorageError {
+        let object = content.object.as_str();
+        match self.storage.head(&content.object.path()).await {
+            Ok(meta) if meta.size < end => StorageError::Corrupt {
+                object: object.to_owned(),
+                offset: range.start,
+                what: format!("the object has {} of {end} bytes", meta.size),
+            },
+            _ => StorageError::from_read(object, range.start, error),
+        }
     }
 
     fn member(&self, path: &Path) -> object_store::Result<&Member> {
