@@ -28,6 +28,9 @@ const COULD_NOT_RUN: u8 = 3;
 /// How long threads that still block may hold up the end.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// SIGXFSZ, which has no name in tokio.
+const FILE_TOO_LARGE: i32 = 25;
+
 const DEFAULT_FILE: &str = "artifactd.toml";
 
 const NOTES: &str = "\
@@ -274,6 +277,8 @@ fn report(error: &(dyn Error + 'static)) {
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    /// Only held: with a listener a write above a limit answers EFBIG instead of ending the process.
+    _file_too_large: Signal,
 }
 
 impl Signals {
@@ -281,6 +286,7 @@ impl Signals {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _file_too_large: signal(SignalKind::from_raw(FILE_TOO_LARGE))?,
         })
     }
 
