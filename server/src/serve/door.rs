@@ -28,20 +28,24 @@ use crate::{
 const GRPC_WEB: &[u8] = b"application/grpc-web";
 const PREFLIGHT_SECONDS: u64 = 3600;
 
-type Inside = Cors<GrpcWebService<CallService<Routes>>>;
+type Inside = GrpcWebService<CallService<Routes>>;
 
 /// All services behind their layers.
 #[derive(Debug, Clone)]
 pub(super) struct Door {
     inside: Inside,
+    /// The same for web pages: other callers need no headers of CORS.
+    for_pages: Cors<Inside>,
     origins: Arc<Origins>,
     peer: Option<TcpConnectInfo>,
 }
 
 impl Door {
     pub(super) fn new(routes: Routes, origins: &Origins) -> Self {
+        let inside = GrpcWebLayer::new().layer(Calls.layer(routes));
         Self {
-            inside: cors(origins).layer(GrpcWebLayer::new().layer(Calls.layer(routes))),
+            for_pages: cors(origins).layer(inside.clone()),
+            inside,
             origins: Arc::new(origins.clone()),
             peer: None,
         }
@@ -67,14 +71,16 @@ impl Door {
 }
 
 type Answer = Result<Response<Body>, Infallible>;
+type Answering<S> = <S as Service<Request<Body>>>::Future;
 
 impl Service<Request<Incoming>> for Door {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Either<Ready<Answer>, <Inside as Service<Request<Body>>>::Future>;
+    type Future = Either<Ready<Answer>, Either<Answering<Inside>, Answering<Cors<Inside>>>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        <Inside as Service<Request<Body>>>::poll_ready(&mut self.inside, cx)
+    /// Every layer is always ready: what is limited waits in its handler.
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
     }
 
     fn call(&mut self, mut request: Request<Incoming>) -> Self::Future {
@@ -89,7 +95,11 @@ impl Service<Request<Incoming>> for Door {
         if let Some(peer) = &self.peer {
             request.extensions_mut().insert(peer.clone());
         }
-        Either::Right(self.inside.call(request.map(Body::new)))
+        let request = request.map(Body::new);
+        Either::Right(match request.headers().contains_key(header::ORIGIN) {
+            false => Either::Left(self.inside.call(request)),
+            true => Either::Right(self.for_pages.call(request)),
+        })
     }
 }
 
