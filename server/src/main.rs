@@ -14,7 +14,7 @@ use std::{
 use artifactd_server::{
     config::{Config, ConfigErrors, Sources},
     data_dir::DataDir,
-    registry::{self, Registry},
+    registry::{self, Registry, VerifyReport},
     serve::{self, registry_config},
     telemetry,
 };
@@ -251,9 +251,39 @@ async fn verify(config: Config, deep: bool, json: bool) -> Outcome {
     if json {
         say(&serde_json::to_string_pretty(&report)?)?;
     } else {
-        say(&format!("{report:#?}"))?;
+        say(&in_words(&report))?;
     }
     Ok(ExitCode::from(report.exit_code()))
+}
+
+fn in_words(report: &VerifyReport) -> String {
+    let VerifyReport {
+        deep,
+        checked,
+        findings,
+        faults,
+        garbage,
+        kept,
+    } = report;
+    let mut lines = Vec::new();
+    for finding in findings {
+        let weight = if finding.fault { "fault" } else { "garbage" };
+        lines.push(format!(
+            "{weight} {}: {}: {}",
+            finding.code, finding.subject, finding.what
+        ));
+    }
+    lines.extend(kept.iter().map(|(sha256, size)| format!("kept {sha256}: {size} bytes")));
+    let how = if *deep { "every byte" } else { "sizes and names" };
+    lines.push(format!(
+        "checked {how} of {} artifacts in {} families: {} blobs in {} objects, {} bytes; {} events",
+        checked.artifacts, checked.families, checked.blobs, checked.objects, checked.bytes, checked.events
+    ));
+    lines.push(format!(
+        "{faults} faults, {garbage} pieces of garbage, {} kept blobs",
+        kept.len()
+    ));
+    lines.join("\n")
 }
 
 /// Answers on standard output. Nobody reading it is no reason to fail.

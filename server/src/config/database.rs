@@ -19,6 +19,7 @@ const ACQUIRE_TIMEOUT_MAX: Duration = Duration::from_secs(60);
 
 /// Takes the settings of the database; a file in the data folder by default.
 pub(super) fn take(settings: &mut Settings, data_dir: &Path) -> DatabaseConfig {
+    let is_given = settings.has("database.url");
     let target = settings.take("database.url", target);
     let connections = settings.take("database.max_connections", parse::integer(2, 1_000));
     let acquire = settings.take("database.acquire_timeout", parse::duration(ACQUIRE_TIMEOUT_MAX));
@@ -30,6 +31,8 @@ pub(super) fn take(settings: &mut Settings, data_dir: &Path) -> DatabaseConfig {
             acquire_timeout: acquire.map_or(ACQUIRE_TIMEOUT, |placed| placed.value),
         },
         Some(Target::File(path)) => embedded(settings, path, connections, acquire),
+        // A bad URL is one error, not one more for each setting beside it.
+        None if is_given => DatabaseConfig::Sqlite(data_dir.join(FILE_NAME)),
         None => embedded(settings, data_dir.join(FILE_NAME), connections, acquire),
     }
 }

@@ -27,6 +27,11 @@ impl Settings {
         Self { entries, errors }
     }
 
+    /// Whether any source has this setting.
+    pub(super) fn has(&self, setting: &str) -> bool {
+        self.entries.iter().any(|entry| entry.setting == setting)
+    }
+
     /// Takes a setting out of every source; the strongest one counts, all are checked.
     pub(super) fn take<T>(&mut self, setting: &str, parse: impl Fn(&Raw) -> Result<T, String>) -> Option<Placed<T>> {
         let mut strongest = None;

@@ -30,11 +30,14 @@ impl StorageConfig {
         let name = settings
             .take_or("storage.name", default, parse::parsed::<StorageName>)
             .value;
+        let is_given = settings.has("storage.url");
         let target = settings.take("storage.url", target);
         let service = Service::take(settings);
         let root = match target.map(|target| target.value) {
             Some(Target::Bucket { bucket, prefix }) => StorageRoot::S3(service.into_root(bucket, prefix)),
             Some(Target::Folder(path)) => service.unused(settings, path),
+            // A bad URL is one error, not one more for each setting beside it.
+            None if is_given => StorageRoot::Local(data_dir.join(FOLDER)),
             None => service.unused(settings, data_dir.join(FOLDER)),
         };
         Self { name, root }

@@ -89,9 +89,13 @@ impl Health {
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             interval.tick().await;
-            let now = join_all(self.dependencies.iter().map(Dependency::is_up)).await;
-            self.report(now).await;
+            self.check().await;
         }
+    }
+
+    async fn check(&self) {
+        let now = join_all(self.dependencies.iter().map(Dependency::is_up)).await;
+        self.report(now).await;
     }
 
     async fn report(&self, now: Vec<bool>) {
@@ -137,5 +141,91 @@ fn status(up: bool) -> ServingStatus {
         ServingStatus::Serving
     } else {
         ServingStatus::NotServing
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io,
+        sync::{
+            Arc,
+            atomic::{AtomicBool, Ordering},
+        },
+    };
+
+    use futures::FutureExt;
+    use tonic::Request;
+    use tonic_health::{
+        pb::{HealthCheckRequest, health_server::Health as _},
+        server::HealthService,
+    };
+
+    use super::*;
+
+    const SERVING: i32 = ServingStatus::Serving as i32;
+    const NOT_SERVING: i32 = ServingStatus::NotServing as i32;
+
+    /// A dependency that is up as long as the flag says so.
+    fn switched(name: &'static str) -> (Dependency, Arc<AtomicBool>) {
+        let up = Arc::new(AtomicBool::new(true));
+        let asked = Arc::clone(&up);
+        let check = move || {
+            let answer = if asked.load(Ordering::SeqCst) {
+                Ok(())
+            } else {
+                Err(io::Error::other("down"))
+            };
+            std::future::ready(answer).boxed()
+        };
+        (Dependency::new(name, check), up)
+    }
+
+    async fn statuses(reporter: &HealthReporter, names: [&str; 4]) -> Vec<i32> {
+        let service = HealthService::from_health_reporter(reporter.clone());
+        let mut statuses = Vec::new();
+        for name in names {
+            let request = HealthCheckRequest {
+                service: name.to_owned(),
+            };
+            statuses.push(service.check(Request::new(request)).await.unwrap().into_inner().status);
+        }
+        statuses
+    }
+
+    #[tokio::test]
+    async fn one_dependency_that_is_down_takes_the_services_down_and_brings_them_back() {
+        let (database, database_up) = switched("database");
+        let (storage, _) = switched("storage");
+        let reporter = HealthReporter::new();
+        let health = Health::new(reporter.clone(), vec!["artifacts"], vec![database, storage]);
+        let names = ["", "artifacts", "database", "storage"];
+        health.begin().await;
+        health.check().await;
+        assert_eq!(statuses(&reporter, names).await, [SERVING; 4]);
+        database_up.store(false, Ordering::SeqCst);
+        health.check().await;
+        assert_eq!(
+            statuses(&reporter, names).await,
+            [NOT_SERVING, NOT_SERVING, NOT_SERVING, SERVING]
+        );
+        database_up.store(true, Ordering::SeqCst);
+        health.check().await;
+        assert_eq!(statuses(&reporter, names).await, [SERVING; 4]);
+        health.end().await;
+        assert_eq!(statuses(&reporter, names).await, [NOT_SERVING; 4]);
+    }
+
+    #[tokio::test]
+    async fn a_dependency_that_hangs_is_down() {
+        let hangs = Dependency::new("storage", || std::future::pending::<io::Result<()>>().boxed());
+        let reporter = HealthReporter::new();
+        let health = Health::new(reporter.clone(), vec!["artifacts"], vec![hangs]);
+        health.begin().await;
+        health.check().await;
+        assert_eq!(
+            statuses(&reporter, ["", "artifacts", "storage", "storage"]).await,
+            [NOT_SERVING; 4]
+        );
     }
 }
