@@ -48,6 +48,13 @@ impl Db {
         &self.reader
     }
 
+    /// Closes all connections; calls fail from then on.
+    pub(crate) async fn close(&self) {
+        // Readers first, so that the writer is the last to close.
+        let _ = self.reader.clone().close().await;
+        self.writer.close().await;
+    }
+
     /// Fails when the database does not answer.
     pub async fn check(&self) -> Result<()> {
         self.reader

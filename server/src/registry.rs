@@ -138,10 +138,11 @@ impl Registry {
         self.tasks.spawn(work)
     }
 
-    /// Waits for work that outlives its calls.
+    /// Waits for work that outlives its calls, then closes the database.
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        self.db.close().await;
     }
 
     /// Removes objects that no row names. What cannot be removed now is garbage

@@ -99,7 +99,7 @@ pub(super) fn visibilities(numbers: &[i32], call_id: &CallId) -> Result<Vec<Visi
 }
 
 fn size(size: Option<i64>, field: &'static str, call_id: &CallId) -> Result<Option<u64>> {
-    let size = size.map(|size| u64::try_from(size)).transpose();
+    let size = size.map(u64::try_from).transpose();
     size.map_err(|_| status::field(call_id, field, "must not be negative"))
 }
 

@@ -17,6 +17,7 @@ use sea_orm::{
     TransactionOptions, TransactionTrait,
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use super::{Db, DbError};
 
@@ -54,7 +55,14 @@ impl WriteError for DbError {
 #[derive(Clone)]
 pub(super) enum Writer {
     /// One connection behind a queue.
-    Queue(mpsc::Sender<Job>),
+    Queue {
+        /// Changes on their way to it.
+        jobs: mpsc::Sender<Job>,
+        /// Asks it to end.
+        closing: CancellationToken,
+        /// Says that it has.
+        closed: CancellationToken,
+    },
     /// A pool; the database orders the writers.
     Pool {
         /// Shared with the readers.
@@ -67,7 +75,7 @@ pub(super) enum Writer {
 impl fmt::Debug for Writer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Queue(_) => "Writer::Queue",
+            Self::Queue { .. } => "Writer::Queue",
             Self::Pool { .. } => "Writer::Pool",
         })
     }
@@ -88,7 +96,7 @@ impl Db {
         loop {
             tries += 1;
             let done = match &self.writer {
-                Writer::Queue(queue) => queued(queue, Arc::clone(&change)).await,
+                Writer::Queue { jobs, .. } => queued(jobs, Arc::clone(&change)).await,
                 Writer::Pool { pool, turns } => pooled(pool, turns, &*change).await,
             };
             match done {
@@ -144,6 +152,22 @@ pub(super) struct Job {
     done: oneshot::Sender<Result<(), DbError>>,
 }
 
+impl Writer {
+    /// Lets no change begin any more and closes the connections.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Queue { closing, closed, .. } => {
+                closing.cancel();
+                closed.cancelled().await;
+            }
+            Self::Pool { pool, .. } => {
+                // A pool that does not close in good order is dropped with the process.
+                let _ = pool.clone().close().await;
+            }
+        }
+    }
+}
+
 async fn queued<T, E, F>(queue: &mpsc::Sender<Job>, change: Arc<F>) -> Result<T, E>
 where
     T: Send + 'static,
@@ -191,16 +215,28 @@ pub(super) fn start_pool(pool: DatabaseConnection, connections_max: u32) -> Writ
 
 /// Starts the one writer of a SQLite database. It ends when all senders are gone.
 pub(super) fn start_queue(mut connection: DatabaseConnection, options: ConnectOptions) -> Writer {
-    let (queue, mut jobs) = mpsc::channel::<Job>(QUEUE_JOBS_MAX);
+    let (jobs, mut waiting) = mpsc::channel::<Job>(QUEUE_JOBS_MAX);
+    let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
+    let writer = Writer::Queue {
+        jobs,
+        closing: closing.clone(),
+        closed: closed.clone(),
+    };
     tokio::spawn(async move {
+        let _closed = closed.drop_guard();
         let mut group = Vec::with_capacity(GROUP_JOBS_MAX);
-        while jobs.recv_many(&mut group, GROUP_JOBS_MAX).await > 0 {
+        while let Some(1..) = closing
+            .run_until_cancelled(waiting.recv_many(&mut group, GROUP_JOBS_MAX))
+            .await
+        {
             if run_group(&connection, std::mem::take(&mut group)).await == State::Unknown {
                 connection = reconnected(connection, &options).await;
             }
         }
+        // The last connection to close folds the write-ahead log into the database file.
+        let _ = connection.close().await;
     });
-    Writer::Queue(queue)
+    writer
 }
 
 /// What is known of a connection after a transaction.

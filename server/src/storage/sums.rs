@@ -22,6 +22,9 @@ pub const SUMS_PER_PAGE: u64 = 4096;
 pub type PageLoader =
     Arc<dyn Fn(u64) -> BoxFuture<'static, std::result::Result<Arc<[u32]>, StorageError>> + Send + Sync>;
 
+/// The number of a page, and its sums.
+type Page = (u64, Arc<[u32]>);
+
 /// The checksums of one blob.
 #[derive(Clone)]
 pub enum BlockSums {
@@ -32,7 +35,7 @@ pub enum BlockSums {
         /// Loads a page.
         load: PageLoader,
         /// The page used last: reads run in order more often than not.
-        last: Arc<Mutex<Option<(u64, Arc<[u32]>)>>>,
+        last: Arc<Mutex<Option<Page>>>,
     },
 }
 
