@@ -97,6 +97,25 @@ pub fn applies(point: &str, backend: Backend) -> bool {
     }
 }
 
+/// Whether an operation can come by a point, by the part of the server that its name
+/// says. Saves a start of the server for each pair that cannot meet.
+pub fn may_meet(point: &str, operation: Operation) -> bool {
+    use Operation::{
+        Destroy, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SharedContent, Trash, Update,
+    };
+    match point.split('.').next() {
+        Some("local" | "cloud") => matches!(operation, Save | SaveSmall | NewVersion | SameContent | Replace),
+        Some("save") => matches!(
+            operation,
+            Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace
+        ),
+        Some("replace") => operation == Replace,
+        Some("update") => operation == Update,
+        Some("delete") => matches!(operation, Trash | Restore | Destroy),
+        _ => true,
+    }
+}
+
 struct Scene {
     server: TestServer,
     old: Vec<u8>,

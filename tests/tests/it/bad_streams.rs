@@ -74,7 +74,7 @@ fn wrong_messages(bytes: &[u8]) -> Vec<(&'static str, Vec<Message>, ErrorReason)
         (
             "chunk after trailer",
             with([vec![plain(), trailer()], chunks(), vec![]]),
-            ErrorReason::SizeMismatch,
+            ErrorReason::StreamOutOfOrder,
         ),
         (
             "two trailers",

@@ -14,7 +14,10 @@ async fn every_point_is_survived(backend: Backend, operations: &[Operation]) -> 
         .into_iter()
         .filter(|point| crash::applies(point, backend))
     {
-        for operation in operations {
+        for operation in operations
+            .iter()
+            .filter(|operation| crash::may_meet(&point, **operation))
+        {
             if crash::meet(&point, *operation, backend).await {
                 met.insert(point.clone());
             }

@@ -207,18 +207,28 @@ async fn a_database_of_a_newer_release_is_refused_and_left_alone() {
 
 #[tokio::test]
 async fn servers_that_start_at_once_on_one_database_migrate_it_once() {
-    let mut first = TestServer::setup().on(Backend::POSTGRES).prepare().await;
-    let url = first.database_url.clone().unwrap();
-    let shared = first.folder().join("bytes");
-    fs::create_dir(&shared).unwrap();
-    let mut others = Vec::new();
-    for _ in 0..3 {
+    let bytes = tempfile::tempdir().unwrap();
+    let url = artifactd_tests::postgres::Postgres::shared().create_database().await;
+    let mut servers = Vec::new();
+    for _ in 0..4 {
         let setup = TestServer::setup().on(Backend::POSTGRES).database_url(url.clone());
-        others.push(setup.prepare().await);
+        servers.push(setup.storage_path(bytes.path()).prepare().await);
     }
-    let starts = others.iter_mut().map(TestServer::start_again);
-    let (_, _) = tokio::join!(first.start_again(), futures::future::join_all(starts));
-    assert!(first.calls().info().await.is_ok());
+    futures::future::join_all(servers.iter_mut().map(TestServer::start_again)).await;
+    for (number, server) in servers.iter().enumerate() {
+        server
+            .calls()
+            .save(keyed("x.bin"), &content(number as u64, 10))
+            .await
+            .unwrap();
+    }
+    for server in &servers {
+        assert_eq!(
+            server.calls().read(by_key("x.bin")).await.unwrap(),
+            content(3, 10),
+            "all see the same"
+        );
+    }
 }
 
 #[tokio::test]
