@@ -2,7 +2,7 @@
 //!
 //! Every object is written once under a random name, so readers need no locks
 //! and a retry can never overwrite someone else's bytes. Writing goes through
-//! [`ObjectWriter`], whose two implementations ([`local`], [`cloud`]) acknowledge
+//! [`ObjectWriter`], whose two implementations (`local`, `cloud`) acknowledge
 //! only what is durable. Reading goes through [`ArtifactView`], which checks
 //! every byte against its stored checksum before anyone sees it.
 //!

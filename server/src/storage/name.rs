@@ -12,7 +12,7 @@ pub(crate) const OBJECTS_FOLDER: &str = "objects";
 
 const GENERATION_DIGITS: usize = 32;
 
-/// The name of one object below [`SYSTEM_FOLDER`]: `objects/<2 hex>/<32 hex><suffix>`.
+/// The name of one object below `.artifactd` in the storage root: `objects/<2 hex>/<32 hex><suffix>`.
 ///
 /// No part of it comes from a user but the canonical suffix, which is drawn from
 /// a fixed table.
