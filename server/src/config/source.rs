@@ -117,7 +117,10 @@ impl Read {
                 section => format!("{section}.{}", key.get_ref()),
             };
             match value.get_ref() {
-                DeValue::Table(inner) if !inner.is_empty() => self.table(file, &setting, inner),
+                // A section may be empty, with all that it could say left to the defaults.
+                DeValue::Table(inner) if !inner.is_empty() || SECTIONS.contains(&setting.as_str()) => {
+                    self.table(file, &setting, inner)
+                }
                 _ => self.leaf(file, setting, key.span().start, value),
             }
         }
@@ -157,6 +160,9 @@ impl Read {
         self.errors.push(ConfigError { place, message });
     }
 }
+
+/// The sections of a file.
+const SECTIONS: [&str; 5] = ["server", "database", "storage", "limits", "log"];
 
 struct File<'a> {
     name: String,

@@ -47,7 +47,10 @@ pub struct Places {
 impl Places {
     /// Reads them, after making those that a new database needs.
     pub(super) async fn open(db: &Db, storage_name: &str, root: &str, store: Store) -> Result<Self> {
-        if let Some(places) = Self::read(db, storage_name, root, &store).await? {
+        if let Some((places, recorded_root)) = Self::read(db, storage_name, &store).await? {
+            if recorded_root != root {
+                places.record_root(db, storage_name, root).await?;
+            }
             return Ok(places);
         }
         let (name, root_text) = (storage_name.to_owned(), root.to_owned());
@@ -83,8 +86,8 @@ impl Places {
             })
         })
         .await?;
-        let places = Self::read(db, storage_name, root, &store).await?;
-        places.ok_or_else(|| {
+        let places = Self::read(db, storage_name, &store).await?;
+        places.map(|(places, _)| places).ok_or_else(|| {
             DbError::Row {
                 table: "spaces",
                 column: "default_storage_id",
@@ -93,8 +96,27 @@ impl Places {
         })
     }
 
-    /// `None` when something is missing that a server needs.
-    async fn read(db: &Db, storage_name: &str, root: &str, store: &Store) -> Result<Option<Self>> {
+    /// A root may have moved with its data folder, or be mounted elsewhere here.
+    async fn record_root(&self, db: &Db, storage_name: &str, root: &str) -> Result<()> {
+        let Some(storage) = self.storages.iter().find(|storage| storage.name == storage_name) else {
+            return Ok(());
+        };
+        tracing::info!(
+            storage = storage_name,
+            root,
+            "Storage {storage_name} lies at another root now"
+        );
+        let (id, root) = (storage.id, root.to_owned());
+        db.write(move |txn| {
+            let root = root.clone();
+            Box::pin(async move { Ok(places::set_storage_root(txn, id, &root).await?) })
+        })
+        .await
+    }
+
+    /// Everything, and the recorded root of the storage; `None` when something is
+    /// missing that a server needs.
+    async fn read(db: &Db, storage_name: &str, store: &Store) -> Result<Option<(Self, String)>> {
         let (principals, spaces, storages) = futures::try_join!(
             places::principals(db.reader()),
             places::spaces(db.reader()),
@@ -117,9 +139,13 @@ impl Places {
                 })
             })
             .collect();
+        let recorded_root = storages
+            .iter()
+            .find(|row| row.name == storage_name)
+            .map(|row| row.root.clone());
         let storages: Vec<_> = storages
             .into_iter()
-            .filter(|row| row.name == storage_name && row.root == root)
+            .filter(|row| row.name == storage_name)
             .map(|row| StoragePlace {
                 id: row.id,
                 space_id: row.space_id,
@@ -130,11 +156,15 @@ impl Places {
         let complete = principals.iter().any(|principal| principal.name == LOCAL_ADMIN)
             && spaces.iter().any(|space| space.name == DEFAULT_SPACE)
             && !storages.is_empty();
-        Ok(complete.then_some(Self {
+        let Some(recorded_root) = recorded_root.filter(|_| complete) else {
+            return Ok(None);
+        };
+        let places = Self {
             principals,
             spaces,
             storages,
-        }))
+        };
+        Ok(Some((places, recorded_root)))
     }
 
     /// The caller of a call that comes from this machine and names no other user.
