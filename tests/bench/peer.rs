@@ -1,0 +1,67 @@
+//! The peer: a Python gRPC server that does as little as it can.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// A running peer and its address.
+pub(crate) struct Peer {
+    child: Child,
+    port: String,
+    python: String,
+}
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/peer.py");
+
+impl Peer {
+    pub(crate) fn start(folder: &Path) -> Self {
+        let python = std::env::var("ARTIFACTD_TEST_PYTHON").expect("start the benchmark with tests/bench/run");
+        let mut child = Command::new(&python)
+            .args([SCRIPT, "serve"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("start the peer");
+        let mut port = String::new();
+        let out = child.stdout.take().expect("its output is piped");
+        BufReader::new(out).read_line(&mut port).expect("read its port");
+        Self {
+            child,
+            port: port.trim().to_owned(),
+            python,
+        }
+    }
+
+    /// Its client downloads some bytes from its memory, unverified.
+    pub(crate) async fn download(&self, bytes: u64) -> Duration {
+        self.call(&["download", &self.port, &bytes.to_string()]).await
+    }
+
+    /// Its client uploads a file, which it writes and hashes.
+    pub(crate) async fn upload(&self, source: &Path) -> Duration {
+        self.call(&["upload", &self.port, &source.display().to_string()]).await
+    }
+
+    async fn call(&self, arguments: &[&str]) -> Duration {
+        let began = Instant::now();
+        let done = tokio::process::Command::new(&self.python)
+            .arg(SCRIPT)
+            .args(arguments)
+            .output()
+            .await;
+        let done = done.expect("run the peer's client");
+        let seconds = String::from_utf8_lossy(&done.stdout).trim().parse::<f64>();
+        // It times the call itself, without the start of Python.
+        seconds.map_or_else(|_| began.elapsed(), Duration::from_secs_f64)
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
