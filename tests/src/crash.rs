@@ -15,6 +15,7 @@ use crate::{
 const KEY: &str = "base.bin";
 const NEW_KEY: &str = "new.bin";
 const REQUEST_ID: &str = "the-request";
+const TIMES_AT_START_MAX: usize = 10;
 
 /// A mutation that may meet a crash point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -130,7 +131,7 @@ struct Scene {
 /// When a promise was broken.
 pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
     let mut scene = Scene::prepare(operation, backend).await;
-    scene.server.start_again_with(&[("ARTIFACTD_CRASH_AT", point)]).await;
+    scene.arm(point).await;
     let first = scene.act(operation).await;
     if first.is_ok() && !scene.has_crashed_soon().await {
         scene.server.kill();
@@ -181,6 +182,18 @@ impl Scene {
 
     fn calls(&self) -> Calls {
         self.server.calls()
+    }
+
+    /// Starts the server with the point armed. Where a start comes by the point too, each
+    /// of its times is survived first, until the next one belongs to the operation.
+    async fn arm(&mut self, point: &str) {
+        for time in 1..=TIMES_AT_START_MAX {
+            if self.server.start_again_armed(&format!("{point}:{time}")).await {
+                return;
+            }
+            self.server.assert_clean();
+        }
+        panic!("a start comes by {point} more than {TIMES_AT_START_MAX} times");
     }
 
     async fn act(&self, operation: Operation) -> Outcome<()> {

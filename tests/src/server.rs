@@ -190,6 +190,19 @@ impl TestServer {
         self.start_listening("127.0.0.1:0", more).await;
     }
 
+    /// Starts the stopped server again, with a crash point armed. Answers false when it
+    /// met the point before it took calls.
+    ///
+    /// # Panics
+    /// When it ends otherwise, or does not come up; the message holds its log.
+    pub async fn start_again_armed(&mut self, point: &str) -> bool {
+        match self.try_start("127.0.0.1:0", &[("ARTIFACTD_CRASH_AT", point)]).await {
+            Ok(()) => true,
+            Err(status) if status.signal() == Some(Signal::KILL.as_raw()) => false,
+            Err(status) => panic!("the server ended with {status:?}:\n{}", self.log()),
+        }
+    }
+
     /// Starts the stopped server again where it listened before, for clients that wait for it.
     pub async fn start_again_in_place(&mut self) {
         let address = self.address().to_string();
@@ -197,6 +210,11 @@ impl TestServer {
     }
 
     async fn start_listening(&mut self, listen: &str, more: &[(&str, &str)]) {
+        let started = self.try_start(listen, more).await;
+        assert!(started.is_ok(), "the server ended with {started:?}:\n{}", self.log());
+    }
+
+    async fn try_start(&mut self, listen: &str, more: &[(&str, &str)]) -> Result<(), ExitStatus> {
         assert!(self.child.is_none(), "the server runs already");
         let ready = self.ready_file();
         let _ = fs::remove_file(&ready);
@@ -213,11 +231,15 @@ impl TestServer {
                 .child
                 .as_mut()
                 .and_then(|child| child.try_wait().expect("look after the server"));
-            assert!(ended.is_none(), "the server ended with {ended:?}:\n{}", self.log());
+            if let Some(status) = ended {
+                self.child = None;
+                return Err(status);
+            }
             assert!(Instant::now() < deadline, "the server did not start:\n{}", self.log());
             tokio::time::sleep(POLL).await;
         };
         self.address = Some(address);
+        Ok(())
     }
 
     /// Runs the prepared server until it ends by itself, for one that must refuse to start.
