@@ -16,6 +16,7 @@ pub(crate) mod entities;
 mod error;
 pub(crate) mod events;
 pub(crate) mod families;
+pub(crate) mod known;
 mod migrations;
 pub(crate) mod places;
 pub(crate) mod requests;

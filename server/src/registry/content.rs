@@ -58,7 +58,7 @@ impl Declared {
         }
     }
 
-    fn check(&self, digest: &ContentDigest) -> Result<()> {
+    pub(super) fn check(&self, digest: &ContentDigest) -> Result<()> {
         self.check_size(digest.size_bytes)?;
         match self.sha256 {
             Some(declared) if declared != digest.sha256 => Err(RegistryError::DigestMismatch {
@@ -91,13 +91,7 @@ impl Registry {
             Content::Whole(bytes) => {
                 let digest = digest_of(&bytes);
                 declared.check(&digest)?;
-                let mut object = storage.store.writer.begin(name);
-                object.put_part(bytes).await?;
-                fault::point("save.content_received");
-                Ok(Stored {
-                    digest,
-                    object: object.finish().await?,
-                })
+                self.store_whole(storage, suffix, bytes, digest).await
             }
             Content::Stream(source) => {
                 let _turn = self.content_turn().await?;
@@ -106,6 +100,23 @@ impl Registry {
             }
             Content::Claim => unreachable!("a claim stores nothing"),
         }
+    }
+
+    /// The same for content that is all there and whose digest is known.
+    pub(super) async fn store_whole(
+        &self,
+        storage: &StoragePlace,
+        suffix: &Suffix,
+        content: Bytes,
+        digest: ContentDigest,
+    ) -> Result<Stored> {
+        let mut object = storage.store.writer.begin(ObjectName::new(random(), suffix));
+        object.put_part(content).await?;
+        fault::point("save.content_received");
+        Ok(Stored {
+            digest,
+            object: object.finish().await?,
+        })
     }
 
     async fn store_stream(
@@ -220,7 +231,8 @@ async fn next_piece(
     next?.ok_or(RegistryError::StreamIncomplete)
 }
 
-fn digest_of(bytes: &[u8]) -> ContentDigest {
+/// The digests of some bytes.
+pub(super) fn digest_of(bytes: &[u8]) -> ContentDigest {
     let mut hasher = ContentHasher::new();
     hasher.update(bytes);
     hasher.finish()

@@ -1,10 +1,10 @@
 //! Saving: content first, record second, acknowledgement last.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use artifactd_domain::{
-    Description, FileName, HashType, IfContentExists, Key, Kind, Label, MediaType, RequestId, SaveOutcome, Sha256,
-    Stem, StorageName, Suffix, Uid, Visibility,
+    ContentDigest, Description, FileName, HashType, IfContentExists, Key, Kind, Label, MediaType, RequestId,
+    SaveOutcome, Sha256, Stem, StorageName, Suffix, Uid, Visibility,
 };
 use sea_orm::{DatabaseTransaction, sea_query::Expr};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{
     Artifact, Caller, Content, Registry, RegistryError, Result, StoragePlace,
-    content::{Declared, Stored},
+    content::{Declared, Stored, digest_of},
     error::Rule,
     events,
     idempotency::{Finished, Repeatable},
@@ -25,6 +25,7 @@ use crate::{
         blobs,
         entities::{blobs::Model as Blob, families::Model as Family},
         families,
+        known::{self, Known},
     },
     fault,
     storage::SUMS_PER_PAGE,
@@ -120,6 +121,8 @@ struct Commit {
     space_id: i64,
     content: Arc<NewContent>,
     repeatable: Option<Repeatable>,
+    /// What was not there a moment ago, for the first run only.
+    foresight: Arc<Mutex<Option<Known>>>,
 }
 
 /// The content of a commit.
@@ -148,19 +151,40 @@ impl Registry {
         self.check_declared_size(new.declared)?;
         let claim = matches!(content, Content::Claim);
         let repeatable = Repeatable::new(new.request_id.clone(), "SaveArtifact", &(caller.space_id, claim, &new));
-        if let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new, claim).await? {
-            return saved.finish(self, content).await;
-        }
         let storage = self.storage_of(caller, &new).await?.clone();
-        let content = match content {
-            Content::Claim => NewContent::Claimed {
-                sha256: new
-                    .declared
-                    .sha256
-                    .ok_or(RegistryError::field("header.sha256", Rule::Required))?,
-                size_bytes: new.declared.size_bytes,
-            },
-            content => NewContent::Stored(self.store(&storage, &suffix, content, new.declared).await?),
+        let (content, foresight) = match content {
+            Content::Whole(bytes) => {
+                // What is there already is looked up while the disk works.
+                let digest = digest_of(&bytes);
+                new.declared.check(&digest)?;
+                let looking = self.foresee(caller, &new, storage.id, &digest);
+                let storing = self.store_whole(&storage, &suffix, bytes.clone(), digest.clone());
+                let (foresight, stored) = futures::join!(looking, storing);
+                let (foresight, stored) = (foresight?, stored?);
+                if foresight.request
+                    && let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new, claim).await?
+                {
+                    self.discard(storage.id, stored.object.name);
+                    return saved.finish(self, Content::Whole(bytes)).await;
+                }
+                (NewContent::Stored(stored), foresight)
+            }
+            content => {
+                if let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new, claim).await? {
+                    return saved.finish(self, content).await;
+                }
+                let content = match content {
+                    Content::Claim => NewContent::Claimed {
+                        sha256: new
+                            .declared
+                            .sha256
+                            .ok_or(RegistryError::field("header.sha256", Rule::Required))?,
+                        size_bytes: new.declared.size_bytes,
+                    },
+                    content => NewContent::Stored(self.store(&storage, &suffix, content, new.declared).await?),
+                };
+                (content, Known::default())
+            }
         };
         fault::point("save.content_durable");
         let commit = Commit {
@@ -171,6 +195,7 @@ impl Registry {
             storage_id: storage.id,
             content: Arc::new(content),
             repeatable,
+            foresight: Arc::new(Mutex::new(Some(foresight))),
         };
         let done = {
             let commit = commit.clone();
@@ -186,6 +211,22 @@ impl Registry {
             Run::Done(done) => self.answer(&commit, *done).await,
             Run::Before(answer) => self.answer_again(caller, &answer).await,
         }
+    }
+
+    /// Looks what a save of a whole content will meet. Only absence is relied on:
+    /// what is made in between breaks a unique index, and the second run looks
+    /// inside its transaction.
+    async fn foresee(
+        &self,
+        caller: &Caller,
+        new: &NewArtifact,
+        storage_id: i64,
+        digest: &ContentDigest,
+    ) -> Result<Known> {
+        let request = new.request_id.as_ref().map(|id| (caller.principal.id, id));
+        let key = new.key.as_ref().map(Key::as_str);
+        let content = (&digest.sha256, integer(digest.size_bytes)?);
+        Ok(known::look(self.db.reader(), request, storage_id, key, content).await?)
     }
 
     /// A first answer to this request, and whether its content still has to be compared.
@@ -369,8 +410,19 @@ impl Commit {
     }
 
     async fn decide(&self, txn: &DatabaseTransaction) -> Result<Run> {
-        let (family, head) = self.family(txn).await?;
-        let blob = self.blob(txn).await?;
+        let foreseen = self
+            .foresight
+            .lock()
+            .expect("no holder panics")
+            .take()
+            .unwrap_or_default();
+        let new_key = self.new.revises.is_none() && foreseen.key == Some(false);
+        let (family, head) = if new_key { (None, None) } else { self.family(txn).await? };
+        let blob = if foreseen.content == Some(false) {
+            None
+        } else {
+            self.blob(txn).await?
+        };
         let size_bytes = self.size_bytes(blob.as_ref())?;
         let same = self
             .same_content(txn, family.is_some(), head.as_ref(), size_bytes)

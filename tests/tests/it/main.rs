@@ -24,4 +24,5 @@ mod suffixes;
 mod surface;
 mod trash;
 mod updates;
+mod upgrade;
 mod versions;
