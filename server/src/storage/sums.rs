@@ -100,3 +100,52 @@ impl fmt::Debug for BlockSums {
 pub(crate) fn blocks_of(range: &Range<u64>) -> Range<u64> {
     range.start / BLOCK_BYTES as u64..range.end.div_ceil(BLOCK_BYTES as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use super::*;
+
+    /// Blocks of a blob that needs three pages.
+    const BLOCKS: u64 = 2 * SUMS_PER_PAGE + 10;
+
+    /// Sums that are the numbers of their blocks, and a count of loads.
+    fn numbered() -> (BlockSums, Arc<AtomicU64>) {
+        let loads = Arc::new(AtomicU64::new(0));
+        let counter = Arc::clone(&loads);
+        let sums = BlockSums::paged(Arc::new(move |page| {
+            counter.fetch_add(1, Ordering::Relaxed);
+            let first = page * SUMS_PER_PAGE;
+            let sums: Arc<[u32]> = (first..(first + SUMS_PER_PAGE).min(BLOCKS)).map(|n| n as u32).collect();
+            Box::pin(async move { Ok(sums) })
+        }));
+        (sums, loads)
+    }
+
+    #[tokio::test]
+    async fn sums_are_found_on_and_across_pages() {
+        let (sums, _) = numbered();
+        for blocks in [
+            0..1,
+            SUMS_PER_PAGE - 1..SUMS_PER_PAGE,
+            SUMS_PER_PAGE..SUMS_PER_PAGE + 1,
+            SUMS_PER_PAGE - 3..2 * SUMS_PER_PAGE + 3,
+            0..BLOCKS,
+        ] {
+            let expected: Vec<_> = blocks.clone().map(|n| n as u32).collect();
+            assert_eq!(sums.of_blocks(blocks).await.unwrap(), expected);
+        }
+        // What is not there is not made up.
+        assert_eq!(sums.of_blocks(BLOCKS - 1..BLOCKS + 5).await.unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_run_through_a_blob_loads_each_page_once() {
+        let (sums, loads) = numbered();
+        for block in (0..BLOCKS).step_by(16) {
+            sums.of_blocks(block..(block + 16).min(BLOCKS)).await.unwrap();
+        }
+        assert_eq!(loads.load(Ordering::Relaxed), 3);
+    }
+}

@@ -22,8 +22,8 @@ use futures::{
     stream::{self, BoxStream},
 };
 use object_store::{
-    CopyOptions, GetOptions, GetRange, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, path::Path,
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, path::Path,
 };
 
 use super::{BlockSums, ObjectName, StorageError, error::Result, sums::blocks_of};
@@ -318,9 +318,10 @@ impl ObjectStore for ArtifactView {
         let size = member.content.size_bytes;
         let range = match &options.range {
             None => 0..size,
-            Some(GetRange::Bounded(range)) => range.start.min(size)..range.end.min(size),
-            Some(GetRange::Offset(start)) => *start.min(&size)..size,
-            Some(GetRange::Suffix(length)) => size.saturating_sub(*length)..size,
+            Some(range) => range.as_range(size).map_err(|refused| object_store::Error::Generic {
+                store: "artifact",
+                source: Box::new(refused),
+            })?,
         };
         let chunks = if options.head {
             stream::empty().boxed()
@@ -396,3 +397,6 @@ impl ObjectStore for ArtifactView {
         read_only()
     }
 }
+
+#[cfg(test)]
+mod tests;
