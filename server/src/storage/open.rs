@@ -6,7 +6,12 @@ use std::{
     sync::Arc,
 };
 
-use object_store::{ObjectStore, ObjectStoreExt, aws::AmazonS3Builder, local::LocalFileSystem, prefix::PrefixStore};
+use object_store::{
+    ObjectStore, ObjectStoreExt,
+    aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    local::LocalFileSystem,
+    prefix::PrefixStore,
+};
 
 use super::{
     ObjectName, ObjectWriter, StorageError, cloud::CloudWriter, error::Result, local::LocalWriter, name::SYSTEM_FOLDER,
@@ -143,12 +148,14 @@ fn open_s3(root: &StorageRoot, s3: &S3Root) -> Result<Store> {
     if let (Some(id), Some(secret)) = (&s3.access_key_id, &s3.secret_access_key) {
         builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose());
     }
+    // The endpoint may come from the environment, and the writer makes requests of its own.
+    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
     let store = builder.build().map_err(|error| StorageError::Refused {
         root: root.to_string(),
         why: error.to_string(),
     })?;
     let bucket = Arc::new(store);
-    let writer = CloudWriter::new(Arc::clone(&bucket), s3)?;
+    let writer = CloudWriter::new(Arc::clone(&bucket), &S3Root { endpoint, ..s3.clone() })?;
     let reader: Arc<dyn ObjectStore> = if s3.prefix.is_empty() {
         bucket
     } else {
