@@ -14,6 +14,7 @@ mod conformance;
 mod error;
 #[cfg(test)]
 mod faulty;
+mod gather;
 mod local;
 mod name;
 mod open;

@@ -6,6 +6,7 @@
 //! decides what happened when the answer to a completion was lost.
 
 use std::{
+    io,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -20,11 +21,13 @@ use object_store::{
     multipart::{MultipartStore, PartId},
     path::Path,
 };
+use quick_xml::events::{BytesRef, Event};
 use tokio::task::JoinHandle;
 
 use super::{
     FinishedObject, ObjectName, ObjectWriter, PendingObject, S3Root, StorageError, StoredObject, Unfinished,
     error::Result,
+    gather::Gathered,
     name::{OBJECTS_FOLDER, SYSTEM_FOLDER},
 };
 use crate::fault;
@@ -122,7 +125,7 @@ impl CloudWriter {
         let status = response.status();
         let body = response.into_body().bytes().await.map_err(unavailable)?;
         if !status.is_success() {
-            return Err(unavailable(std::io::Error::other(format!(
+            return Err(unavailable(io::Error::other(format!(
                 "listing uploads answered {status}"
             ))));
         }
@@ -146,7 +149,7 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Storage
 fn from_write(error: object_store::Error) -> StorageError {
     match error {
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            StorageError::ReadOnly(std::io::Error::other(error))
+            StorageError::ReadOnly(io::Error::other(error))
         }
         other => unavailable(other),
     }
@@ -162,32 +165,51 @@ struct UploadsPage {
 }
 
 impl UploadsPage {
+    /// Stores order the elements of an upload as they like, so it is taken when it ends.
     fn parse(xml: &[u8]) -> Result<Self> {
         let mut reader = quick_xml::Reader::from_reader(xml);
-        let (mut page, mut element) = (Self::default(), Vec::new());
-        let (mut key, mut next, mut truncated) = (String::new(), (String::new(), String::new()), false);
+        let (mut page, mut text) = (Self::default(), String::new());
+        let (mut upload, mut next) = (<(String, String)>::default(), <(String, String)>::default());
+        let mut truncated = false;
         loop {
             match reader.read_event().map_err(unavailable)? {
-                quick_xml::events::Event::Start(start) => element = start.local_name().as_ref().to_vec(),
-                quick_xml::events::Event::End(_) => element.clear(),
-                quick_xml::events::Event::Text(text) => {
-                    let text = String::from_utf8_lossy(&text).into_owned();
-                    match element.as_slice() {
-                        b"Key" => key = text,
-                        b"UploadId" => page.uploads.push((std::mem::take(&mut key), text)),
+                Event::Start(_) => text.clear(),
+                Event::Text(part) => text.push_str(&part.decode().map_err(unavailable)?),
+                Event::GeneralRef(part) => text.push(character(&part)?),
+                Event::End(end) => {
+                    let text = std::mem::take(&mut text);
+                    match end.local_name().as_ref() {
+                        b"Key" => upload.0 = text,
+                        b"UploadId" => upload.1 = text,
+                        b"Upload" => page.uploads.push(std::mem::take(&mut upload)),
                         b"NextKeyMarker" => next.0 = text,
                         b"NextUploadIdMarker" => next.1 = text,
                         b"IsTruncated" => truncated = text == "true",
                         _ => {}
                     }
                 }
-                quick_xml::events::Event::Eof => break,
+                Event::Eof => break,
                 _ => {}
             }
         }
         page.next = truncated.then_some(next);
         Ok(page)
     }
+}
+
+/// The character that a reference such as `&amp;` or `&#38;` stands for.
+fn character(reference: &BytesRef<'_>) -> Result<char> {
+    if let Some(character) = reference.resolve_char_ref().map_err(unavailable)? {
+        return Ok(character);
+    }
+    let name = reference.decode().map_err(unavailable)?;
+    quick_xml::escape::resolve_xml_entity(&name)
+        .and_then(|text| text.chars().next())
+        .ok_or_else(|| {
+            unavailable(io::Error::other(format!(
+                "the store answered with an unknown entity {name}"
+            )))
+        })
 }
 
 #[async_trait]
@@ -198,8 +220,7 @@ impl ObjectWriter for CloudWriter {
             path: self.path(name.as_str()),
             name,
             upload_id: None,
-            waiting: Vec::new(),
-            waiting_bytes: 0,
+            waiting: Gathered::default(),
             size_bytes: 0,
             parts_begun: 0,
             sending: FuturesUnordered::new(),
@@ -281,8 +302,7 @@ struct PendingCloud {
     name: ObjectName,
     path: Path,
     upload_id: Option<String>,
-    waiting: Vec<Bytes>,
-    waiting_bytes: usize,
+    waiting: Gathered,
     size_bytes: u64,
     parts_begun: usize,
     sending: FuturesUnordered<JoinHandle<object_store::Result<(usize, PartId)>>>,
@@ -299,8 +319,7 @@ impl PendingCloud {
         while self.sending.len() >= PARTS_AT_ONCE {
             self.take_sent().await?;
         }
-        let payload = PutPayload::from_iter(std::mem::take(&mut self.waiting));
-        self.waiting_bytes = 0;
+        let payload = PutPayload::from_iter(self.waiting.take());
         let (bucket, path, part) = (Arc::clone(&self.writer.bucket), self.path.clone(), self.parts_begun);
         self.parts_begun += 1;
         self.sending.push(tokio::spawn(async move {
@@ -335,7 +354,7 @@ impl PendingCloud {
     }
 
     async fn complete(&mut self, id: &String) -> Result<object_store::Result<PutResult>> {
-        if self.waiting_bytes > 0 {
+        if self.waiting.bytes() > 0 {
             self.send_waiting().await?;
         }
         while !self.sending.is_empty() {
@@ -366,9 +385,8 @@ impl PendingCloud {
 impl PendingObject for PendingCloud {
     async fn put_part(&mut self, data: Bytes) -> Result<()> {
         self.size_bytes += data.len() as u64;
-        self.waiting_bytes += data.len();
         self.waiting.push(data);
-        if self.waiting_bytes >= self.part_bytes() {
+        if self.waiting.bytes() >= self.part_bytes() {
             self.send_waiting().await
         } else {
             Ok(())
@@ -378,7 +396,7 @@ impl PendingObject for PendingCloud {
     async fn finish(mut self: Box<Self>) -> Result<FinishedObject> {
         let put = match self.upload_id.clone() {
             None => {
-                let payload = PutPayload::from_iter(std::mem::take(&mut self.waiting));
+                let payload = PutPayload::from_iter(self.waiting.take());
                 self.writer.bucket.put(&self.path, payload).await
             }
             Some(id) => match self.complete(&id).await {
@@ -389,9 +407,11 @@ impl PendingObject for PendingCloud {
                 }
             },
         };
-        let failed = put.is_err();
+        let completed = put.is_ok();
         let settled = self.writer.settle(&self.name, self.size_bytes, put).await;
-        if failed && settled.is_err() {
+        if completed || settled.is_ok() {
+            self.upload_id = None;
+        } else {
             self.abandon().await;
         }
         settled
@@ -399,5 +419,46 @@ impl PendingObject for PendingCloud {
 
     async fn abort(mut self: Box<Self>) {
         self.abandon().await;
+    }
+}
+
+impl Drop for PendingCloud {
+    /// Ends the parts under way and asks the store to forget the upload, which a
+    /// caller that hung up cannot do. When that fails, it is listed as unfinished.
+    fn drop(&mut self) {
+        for part in &self.sending {
+            part.abort();
+        }
+        let (Some(id), Ok(runtime)) = (self.upload_id.take(), tokio::runtime::Handle::try_current()) else {
+            return;
+        };
+        let (bucket, path) = (Arc::clone(&self.writer.bucket), self.path.clone());
+        runtime.spawn(async move { bucket.abort_multipart(&path, &id).await });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_uploads_are_read_in_any_order_of_elements() {
+        let page = UploadsPage::parse(
+            b"<?xml version='1.0'?><ListMultipartUploadsResult><Bucket>b</Bucket><KeyMarker/>\
+              <NextKeyMarker>a&amp;b/2</NextKeyMarker><NextUploadIdMarker>id2</NextUploadIdMarker><IsTruncated>true</IsTruncated>\
+              <Upload><UploadId>id1</UploadId><Key>a&amp;b/1</Key><Owner><ID>x</ID></Owner></Upload>\
+              <Upload>\n<Key>a&#38;b/2</Key>\n<UploadId>id2</UploadId></Upload></ListMultipartUploadsResult>",
+        );
+        let page = page.unwrap();
+        let pair = |key: &str, id: &str| (key.to_owned(), id.to_owned());
+        assert_eq!(page.uploads, [pair("a&b/1", "id1"), pair("a&b/2", "id2")]);
+        assert_eq!(page.next, Some(pair("a&b/2", "id2")));
+    }
+
+    #[test]
+    fn an_answer_that_is_no_list_is_an_error_or_empty() {
+        assert!(UploadsPage::parse(b"<Upload><Key>a</Wrong>").is_err());
+        assert!(UploadsPage::parse(b"<Upload><Key>&unknown;</Key></Upload>").is_err());
+        assert!(UploadsPage::parse(b"").unwrap().uploads.is_empty());
     }
 }

@@ -4,6 +4,8 @@
 //! The S3 server is `moto`, started from the Python that `ARTIFACTD_TEST_PYTHON`
 //! names (`python3` unless set).
 
+mod lossy;
+
 use std::{
     io::{BufRead, BufReader},
     process::{Child, Command, Stdio},

@@ -28,6 +28,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{
     FinishedObject, ObjectName, ObjectWriter, PendingObject, StorageError, StoredObject, Unfinished,
     error::Result,
+    gather::Gathered,
     name::{OBJECTS_FOLDER, SYSTEM_FOLDER},
 };
 use crate::fault;
@@ -61,14 +62,7 @@ impl LocalWriter {
     pub(crate) fn open(root: &Path) -> Result<Self> {
         let system_path = root.join(SYSTEM_FOLDER);
         make_durable_folder(&system_path.join(STAGING_FOLDER))?;
-        let objects = system_path.join(OBJECTS_FOLDER);
-        if !objects.join("ff").is_dir() {
-            for shard in 0..=u8::MAX {
-                make_folder(&objects.join(format!("{shard:02x}")))?;
-            }
-            sync_folder(&objects)?;
-            sync_folder(&system_path)?;
-        }
+        make_object_folders(&system_path)?;
         let system = rustix::fs::open(&system_path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
             .map_err(|error| StorageError::from_write("open the storage folder", error))?;
         remove_abandoned(&system_path.join(STAGING_FOLDER))?;
@@ -80,6 +74,38 @@ impl LocalWriter {
             }),
         })
     }
+}
+
+/// Makes the folders of objects that are missing, and their names permanent.
+///
+/// The names are synced at every start: a start that was killed may have made
+/// folders that nobody synced, and objects in them would go with them.
+fn make_object_folders(system_path: &Path) -> Result<()> {
+    let objects = system_path.join(OBJECTS_FOLDER);
+    let staging_device = device(&system_path.join(STAGING_FOLDER))?;
+    for shard in 0..=u8::MAX {
+        let folder = objects.join(format!("{shard:02x}"));
+        if !folder.is_dir() {
+            make_folder(&folder)?;
+        }
+        if device(&folder)? != staging_device {
+            let source = io::Error::other(format!("{} is on another file system than staging", folder.display()));
+            return Err(StorageError::Io {
+                context: "open the storage folder",
+                source,
+            });
+        }
+    }
+    sync_folder(&objects)?;
+    sync_folder(system_path)
+}
+
+fn device(path: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt;
+    let metadata = std::fs::metadata(path);
+    metadata
+        .map(|metadata| metadata.dev())
+        .map_err(|error| StorageError::from_write("open the storage folder", error))
 }
 
 /// Removes staging files whose process has ended: a living one holds their lock.
@@ -222,8 +248,7 @@ impl ObjectWriter for LocalWriter {
             inner: Arc::clone(&self.inner),
             name,
             staged: None,
-            waiting: Vec::new(),
-            waiting_bytes: 0,
+            waiting: Gathered::default(),
             handed_bytes: 0,
             synced_bytes: 0,
             writing: None,
@@ -345,8 +370,7 @@ struct PendingLocal {
     inner: Arc<Inner>,
     name: ObjectName,
     staged: Option<Arc<Staged>>,
-    waiting: Vec<Bytes>,
-    waiting_bytes: usize,
+    waiting: Gathered,
     handed_bytes: u64,
     synced_bytes: u64,
     writing: Option<JoinHandle<Result<()>>>,
@@ -357,9 +381,9 @@ impl PendingLocal {
     async fn write_waiting(&mut self) -> Result<()> {
         join(&mut self.writing).await?;
         let staged = self.staged().await?;
-        let parts = std::mem::take(&mut self.waiting);
         let offset = self.handed_bytes;
-        self.handed_bytes += std::mem::take(&mut self.waiting_bytes) as u64;
+        self.handed_bytes += self.waiting.bytes() as u64;
+        let parts = self.waiting.take();
         self.writing = Some(spawn_blocking(move || write_at(&staged.file, &parts, offset)));
         self.start_write_back().await
     }
@@ -412,9 +436,8 @@ fn write_at(file: &File, parts: &[Bytes], mut offset: u64) -> Result<()> {
 #[async_trait]
 impl PendingObject for PendingLocal {
     async fn put_part(&mut self, data: Bytes) -> Result<()> {
-        self.waiting_bytes += data.len();
         self.waiting.push(data);
-        if self.waiting_bytes >= WRITE_BYTES {
+        if self.waiting.bytes() >= WRITE_BYTES {
             self.write_waiting().await
         } else {
             Ok(())
@@ -425,8 +448,9 @@ impl PendingObject for PendingLocal {
         join(&mut self.writing).await?;
         join(&mut self.syncing).await?;
         let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
-        let (parts, offset, staged) = (std::mem::take(&mut self.waiting), self.handed_bytes, self.staged.take());
-        let size_bytes = offset + self.waiting_bytes as u64;
+        let (offset, staged) = (self.handed_bytes, self.staged.take());
+        let size_bytes = offset + self.waiting.bytes() as u64;
+        let parts = self.waiting.take();
         blocking(move || {
             let staged = match staged {
                 Some(staged) => staged,
