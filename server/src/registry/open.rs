@@ -92,6 +92,28 @@ impl Reader {
     fn chunks(&self, range: Range<u64>, chunk_bytes: u64) -> Chunks {
         self.view.stream(&self.content, range, chunk_bytes)
     }
+
+    /// What a reader is told. Damage is noted first, so that whoever hears of it
+    /// and sends the bytes again finds them wanted.
+    async fn failed(&self, error: StorageError) -> RegistryError {
+        match error {
+            StorageError::Corrupt { .. } | StorageError::NotFound { .. } => {
+                let Reader {
+                    registry,
+                    caller,
+                    uid,
+                    blob_id,
+                    ..
+                } = self;
+                registry.note_damage(caller, uid, *blob_id, &error).await;
+                RegistryError::Corrupt {
+                    uid: *uid,
+                    source: error,
+                }
+            }
+            other => RegistryError::Storage(other),
+        }
+    }
 }
 
 type Chunks = BoxStream<'static, std::result::Result<VerifiedChunk, StorageError>>;
@@ -115,7 +137,8 @@ impl Streaming {
                 self.moved = true;
                 self.look_again().await
             }
-            chunk => chunk.map_err(|error| self.failed(error)),
+            Err(error) => Err(self.reader.failed(error).await),
+            Ok(chunk) => Ok(chunk),
         };
         match &chunk {
             Ok(chunk) => self.range.start = chunk.offset + chunk.data.len() as u64,
@@ -142,28 +165,9 @@ impl Streaming {
         self.chunks = self.reader.chunks(self.range.clone(), self.chunk_bytes);
         let uid = self.reader.uid;
         match self.chunks.next().await {
-            Some(chunk) => chunk.map_err(|error| self.failed(error)),
+            Some(Ok(chunk)) => Ok(chunk),
+            Some(Err(error)) => Err(self.reader.failed(error).await),
             None => Err(RegistryError::ContentChanged(uid)),
-        }
-    }
-
-    fn failed(&self, error: StorageError) -> RegistryError {
-        match error {
-            StorageError::Corrupt { .. } | StorageError::NotFound { .. } => {
-                let Reader {
-                    registry,
-                    caller,
-                    uid,
-                    blob_id,
-                    ..
-                } = &self.reader;
-                registry.note_damage(caller, uid, *blob_id, &error);
-                RegistryError::Corrupt {
-                    uid: *uid,
-                    source: error,
-                }
-            }
-            other => RegistryError::Storage(other),
         }
     }
 }
@@ -253,23 +257,21 @@ impl Registry {
 
     /// Remembers that bytes were found wrong, so that the same content, sent
     /// again, takes their place.
-    fn note_damage(self: &Arc<Self>, caller: &Caller, uid: &Uid, blob_id: i64, error: &StorageError) {
+    async fn note_damage(&self, caller: &Caller, uid: &Uid, blob_id: i64, error: &StorageError) {
         tracing::error!(artifact.uid = %uid, error = error as &dyn std::error::Error, "Content of {uid} is damaged");
-        let (registry, caller, uid, what) = (Arc::clone(self), caller.clone(), *uid, error.to_string());
-        self.tasks.spawn(async move {
-            let noted = registry.db.write::<_, DbError, _>(move |txn| {
-                let (caller, what) = (caller.clone(), what.clone());
-                Box::pin(async move {
-                    let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
-                    batch.push(&blobs::mark_damaged(blob_id, now_us()));
-                    let detail = serde_json::json!({ "what": what });
-                    events::record(&mut batch, &caller, "content_damaged", uid.as_str(), detail);
-                    batch.run(txn).await
-                })
-            });
-            if let Err(error) = noted.await {
-                tracing::warn!(error = &error as &dyn std::error::Error, "Could not note damage");
-            }
+        let (caller, uid, what) = (caller.clone(), *uid, error.to_string());
+        let noted = self.db.write::<_, DbError, _>(move |txn| {
+            let (caller, what) = (caller.clone(), what.clone());
+            Box::pin(async move {
+                let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
+                batch.push(&blobs::mark_damaged(blob_id, now_us()));
+                let detail = serde_json::json!({ "what": what });
+                events::record(&mut batch, &caller, "content_damaged", uid.as_str(), detail);
+                batch.run(txn).await
+            })
         });
+        if let Err(error) = noted.await {
+            tracing::warn!(error = &error as &dyn std::error::Error, "Could not note damage");
+        }
     }
 }
