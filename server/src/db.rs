@@ -12,20 +12,22 @@ pub(crate) mod artifacts;
 mod batch;
 pub(crate) mod blobs;
 mod connect;
+mod connection;
 pub(crate) mod entities;
 mod error;
 pub(crate) mod events;
 pub(crate) mod families;
-pub(crate) mod known;
 mod migrations;
 pub(crate) mod places;
 pub(crate) mod requests;
+mod sqlite;
 mod write;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement};
 
 pub(crate) use batch::Batch;
 pub use connect::DatabaseConfig;
+pub(crate) use connection::{Reader, Txn};
 pub use error::DbError;
 pub(crate) use error::Result;
 use write::Writer;
@@ -34,7 +36,7 @@ pub(crate) use write::{WriteError, Writing};
 /// An open database.
 #[derive(Debug, Clone)]
 pub struct Db {
-    reader: DatabaseConnection,
+    reader: Reader,
     writer: Writer,
 }
 
@@ -45,14 +47,14 @@ impl Db {
     }
 
     /// A connection for queries that change nothing.
-    pub(crate) fn reader(&self) -> &DatabaseConnection {
+    pub(crate) fn reader(&self) -> &Reader {
         &self.reader
     }
 
     /// Closes all connections; calls fail from then on.
     pub(crate) async fn close(&self) {
         // Readers first, so that the writer is the last to close.
-        let _ = self.reader.clone().close().await;
+        self.reader.close().await;
         self.writer.close().await;
     }
 

@@ -23,6 +23,7 @@
 //! what one caller may not see does not exist for it.
 
 mod api;
+mod blocking;
 pub mod config;
 pub mod data_dir;
 pub mod db;

@@ -14,6 +14,7 @@ mod list;
 mod lookup;
 mod open;
 mod place;
+mod placing;
 mod record;
 mod replace;
 mod save;

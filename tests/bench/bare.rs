@@ -7,29 +7,20 @@ use std::{
 };
 
 use artifactd_client::domain::Sha256Hasher;
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection};
+use rusqlite::Connection;
 
 /// A SQLite database of one table, in write-ahead mode with full durability.
-pub(crate) async fn database(folder: &Path) -> DatabaseConnection {
-    let url = format!("sqlite:{}?mode=rwc", folder.join("bare.sqlite3").display());
-    let mut options = ConnectOptions::new(url);
-    options.max_connections(1).sqlx_logging(false);
-    let connection = Database::connect(options).await.expect("open SQLite");
-    for statement in [
-        "PRAGMA journal_mode = WAL",
-        "PRAGMA synchronous = FULL",
-        "CREATE TABLE t (a INTEGER, b BLOB)",
-    ] {
-        connection.execute_unprepared(statement).await.expect("prepare SQLite");
-    }
+pub(crate) fn database(folder: &Path) -> Connection {
+    let connection = Connection::open(folder.join("bare.sqlite3")).expect("open SQLite");
+    let setup = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; CREATE TABLE t (a INTEGER, b BLOB)";
+    connection.execute_batch(setup).expect("prepare SQLite");
     connection
 }
 
 /// One row, committed.
-pub(crate) async fn commit(connection: &DatabaseConnection) {
+pub(crate) fn commit(connection: &Connection) {
     connection
-        .execute_unprepared("INSERT INTO t VALUES (1, x'00')")
-        .await
+        .execute("INSERT INTO t VALUES (1, x'00')", [])
         .expect("commit a row");
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn run() {
 
 /// Save of 1 KiB against the bare work, in turns.
 async fn save(client: &Client, folder: &std::path::Path) {
-    let database = bare::database(folder).await;
+    let database = bare::database(folder);
     let (mut ours, mut other, mut empty) = (Vec::new(), Vec::new(), Vec::new());
     for number in 0..RUNS as u64 {
         let content = content(number);
@@ -45,7 +45,7 @@ async fn save(client: &Client, folder: &std::path::Path) {
         );
         let began = Instant::now();
         bare::durable_file(folder, &format!("{number}.bin"), &content);
-        bare::commit(&database).await;
+        bare::commit(&database);
         let call = timed(client.server_info()).await.1;
         other.push(began.elapsed());
         empty.push(call);

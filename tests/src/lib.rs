@@ -21,6 +21,7 @@ pub mod backend;
 pub mod calls;
 pub mod content;
 pub mod crash;
+pub mod database;
 pub mod failure;
 pub mod guarded;
 pub mod postgres;

@@ -11,13 +11,13 @@ use std::{
 };
 
 use rustix::process::{Pid, Signal, kill_process};
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
 use tempfile::TempDir;
 use tonic::transport::Endpoint;
 
 use crate::{
     backend::{Backend, Database, Storage},
     calls::Calls,
+    database::RawDatabase,
     postgres::Postgres,
     required_env,
     s3::{Bucket, S3Server},
@@ -515,34 +515,22 @@ impl TestServer {
     /// # Panics
     /// When the query does not answer one integer.
     pub async fn query_integer(&self, sql: &str) -> i64 {
-        let database = self.database().await;
-        let statement = Statement::from_string(database.get_database_backend(), sql);
-        let row = database
-            .query_one_raw(statement)
-            .await
-            .expect("query the database")
-            .expect("a row");
-        let answer = row.try_get_by_index::<i64>(0).expect("an integer");
-        database.close().await.expect("close the database");
-        answer
+        self.database().await.integer(sql).await
     }
 
     /// The database, past the server.
     ///
     /// # Panics
     /// When it cannot be reached.
-    pub async fn database(&self) -> DatabaseConnection {
-        let url = self.database_url.clone().unwrap_or_else(|| {
-            let is_database = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "sqlite3");
-            let mut files = Vec::new();
-            collect_files(&self.data_dir(), &mut files);
-            let file = files
-                .into_iter()
-                .find(is_database)
-                .expect("a database in the data folder");
-            format!("sqlite://{}", file.display())
-        });
-        sea_orm::Database::connect(url).await.expect("connect to the database")
+    pub async fn database(&self) -> RawDatabase {
+        if let Some(url) = &self.database_url {
+            return RawDatabase::postgres(url).await;
+        }
+        let is_database = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "sqlite3");
+        let mut files = Vec::new();
+        collect_files(&self.data_dir(), &mut files);
+        let file = files.into_iter().find(is_database);
+        RawDatabase::sqlite(&file.expect("a database in the data folder"))
     }
 
     /// Folder of its data.

@@ -2,7 +2,7 @@
 
 use artifactd_domain::{Label, Sha256, Uid, VersionNumber, Visibility};
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbErr, FromQueryResult, Iterable, Order,
+    ConnectionTrait, DbErr, FromQueryResult, Iterable, Order,
     sea_query::{
         Alias, Condition, Expr, ExprTrait, InsertStatement, JoinType, Query, SelectStatement, UpdateStatement,
     },
@@ -11,7 +11,7 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, DbError, Result,
+    Batch, DbError, Result, Txn,
     blobs::blob_id_of,
     entities::{artifacts, blobs, families, objects},
     families::family_id_of,
@@ -118,7 +118,7 @@ pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &Uid) -> Result<Opt
 /// Runs a batch and answers the artifact with this uid as it is then.
 ///
 /// `Conflict` when it would name no bytes; once it does, a foreign key keeps them.
-pub(crate) async fn run_then_read(batch: Batch, txn: &DatabaseTransaction, uid: &Uid) -> Result<ArtifactRow> {
+pub(crate) async fn run_then_read(batch: Batch, txn: &Txn, uid: &Uid) -> Result<ArtifactRow> {
     let mut select = select();
     select.and_where(col(Col::Uid).eq(uid.as_str()));
     let row = ArtifactRow::from_query_result(&batch.run_then(txn, &select).await?, "")?;

@@ -1,21 +1,21 @@
 //! Opens a database and brings its schema up to date.
 
-use std::{path::PathBuf, time::Duration};
-
-use sea_orm::{
-    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement,
-    sqlx::sqlite::{SqliteJournalMode, SqliteSynchronous},
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
+
+use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
 use sea_orm_migration::MigratorTrait;
 
-use super::{Db, DbError, Result, migrations::Migrator, write};
+use super::{
+    Db, DbError, Reader, Result,
+    migrations::Migrator,
+    sqlite::{self, Access, Readers, Sqlite},
+    write,
+};
 use crate::storage::Secret;
-
-/// Connections that read a SQLite database.
-const SQLITE_READERS: u32 = 4;
-
-/// How long SQLite waits for another process, which only `verify` can be.
-const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Two servers that start at once migrate one after the other.
 const MIGRATION_LOCK: i64 = 0x6172_7469_6661_6374;
@@ -50,40 +50,12 @@ impl Db {
     }
 }
 
-async fn open_sqlite(path: &std::path::Path) -> Result<Db> {
-    let writing = sqlite_options(path, 1, false);
-    let writer = Database::connect(writing.clone()).await?;
-    migrate(&writer).await?;
-    let reader = Database::connect(sqlite_options(path, SQLITE_READERS, true)).await?;
+async fn open_sqlite(path: &Path) -> Result<Db> {
+    sqlite::migrated(Sqlite::open(path, Access::Write)?, migrate).await?;
     Ok(Db {
-        reader,
-        writer: write::start_queue(writer, writing),
+        reader: Reader::Sqlite(Arc::new(Readers::open(path)?)),
+        writer: write::start_queue(path)?,
     })
-}
-
-fn sqlite_options(path: &std::path::Path, connections: u32, read_only: bool) -> ConnectOptions {
-    let path = path.to_owned();
-    let mut options = ConnectOptions::new("sqlite:");
-    options
-        .max_connections(connections)
-        .min_connections(connections.min(2))
-        .test_before_acquire(false)
-        .idle_timeout(None::<Duration>)
-        .max_lifetime(None::<Duration>)
-        .sqlx_logging(false)
-        .map_sqlx_sqlite_opts(move |sqlite| {
-            sqlite
-                .filename(&path)
-                .create_if_missing(!read_only)
-                .read_only(read_only)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Full)
-                .foreign_keys(true)
-                .busy_timeout(SQLITE_BUSY_TIMEOUT)
-                .statement_cache_capacity(200)
-                .pragma("temp_store", "memory")
-        });
-    options
 }
 
 async fn open_postgres(url: &Secret, connections_max: u32, acquire_timeout: Duration) -> Result<Db> {
@@ -118,7 +90,7 @@ async fn open_postgres(url: &Secret, connections_max: u32, acquire_timeout: Dura
     single.close().await?;
     migrated?;
     Ok(Db {
-        reader: pool.clone(),
+        reader: Reader::Postgres(pool.clone()),
         writer: write::start_pool(pool, connections_max),
     })
 }

@@ -6,12 +6,12 @@
 //! of ids is not the order of commits.
 
 use sea_orm::{
-    ConnectionTrait, DatabaseTransaction, DbBackend, Statement,
+    ConnectionTrait, DbBackend, Statement,
     sea_query::{Expr, ExprTrait, Func, InsertStatement, Query, SelectStatement},
 };
 
 use super::{
-    Result,
+    Result, Txn,
     entities::events::{Column as Col, Entity},
 };
 
@@ -70,12 +70,7 @@ fn next_position() -> SelectStatement {
 ///
 /// `None` when another holder has it. The epoch rises with every change of
 /// holder, so that work of an older holder can be told from that of a newer one.
-pub(crate) async fn take_lease(
-    txn: &DatabaseTransaction,
-    name: &str,
-    holder: &str,
-    lease_us: i64,
-) -> Result<Option<i64>> {
+pub(crate) async fn take_lease(txn: &Txn, name: &str, holder: &str, lease_us: i64) -> Result<Option<i64>> {
     const NOW_US: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT";
     let sql = format!(
         "INSERT INTO leases (name, holder, epoch, until_us) VALUES ($1, $2, 1, {NOW_US} + $3) \
@@ -93,7 +88,7 @@ pub(crate) async fn take_lease(
 
 /// Gives the next positions to committed events that have none, in the order in
 /// which they can be seen; answers how many. The caller holds the lease.
-pub(crate) async fn place(txn: &DatabaseTransaction, most: i64) -> Result<u64> {
+pub(crate) async fn place(txn: &Txn, most: i64) -> Result<u64> {
     const SQL: &str = "WITH waiting AS (\
              SELECT id, row_number() OVER (ORDER BY id) AS rank FROM \
              (SELECT id FROM events WHERE position IS NULL ORDER BY id LIMIT $1) AS first), \
@@ -105,15 +100,16 @@ pub(crate) async fn place(txn: &DatabaseTransaction, most: i64) -> Result<u64> {
 
 /// Number of events, highest position, and number without one.
 pub(crate) async fn summary(conn: &impl ConnectionTrait) -> Result<(i64, i64, i64)> {
-    const SQL: &str = "SELECT COUNT(*), COALESCE(MAX(position), 0), COUNT(*) - COUNT(position) FROM events";
+    const SQL: &str = "SELECT COUNT(*) AS events, COALESCE(MAX(position), 0) AS last, \
+         COUNT(*) - COUNT(position) AS unplaced FROM events";
     let row = conn
         .query_one_raw(Statement::from_string(conn.get_database_backend(), SQL))
         .await?;
     match row {
         Some(row) => Ok((
-            row.try_get_by_index(0)?,
-            row.try_get_by_index(1)?,
-            row.try_get_by_index(2)?,
+            row.try_get("", "events")?,
+            row.try_get("", "last")?,
+            row.try_get("", "unplaced")?,
         )),
         None => Ok((0, 0, 0)),
     }

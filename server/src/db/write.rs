@@ -7,19 +7,21 @@
 use std::{
     fmt,
     panic::AssertUnwindSafe,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
-use futures::{FutureExt, future::BoxFuture};
-use sea_orm::{
-    ConnectOptions, Database, DatabaseConnection, DatabaseTransaction, DbErr, SqliteTransactionMode,
-    TransactionOptions, TransactionTrait,
-};
+use futures::{FutureExt, executor::block_on, future::BoxFuture};
+use sea_orm::{DatabaseConnection, DbErr, TransactionTrait};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::{Db, DbError};
+use super::{
+    Db, DbError, Result, Txn,
+    sqlite::{Access, Sqlite},
+};
+use crate::blocking;
 
 const TRIES_MAX: u32 = 10;
 const BACKOFF_MS: u64 = 4;
@@ -37,7 +39,7 @@ const TURN_WAIT: Duration = Duration::from_secs(20);
 const GROUP_JOBS_MAX: usize = 64;
 
 /// A change under way in a transaction.
-pub(crate) type Writing<'c, T, E> = BoxFuture<'c, Result<T, E>>;
+pub(crate) type Writing<'c, T, E> = BoxFuture<'c, std::result::Result<T, E>>;
 
 /// An error that may come from the database.
 pub(crate) trait WriteError: From<DbError> + Send + 'static {
@@ -85,11 +87,11 @@ impl Db {
     /// Runs a change in a transaction and commits it, again after a conflict.
     ///
     /// An error of the change rolls it back. `DbError::Conflict` after the last try.
-    pub(crate) async fn write<T, E, F>(&self, change: F) -> Result<T, E>
+    pub(crate) async fn write<T, E, F>(&self, change: F) -> std::result::Result<T, E>
     where
         T: Send + 'static,
         E: WriteError,
-        F: for<'c> Fn(&'c DatabaseTransaction) -> Writing<'c, T, E> + Send + Sync + 'static,
+        F: for<'c> Fn(&'c Txn) -> Writing<'c, T, E> + Send + Sync + 'static,
     {
         let change = Arc::new(change);
         let mut tries = 0;
@@ -117,18 +119,22 @@ fn backoff(tries: u32) -> Duration {
     Duration::from_micros(BACKOFF_MS * 1000 * u64::from(tries) * u64::from(random[0]) / 255)
 }
 
-async fn pooled<T, E, F>(pool: &DatabaseConnection, turns: &Semaphore, change: &F) -> Result<T, E>
+async fn pooled<T, E, F>(pool: &DatabaseConnection, turns: &Semaphore, change: &F) -> std::result::Result<T, E>
 where
     E: WriteError,
-    F: for<'c> Fn(&'c DatabaseTransaction) -> Writing<'c, T, E>,
+    F: for<'c> Fn(&'c Txn) -> Writing<'c, T, E>,
 {
     // Writers of one family wait for each other; they must not do so with all the connections.
     let turn = tokio::time::timeout(TURN_WAIT, turns.acquire())
         .await
         .map_err(|_| DbError::Busy)?;
     let _turn = turn.expect("the semaphore is never closed");
-    let txn = pool.begin().await.map_err(DbError::from)?;
-    match change(&txn).await {
+    let txn = Txn::Postgres(pool.begin().await.map_err(DbError::from)?);
+    let done = change(&txn).await;
+    let Txn::Postgres(txn) = txn else {
+        unreachable!("it was made above");
+    };
+    match done {
         Ok(value) => {
             crate::fault::point("write.before_commit");
             txn.commit().await.map_err(DbError::from)?;
@@ -144,12 +150,12 @@ where
 }
 
 /// A change whose result is kept elsewhere: `true` to commit it.
-type Change = Box<dyn for<'c> FnOnce(&'c DatabaseTransaction) -> BoxFuture<'c, bool> + Send>;
+type Change = Box<dyn for<'c> FnOnce(&'c Txn) -> BoxFuture<'c, bool> + Send>;
 
 /// A change in the queue, and whom to tell when its transaction has ended.
 pub(super) struct Job {
     change: Change,
-    done: oneshot::Sender<Result<(), DbError>>,
+    done: oneshot::Sender<Result<()>>,
 }
 
 impl Writer {
@@ -168,11 +174,11 @@ impl Writer {
     }
 }
 
-async fn queued<T, E, F>(queue: &mpsc::Sender<Job>, change: Arc<F>) -> Result<T, E>
+async fn queued<T, E, F>(queue: &mpsc::Sender<Job>, change: Arc<F>) -> std::result::Result<T, E>
 where
     T: Send + 'static,
     E: WriteError,
-    F: for<'c> Fn(&'c DatabaseTransaction) -> Writing<'c, T, E> + Send + Sync + 'static,
+    F: for<'c> Fn(&'c Txn) -> Writing<'c, T, E> + Send + Sync + 'static,
 {
     let slot = Arc::new(Mutex::new(None));
     let (done, ended) = oneshot::channel();
@@ -187,11 +193,11 @@ where
     result.ok_or_else(gone)?
 }
 
-fn into_slot<T, E, F>(change: Arc<F>, slot: Arc<Mutex<Option<Result<T, E>>>>) -> Change
+fn into_slot<T, E, F>(change: Arc<F>, slot: Arc<Mutex<Option<std::result::Result<T, E>>>>) -> Change
 where
     T: Send + 'static,
     E: WriteError,
-    F: for<'c> Fn(&'c DatabaseTransaction) -> Writing<'c, T, E> + Send + Sync + 'static,
+    F: for<'c> Fn(&'c Txn) -> Writing<'c, T, E> + Send + Sync + 'static,
 {
     Box::new(move |txn| {
         async move {
@@ -214,7 +220,7 @@ pub(super) fn start_pool(pool: DatabaseConnection, connections_max: u32) -> Writ
 }
 
 /// Starts the one writer of a SQLite database. It ends when all senders are gone.
-pub(super) fn start_queue(mut connection: DatabaseConnection, options: ConnectOptions) -> Writer {
+pub(super) fn start_queue(path: &Path) -> Result<Writer> {
     let (jobs, mut waiting) = mpsc::channel::<Job>(QUEUE_JOBS_MAX);
     let (closing, closed) = (CancellationToken::new(), CancellationToken::new());
     let writer = Writer::Queue {
@@ -222,6 +228,7 @@ pub(super) fn start_queue(mut connection: DatabaseConnection, options: ConnectOp
         closing: closing.clone(),
         closed: closed.clone(),
     };
+    let mut connection = OwnConnection::open(path.to_owned())?;
     tokio::spawn(async move {
         let _closed = closed.drop_guard();
         let mut group = Vec::with_capacity(GROUP_JOBS_MAX);
@@ -229,69 +236,76 @@ pub(super) fn start_queue(mut connection: DatabaseConnection, options: ConnectOp
             .run_until_cancelled(waiting.recv_many(&mut group, GROUP_JOBS_MAX))
             .await
         {
-            if run_group(&connection, std::mem::take(&mut group)).await == State::Unknown {
-                connection = reconnected(connection, &options).await;
-            }
+            let group = std::mem::take(&mut group);
+            blocking::in_place(|| run_group(&mut connection, group));
         }
         // The last connection to close folds the write-ahead log into the database file.
-        let _ = connection.close().await;
+        blocking::in_place(|| drop(connection));
     });
-    writer
+    Ok(writer)
 }
 
-/// What is known of a connection after a transaction.
-#[derive(Debug, PartialEq, Eq)]
-enum State {
-    /// It is ready for the next one.
-    Ready,
-    /// The end of a transaction failed, so one may still be open.
-    Unknown,
+/// The connection of the writer, opened again when a transaction on it cannot be ended.
+struct OwnConnection {
+    path: PathBuf,
+    txn: Txn,
 }
 
-/// A new connection, after closing one whose transaction did not end well.
-async fn reconnected(broken: DatabaseConnection, options: &ConnectOptions) -> DatabaseConnection {
-    // Closing rolls back whatever is open; there is nobody to tell if that fails.
-    let _ = broken.clone().close().await;
-    match Database::connect(options.clone()).await {
-        Ok(connection) => connection,
-        Err(error) => {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "Could not open the database again"
-            );
-            broken
+impl OwnConnection {
+    fn open(path: PathBuf) -> Result<Self> {
+        let txn = Txn::Sqlite(Sqlite::open(&path, Access::Write)?);
+        Ok(Self { path, txn })
+    }
+
+    fn sqlite(&self) -> &Sqlite {
+        match &self.txn {
+            Txn::Sqlite(sqlite) => sqlite,
+            Txn::Postgres(_) => unreachable!("it was opened as SQLite"),
+        }
+    }
+
+    /// Leaves no transaction open, whatever happened.
+    fn settle(&mut self) {
+        // A full disk makes SQLite roll back by itself, and then there is nothing left to roll back.
+        if self.sqlite().is_idle() || self.sqlite().script("ROLLBACK").is_ok() {
+            return;
+        }
+        match Sqlite::open(&self.path, Access::Write) {
+            Ok(sqlite) => self.txn = Txn::Sqlite(sqlite),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not open the database again"
+                );
+            }
         }
     }
 }
 
-async fn run_group(connection: &DatabaseConnection, jobs: Vec<Job>) -> State {
+fn run_group(connection: &mut OwnConnection, jobs: Vec<Job>) {
     let (changes, waiting): (Vec<_>, Vec<_>) = jobs.into_iter().map(|job| (job.change, job.done)).unzip();
-    let outcome = run_transaction(connection, changes).await;
+    let outcome = run_transaction(connection, changes);
+    connection.settle();
     let mut waiting = waiting.into_iter();
-    let state = match outcome {
-        Ok(state) => state,
-        Err(error) => {
-            if error.is_failed_fsync() {
-                // Later commits would stand on pages that the system has dropped.
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "The database could not be made durable"
-                );
-                std::process::exit(FSYNC_FAILED_EXIT_CODE);
-            }
-            tell_failure(&mut waiting, error);
-            State::Unknown
+    if let Err(error) = outcome {
+        if error.is_failed_fsync() {
+            // Later commits would stand on pages that the system has dropped.
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "The database could not be made durable"
+            );
+            std::process::exit(FSYNC_FAILED_EXIT_CODE);
         }
-    };
+        tell_failure(&mut waiting, error);
+    }
     for done in waiting {
         // A caller that went away needs no answer.
         let _ = done.send(Ok(()));
     }
-    state
 }
 
 /// The first one hears what happened; the others that it is worth another try.
-fn tell_failure(waiting: &mut std::vec::IntoIter<oneshot::Sender<Result<(), DbError>>>, error: DbError) {
+fn tell_failure(waiting: &mut std::vec::IntoIter<oneshot::Sender<Result<()>>>, error: DbError) {
     let again = matches!(error, DbError::Conflict(_));
     let text = error.to_string();
     if let Some(first) = waiting.next() {
@@ -307,41 +321,31 @@ fn tell_failure(waiting: &mut std::vec::IntoIter<oneshot::Sender<Result<(), DbEr
     }
 }
 
-async fn run_transaction(connection: &DatabaseConnection, mut changes: Vec<Change>) -> Result<State, DbError> {
-    let options = TransactionOptions {
-        sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate),
-        ..Default::default()
-    };
-    let txn = connection.begin_with_options(options).await?;
-    let commit = if changes.len() == 1 {
-        run_change(changes.remove(0), &txn).await
+/// Runs changes in one transaction; one alone may ask for it to be rolled back.
+fn run_transaction(connection: &OwnConnection, mut changes: Vec<Change>) -> Result<()> {
+    let (sqlite, txn) = (connection.sqlite(), &connection.txn);
+    sqlite.script("BEGIN IMMEDIATE")?;
+    if changes.len() == 1 {
+        if !run_change(changes.remove(0), txn) {
+            return Ok(());
+        }
     } else {
         for change in changes {
             // A savepoint keeps one caller's failure from undoing another's work.
-            let savepoint = txn.begin().await?;
-            if run_change(change, &savepoint).await {
-                savepoint.commit().await?
-            } else {
-                savepoint.rollback().await?
+            sqlite.script("SAVEPOINT change")?;
+            if !run_change(change, txn) {
+                sqlite.script("ROLLBACK TO change")?;
             }
+            sqlite.script("RELEASE change")?;
         }
-        true
-    };
-    if !commit {
-        // A full disk makes SQLite roll back by itself, and then there is nothing left to roll back.
-        return Ok(if txn.rollback().await.is_ok() {
-            State::Ready
-        } else {
-            State::Unknown
-        });
     }
     crate::fault::point("write.before_commit");
-    txn.commit().await?;
+    sqlite.script("COMMIT")?;
     crate::fault::point("write.after_commit");
-    Ok(State::Ready)
+    Ok(())
 }
 
-/// A defect in one change must not stop the writer of all.
-async fn run_change(change: Change, txn: &DatabaseTransaction) -> bool {
-    AssertUnwindSafe(change(txn)).catch_unwind().await.unwrap_or(false)
+/// Runs one change; `false` to undo it. A defect in one must not stop the writer of all.
+fn run_change(change: Change, txn: &Txn) -> bool {
+    block_on(AssertUnwindSafe(change(txn)).catch_unwind()).unwrap_or(false)
 }

@@ -263,7 +263,7 @@ impl Registry {
         let noted = self.db.write::<_, DbError, _>(move |txn| {
             let (caller, what) = (caller.clone(), what.clone());
             Box::pin(async move {
-                let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
+                let mut batch = Batch::new(txn);
                 batch.push(&blobs::mark_damaged(blob_id, now_us()));
                 let detail = serde_json::json!({ "what": what });
                 events::record(&mut batch, &caller, "content_damaged", uid.as_str(), detail);

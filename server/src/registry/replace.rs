@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use artifactd_domain::{ArtifactRef, FileName, Key, MediaType, RequestId, Sha256, Suffix};
-use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,12 +12,12 @@ use super::{
     events,
     idempotency::Repeatable,
     now_us,
-    save::{integer, place_object},
+    placing::{integer, place_object},
     versions,
 };
 use crate::{
     db::{
-        Batch, DbError,
+        Batch, DbError, Txn,
         artifacts::{self, ArtifactRow},
         blobs,
         entities::artifacts::Column,
@@ -168,7 +167,7 @@ enum Run {
 }
 
 impl Commit {
-    async fn run(&self, txn: &DatabaseTransaction) -> Result<Run> {
+    async fn run(&self, txn: &Txn) -> Result<Run> {
         if let Some(repeatable) = &self.repeatable
             && let Some(finished) = repeatable.finished::<Answer>(txn, &self.caller).await?
         {
@@ -185,7 +184,7 @@ impl Commit {
             return Err(RegistryError::NotFound(self.uid.to_string()));
         };
         require_replaceable(&row, self.by.etag.as_deref())?;
-        let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
+        let mut batch = Batch::new(txn);
         let size_bytes = integer(self.stored.digest.size_bytes)?;
         let sha256 = self.stored.digest.sha256;
         let blob = blobs::find(txn, row.storage_id, &sha256, size_bytes).await?;
@@ -224,7 +223,7 @@ impl Commit {
     }
 
     /// The key with the suffix of the new content; it must be free.
-    async fn new_key(&self, txn: &DatabaseTransaction, row: &ArtifactRow, same: bool) -> Result<Option<String>> {
+    async fn new_key(&self, txn: &Txn, row: &ArtifactRow, same: bool) -> Result<Option<String>> {
         let (Some(key), false) = (&row.key, same) else {
             return Ok(row.key.clone());
         };

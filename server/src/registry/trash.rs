@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use artifactd_domain::{ArtifactRef, Key, RequestId, Uid, VersionName, Visibility};
-use sea_orm::{DatabaseTransaction, sea_query::Expr};
+use sea_orm::sea_query::Expr;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     db::{
-        Batch, DbError,
+        Batch, DbError, Txn,
         artifacts::{self, ArtifactRow},
         blobs,
         entities::{artifacts::Column, families::Model as Family},
@@ -150,8 +150,7 @@ impl Registry {
                     {
                         return Ok(finished.answer);
                     }
-                    let backend = sea_orm::ConnectionTrait::get_database_backend(txn);
-                    let mut batch = Batch::new(backend);
+                    let mut batch = Batch::new(txn);
                     let family = lock(txn, &caller, &reference, storage_id).await?;
                     let versions = artifacts::versions(txn, family.id).await?;
                     let target = Target {
@@ -170,7 +169,7 @@ impl Registry {
                         ..run
                     };
                     if let Some(repeatable) = &repeatable {
-                        let mut answer = Batch::new(backend);
+                        let mut answer = Batch::new(txn);
                         repeatable.remember(&mut answer, &caller, &run, None);
                         answer.run(txn).await?;
                     }
@@ -187,7 +186,7 @@ fn in_order(mut rows: Vec<ArtifactRow>) -> Vec<ArtifactRow> {
 }
 
 /// The family that a reference means, locked. A stem finds it even when all of it is in trash.
-async fn lock(txn: &DatabaseTransaction, caller: &Caller, reference: &ArtifactRef, storage_id: i64) -> Result<Family> {
+async fn lock(txn: &Txn, caller: &Caller, reference: &ArtifactRef, storage_id: i64) -> Result<Family> {
     let family = match reference {
         ArtifactRef::Uid(uid) => families::lock_by_stem(txn, uid.stem()).await?,
         ArtifactRef::Stem(stem) => families::lock_by_stem(txn, *stem).await?,
@@ -199,7 +198,7 @@ async fn lock(txn: &DatabaseTransaction, caller: &Caller, reference: &ArtifactRe
 
 /// A locked family with all its versions, highest number first.
 struct Target<'c> {
-    txn: &'c DatabaseTransaction,
+    txn: &'c Txn,
     caller: &'c Caller,
     batch: &'c mut Batch,
     family: Family,

@@ -1,7 +1,6 @@
 //! Changing fields of one record.
 
 use artifactd_domain::{ArtifactRef, Description, Key, Kind, MediaType, RequestId, Suffix, Visibility};
-use sea_orm::DatabaseTransaction;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -11,7 +10,7 @@ use super::{
 };
 use crate::{
     db::{
-        Batch, DbError,
+        Batch, DbError, Txn,
         artifacts::{self, ArtifactRow},
         entities::artifacts::Column,
         families,
@@ -104,7 +103,7 @@ enum Run {
 }
 
 impl Commit {
-    async fn run(&self, txn: &DatabaseTransaction) -> Result<Run> {
+    async fn run(&self, txn: &Txn) -> Result<Run> {
         if let Some(repeatable) = &self.repeatable
             && let Some(finished) = repeatable.finished::<Answer>(txn, &self.caller).await?
         {
@@ -119,7 +118,7 @@ impl Commit {
             return Err(RegistryError::InTrash(row.uid));
         }
         require_etag(&row, self.update.etag.as_deref())?;
-        let mut batch = Batch::new(sea_orm::ConnectionTrait::get_database_backend(txn));
+        let mut batch = Batch::new(txn);
         let mut update = artifacts::update(row.id);
         let mut changed = Vec::new();
         for field in &self.update.fields {

@@ -1,11 +1,11 @@
 //! Families: who issues the next version, and which version is the latest.
 
 use artifactd_domain::{Key, Label, Stem, Uid, VersionNumber, VersionSuffix, version_label};
-use sea_orm::{DatabaseTransaction, sea_query::Expr};
+use sea_orm::sea_query::Expr;
 
 use super::{RegistryError, Result, draw_stem};
 use crate::db::{
-    Batch, DbError,
+    Batch, DbError, Txn,
     artifacts::{self, ArtifactRow},
     entities::families::Model as Family,
     families,
@@ -52,7 +52,7 @@ pub(super) fn begin_family(
 
 /// Issues the next version of a locked family, which takes over as the latest.
 pub(super) async fn issue_version(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     batch: &mut Batch,
     family: &Family,
     live_key: Option<String>,
@@ -98,12 +98,7 @@ fn label_refused(error: artifactd_domain::LabelRefused) -> RegistryError {
 }
 
 /// Fails when another live family than `family_id` has this key. Locks the one that has it.
-pub(super) async fn require_key(
-    txn: &DatabaseTransaction,
-    storage_id: i64,
-    key: &Key,
-    family_id: Option<i64>,
-) -> Result<()> {
+pub(super) async fn require_key(txn: &Txn, storage_id: i64, key: &Key, family_id: Option<i64>) -> Result<()> {
     match families::lock_by_key(txn, storage_id, key.as_str()).await? {
         Some(holder) if Some(holder.id) != family_id => Err(RegistryError::KeyTaken {
             key: key.to_string(),
@@ -118,7 +113,7 @@ pub(super) async fn require_key(
 /// `versions` are those of the family as they will be, highest number first. When
 /// another family took the key meanwhile, this one is found by stem and uid only.
 pub(super) async fn settle_latest(
-    txn: &DatabaseTransaction,
+    txn: &Txn,
     batch: &mut Batch,
     family: &Family,
     versions: &[ArtifactRow],

@@ -3,7 +3,7 @@
 //! Bytes go to a staging file in the same file system, which is fsynced, renamed
 //! without replacing anything, and made permanent by an fsync of its folder:
 //! after that, and only then, the object exists. Small content does all of this
-//! in one visit to the blocking pool, since each visit costs as much as a write.
+//! on the thread that has it, larger content on others while more comes in.
 //!
 //! A failed fsync is final. Linux drops the pages that could not be written and
 //! reports success the next time, so the staging file is thrown away.
@@ -31,7 +31,7 @@ use super::{
     gather::Gathered,
     name::{OBJECTS_FOLDER, SYSTEM_FOLDER},
 };
-use crate::fault;
+use crate::{blocking::in_place, fault};
 
 const STAGING_FOLDER: &str = "staging";
 
@@ -451,7 +451,8 @@ impl PendingObject for PendingLocal {
         let (offset, staged) = (self.handed_bytes, self.staged.take());
         let size_bytes = offset + self.waiting.bytes() as u64;
         let parts = self.waiting.take();
-        blocking(move || {
+        let small = staged.is_none();
+        let work = move || {
             let staged = match staged {
                 Some(staged) => staged,
                 None => Arc::new(inner.stage(&name)?),
@@ -465,8 +466,9 @@ impl PendingObject for PendingLocal {
                 size_bytes,
                 store_etag: None,
             })
-        })
-        .await
+        };
+        // Waking another thread would cost as much again as writing a few bytes.
+        if small { in_place(work) } else { blocking(work).await }
     }
 
     async fn abort(mut self: Box<Self>) {

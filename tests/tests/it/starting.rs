@@ -183,23 +183,21 @@ async fn a_second_server_on_the_same_folder_is_refused() {
 
 #[tokio::test]
 async fn a_database_of_a_newer_release_is_refused_and_left_alone() {
-    use sea_orm::ConnectionTrait;
     for backend in Backend::DATABASES {
         let mut server = TestServer::on(backend).await;
         server.calls().save(keyed("x.bin"), b"1").await.unwrap();
         assert!(server.stop().await.success());
         let database = server.database().await;
         let newer = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_from_the_future', 1)";
-        database.execute_unprepared(newer).await.unwrap();
-        database.close().await.unwrap();
+        database.run(newer).await;
+        drop(database);
         assert!(!server.start_refused().await.success(), "{backend:?}");
         assert!(!server.log().contains("panicked"), "{}", server.log());
         let database = server.database().await;
         database
-            .execute_unprepared("DELETE FROM seaql_migrations WHERE version LIKE 'm9999%'")
-            .await
-            .unwrap();
-        database.close().await.unwrap();
+            .run("DELETE FROM seaql_migrations WHERE version LIKE 'm9999%'")
+            .await;
+        drop(database);
         server.start_again().await;
         assert_eq!(server.calls().read(by_key("x.bin")).await.unwrap(), b"1", "{backend:?}");
     }

@@ -1,0 +1,133 @@
+//! Connections to either database, for the queries of this folder.
+
+use std::sync::Arc;
+
+use sea_orm::{
+    ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, ProxyExecResult, ProxyRow,
+    QueryResult, Statement,
+};
+
+use super::sqlite::{Readers, Sqlite};
+use crate::blocking;
+
+/// A connection for queries that change nothing.
+#[derive(Debug, Clone)]
+pub(crate) enum Reader {
+    /// Connections to a file.
+    Sqlite(Arc<Readers>),
+    /// A pool.
+    Postgres(DatabaseConnection),
+}
+
+/// A transaction that may change something.
+#[derive(Debug)]
+pub(crate) enum Txn {
+    /// The one connection that writes, between its BEGIN and COMMIT.
+    Sqlite(Sqlite),
+    /// A transaction of a pool.
+    Postgres(DatabaseTransaction),
+}
+
+impl Reader {
+    /// Closes all connections; calls fail from then on.
+    pub(super) async fn close(&self) {
+        match self {
+            Self::Sqlite(readers) => readers.close(),
+            Self::Postgres(pool) => {
+                // A pool that does not close in good order is dropped with the process.
+                let _ = pool.clone().close().await;
+            }
+        }
+    }
+}
+
+fn executed(done: ProxyExecResult) -> ExecResult {
+    done.into()
+}
+
+fn results(rows: Vec<ProxyRow>) -> Vec<QueryResult> {
+    rows.into_iter().map(QueryResult::from).collect()
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Reader {
+    fn get_database_backend(&self) -> DbBackend {
+        match self {
+            Self::Sqlite(_) => DbBackend::Sqlite,
+            Self::Postgres(_) => DbBackend::Postgres,
+        }
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Sqlite(readers) => readers.with(|sqlite| sqlite.execute(&statement)).map(executed),
+            Self::Postgres(pool) => pool.execute_raw(statement).await,
+        }
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Sqlite(readers) => readers
+                .with(|sqlite| sqlite.script(sql))
+                .map(|()| executed(Default::default())),
+            Self::Postgres(pool) => pool.execute_unprepared(sql).await,
+        }
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match self {
+            Self::Sqlite(readers) => readers
+                .with(|sqlite| sqlite.query(&statement, 1))
+                .map(|rows| rows.into_iter().next().map(QueryResult::from)),
+            Self::Postgres(pool) => pool.query_one_raw(statement).await,
+        }
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        match self {
+            // Many rows may have to come from the disk.
+            Self::Sqlite(readers) => {
+                blocking::in_place(|| readers.with(|sqlite| sqlite.query(&statement, usize::MAX))).map(results)
+            }
+            Self::Postgres(pool) => pool.query_all_raw(statement).await,
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Txn {
+    fn get_database_backend(&self) -> DbBackend {
+        match self {
+            Self::Sqlite(_) => DbBackend::Sqlite,
+            Self::Postgres(_) => DbBackend::Postgres,
+        }
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.execute(&statement).map(executed),
+            Self::Postgres(txn) => txn.execute_raw(statement).await,
+        }
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.script(sql).map(|()| executed(Default::default())),
+            Self::Postgres(txn) => txn.execute_unprepared(sql).await,
+        }
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
+        match self {
+            Self::Sqlite(sqlite) => Ok(sqlite.query(&statement, 1)?.into_iter().next().map(QueryResult::from)),
+            Self::Postgres(txn) => txn.query_one_raw(statement).await,
+        }
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.query(&statement, usize::MAX).map(results),
+            Self::Postgres(txn) => txn.query_all_raw(statement).await,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Where stored bytes come to lie in the database.
+
+use sea_orm::sea_query::Expr;
+
+use super::{RegistryError, Result, content::Stored, now_us};
+use crate::{
+    db::{Batch, blobs, entities::blobs::Model as Blob},
+    storage::SUMS_PER_PAGE,
+};
+
+/// Adds a stored object and its blob, or mends a damaged blob with it.
+pub(super) fn place_object(
+    batch: &mut Batch,
+    storage_id: i64,
+    stored: &Stored,
+    damaged: Option<&Blob>,
+    size_bytes: i64,
+) {
+    let now = now_us();
+    let name = stored.object.name.as_str();
+    batch.push(&blobs::insert_object(
+        storage_id,
+        name,
+        size_bytes,
+        stored.object.store_etag.clone(),
+        now,
+    ));
+    if let Some(blob) = damaged {
+        batch.push(&blobs::heal(blob.id, name));
+        batch.push(&blobs::discard_object_if_unused(blob.object_id, now));
+        return;
+    }
+    let sums = &stored.digest.block_crc32c;
+    let (inline, pages) = match sums.as_slice() {
+        [] => (Some(0), &[][..]),
+        [only] => (Some(*only), &[][..]),
+        many => (None, many),
+    };
+    batch.push(&blobs::insert(
+        storage_id,
+        &stored.digest.sha256,
+        size_bytes,
+        name,
+        inline,
+        now,
+    ));
+    for (page, sums) in pages.chunks(SUMS_PER_PAGE as usize).enumerate() {
+        let blob_id: Expr = blobs::blob_id_of(storage_id, &stored.digest.sha256, size_bytes);
+        batch.push(&blobs::insert_checksums(blob_id, page as i64, sums));
+    }
+}
+
+/// A size as the database holds it.
+pub(super) fn integer(size_bytes: u64) -> Result<i64> {
+    i64::try_from(size_bytes).map_err(|_| RegistryError::ContentTooLarge(i64::MAX as u64))
+}
