@@ -18,6 +18,9 @@ use crate::{
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
 
+/// A chunk of 1 MiB then comes in 4 frames instead of 64.
+const FRAME_BYTES_MAX: u32 = 256 * 1024;
+
 /// Content streams that one client keeps open at once; more wait here instead of
 /// at the server.
 const CONTENT_STREAMS_MAX: usize = 8;
@@ -64,6 +67,7 @@ impl Builder {
             .tcp_nodelay(true)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_frame_size(FRAME_BYTES_MAX)
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
         let inner = Inner {
