@@ -25,4 +25,5 @@ mod surface;
 mod trash;
 mod updates;
 mod upgrade;
+mod vanishing;
 mod versions;
