@@ -70,6 +70,8 @@ impl fmt::Debug for Sha256 {
 pub enum HashType {
     /// sha256 of every byte of one file.
     Sha256,
+    /// sha256 of a folder: over the digests of the pages of its manifest.
+    Sha256Manifest,
 }
 
 impl HashType {
@@ -77,12 +79,15 @@ impl HashType {
     pub fn code(self) -> i16 {
         match self {
             Self::Sha256 => 1,
+            Self::Sha256Manifest => 2,
         }
     }
 
     /// The type that an integer in the database stands for.
     pub fn from_code(code: i16) -> Option<Self> {
-        (code == Self::Sha256.code()).then_some(Self::Sha256)
+        [Self::Sha256, Self::Sha256Manifest]
+            .into_iter()
+            .find(|hash_type| hash_type.code() == code)
     }
 }
 

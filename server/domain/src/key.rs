@@ -127,7 +127,7 @@ impl FromStr for Key {
     }
 }
 
-fn check_path(text: &str, bytes_max: usize) -> Result<(), KeyRefused> {
+pub(crate) fn check_path(text: &str, bytes_max: usize) -> Result<(), KeyRefused> {
     if text.is_empty() || text.len() > bytes_max {
         return Err(KeyRefused::Length {
             max: bytes_max,

@@ -9,6 +9,7 @@ mod formats;
 mod hash;
 mod key;
 mod kind;
+pub mod manifest;
 mod reference;
 mod suffix;
 mod text;

@@ -348,6 +348,7 @@ pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
         hash: sha256.to_string(),
         hash_type: match hash_type {
             HashType::Sha256 => pb::HashType::Sha256,
+            HashType::Sha256Manifest => pb::HashType::Sha256Manifest,
         }
         .into(),
         version: version.to_string(),

@@ -1,0 +1,19 @@
+//! The manifest of a folder: the sorted list of its members, in immutable pages.
+//!
+//! Where a page ends depends on the paths alone, so two folders that agree on a
+//! The digest of the folder is made from the digests of its pages: what is hashed
+//! (`digest`) and where pages end (`paging`) are part of the identity of every
+//!
+//! Nothing here reads or writes. Work that needs stored pages is a machine that
+//! says which page it wants next, so that the caller decides how to get it.
+
+mod digest;
+mod member;
+mod page;
+mod paging;
+mod tree;
+
+pub use digest::{FOLDER_BYTES_MAX, FolderHasher, ManifestDigest};
+pub use member::{Member, MemberPath};
+pub use page::{PAGE_MEMBERS_MAX, Page, PageRef, PageRefused};
+pub use paging::{ManifestRefused, Paging, ends_page};
