@@ -11,6 +11,7 @@
 
 mod change;
 mod digest;
+mod glob;
 mod member;
 mod page;
 mod paging;
@@ -18,6 +19,7 @@ mod tree;
 
 pub use change::{Change, ChangeRefused, ChangeStep, Edit};
 pub use digest::{FOLDER_BYTES_MAX, FolderHasher, ManifestDigest};
+pub use glob::{Glob, GlobRefused};
 pub use member::{Member, MemberPath};
 pub use page::{PAGE_MEMBERS_MAX, Page, PageRef, PageRefused};
 pub use paging::{ManifestRefused, Paging, ends_page};
