@@ -10,6 +10,7 @@
 //! says which page it wants next, so that the caller decides how to get it.
 
 mod change;
+mod diff;
 mod digest;
 mod glob;
 mod member;
@@ -18,6 +19,7 @@ mod paging;
 mod tree;
 
 pub use change::{Change, ChangeRefused, ChangeStep, Edit};
+pub use diff::{Diff, DiffStep, Difference, HELD_MAX};
 pub use digest::{FOLDER_BYTES_MAX, FolderHasher, ManifestDigest};
 pub use glob::{Glob, GlobRefused};
 pub use member::{Member, MemberPath};
