@@ -312,7 +312,7 @@ mod tests {
         let name: Glob = format!("{}b", "*a".repeat(500)).parse().unwrap();
         assert!(!name.matches(&"a".repeat(1024)));
         let segments: Glob = format!("{}b", "**/a/".repeat(200)).parse().unwrap();
-        assert!(!segments.matches(&"a/".repeat(511).trim_end_matches('/').to_owned()));
+        assert!(!segments.matches(&["a"; 511].join("/")));
         let both: Glob = format!("{}b", "**/*a*/".repeat(140)).parse().unwrap();
         assert!(!both.matches(&["aaa"; 256].join("/")));
         assert!(begun.elapsed().as_secs() < 2);
