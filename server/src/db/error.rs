@@ -107,8 +107,9 @@ fn case_of(code: &str) -> Case {
                 5 | 6 => Case::Unavailable,
                 // SQLITE_READONLY, SQLITE_FULL
                 8 | 13 => Case::Full,
-                // SQLITE_IOERR, SQLITE_CANTOPEN
-                10 | 14 => Case::Unavailable,
+                // SQLITE_IOERR, SQLITE_CANTOPEN, and SQLITE_CORRUPT, which is also how SQLite
+                // calls a page that the disk does not give back
+                10 | 11 | 14 => Case::Unavailable,
                 _ => Case::Other,
             },
             Err(_) => Case::Other,
