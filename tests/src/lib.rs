@@ -13,6 +13,7 @@
 //! - `content`: content that looks random and can be made again.
 //! - `crash`: operations that meet a named crash point, and the checks after.
 //! - `storm`: mixed load under random kills.
+//! - `failing_calls`: a server whose system calls fail.
 //! - `wire`: HTTP/2 by hand, for what no client library would send.
 //!
 //! Nothing here is skipped when a part is missing: it fails and says which.
@@ -22,6 +23,7 @@ pub mod calls;
 pub mod content;
 pub mod crash;
 pub mod database;
+pub mod failing_calls;
 pub mod failure;
 pub mod guarded;
 pub mod postgres;

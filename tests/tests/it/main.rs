@@ -10,6 +10,7 @@ mod content_sharing;
 mod corruption;
 mod crashes;
 mod faults;
+mod io_errors;
 mod listing;
 mod lookups;
 mod polyglot;
