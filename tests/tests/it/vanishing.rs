@@ -171,7 +171,7 @@ async fn come_and_go(calls: Calls, number: u64, bytes: Vec<u8>) -> Option<pb::Ar
             Ok(Some(artifact)) => {
                 let read = calls.read(by_uid(&artifact.uid)).await.unwrap();
                 assert!(read == bytes, "{key} was acknowledged without its bytes");
-                match number % 8 == 0 && round + 1 == ROUNDS {
+                match number.is_multiple_of(8) && round + 1 == ROUNDS {
                     true => kept = Some(artifact),
                     false => destroy(&calls, &artifact.uid).await,
                 }
