@@ -14,6 +14,7 @@
 //! - `crash`: operations that meet a named crash point, and the checks after.
 //! - `storm`: mixed load under random kills.
 //! - `failing_calls`: a server whose system calls fail.
+//! - `proxy`: a bad line between the server and a service.
 //! - `wire`: HTTP/2 by hand, for what no client library would send.
 //!
 //! Nothing here is skipped when a part is missing: it fails and says which.
@@ -27,6 +28,7 @@ pub mod failing_calls;
 pub mod failure;
 pub mod guarded;
 pub mod postgres;
+pub mod proxy;
 pub mod s3;
 pub mod server;
 pub mod storm;

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    net::{Ipv4Addr, SocketAddr},
     os::unix::fs::{PermissionsExt, chown},
     path::{Path, PathBuf},
     process::Command,
@@ -181,6 +182,11 @@ impl Postgres {
 
     fn url(&self, database: &str) -> String {
         format!("postgres://artifactd@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        (Ipv4Addr::LOCALHOST, self.port).into()
     }
 
     fn data(&self) -> PathBuf {

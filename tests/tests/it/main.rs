@@ -4,6 +4,7 @@
 
 mod bad_fields;
 mod bad_frames;
+mod bad_lines;
 mod bad_streams;
 mod claims;
 mod content_sharing;

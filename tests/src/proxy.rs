@@ -1,0 +1,174 @@
+//! A bad line: a proxy before a service that cuts, stalls or swallows what passes.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{
+        TcpListener, TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+    sync::watch,
+    task::JoinHandle,
+};
+
+const PIECE_BYTES: usize = 16 << 10;
+
+/// How PostgreSQL is asked to commit.
+const COMMIT: &[u8] = b"COMMIT";
+
+/// What the line does with what is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// Lets it through.
+    Open,
+    /// Keeps it until the line is open again.
+    Stalled,
+    /// Takes it, and it never arrives. A connection that was open meanwhile never
+    /// recovers, and nobody is told.
+    BlackHole,
+    /// Cuts a connection when a commit was done, before anybody hears of it.
+    CutsCommits,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct State {
+    line: Line,
+    /// Connections of an earlier one are closed.
+    cuts: u64,
+    /// Connections of an earlier one are dead.
+    holes: u64,
+}
+
+/// A proxy before one service. It ends when it is dropped.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    upstream: SocketAddr,
+    state: watch::Sender<State>,
+    accepting: JoinHandle<()>,
+}
+
+impl Proxy {
+    /// Starts one, open.
+    ///
+    /// # Panics
+    /// When no port can be had.
+    pub async fn start(upstream: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind a port");
+        let address = listener.local_addr().expect("a bound port");
+        let (state, watched) = watch::channel(State {
+            line: Line::Open,
+            cuts: 0,
+            holes: 0,
+        });
+        let accepting = tokio::spawn(async move {
+            while let Ok((client, _)) = listener.accept().await {
+                tokio::spawn(connect(client, upstream, watched.clone()));
+            }
+        });
+        Self {
+            address,
+            upstream,
+            state,
+            accepting,
+        }
+    }
+
+    /// The URL of the service, as it is reached through the proxy.
+    pub fn through(&self, url: &str) -> String {
+        let proxied = url.replace(&self.upstream.to_string(), &self.address.to_string());
+        assert_ne!(proxied, url, "the URL does not name the service");
+        proxied
+    }
+
+    /// Changes what the line does.
+    pub fn set(&self, line: Line) {
+        self.state.send_modify(|state| {
+            state.line = line;
+            state.holes += u64::from(line == Line::BlackHole);
+        });
+    }
+
+    /// Cuts every connection.
+    pub fn cut(&self) {
+        self.state.send_modify(|state| state.cuts += 1);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.accepting.abort();
+        self.cut();
+    }
+}
+
+async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver<State>) {
+    let Ok(server) = TcpStream::connect(upstream).await else {
+        return;
+    };
+    let (cuts, holes) = (state.borrow().cuts, state.borrow().holes);
+    for stream in [&client, &server] {
+        let _ = stream.set_nodelay(true);
+    }
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let mut cut = state.clone();
+    let (asked, committing) = watch::channel(false);
+    let up = pump(from_client, to_server, state.clone(), holes, Side::Asks(asked));
+    let down = pump(from_server, to_client, state, holes, Side::Answers(committing));
+    tokio::select! {
+        () = up => {}
+        () = down => {}
+        _ = cut.wait_for(|state| state.cuts != cuts) => {}
+    }
+}
+
+/// Which way bytes go, and what is known of commits.
+enum Side {
+    Asks(watch::Sender<bool>),
+    Answers(watch::Receiver<bool>),
+}
+
+/// Passes bytes on until one side ends.
+async fn pump(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    mut state: watch::Receiver<State>,
+    holes: u64,
+    side: Side,
+) {
+    let mut piece = vec![0; PIECE_BYTES];
+    while let Ok(read @ 1..) = from.read(&mut piece).await {
+        let Ok(now) = state
+            .wait_for(|state| state.line != Line::Stalled)
+            .await
+            .map(|now| *now)
+        else {
+            return;
+        };
+        if now.line == Line::BlackHole || now.holes != holes {
+            continue;
+        }
+        if now.line == Line::CutsCommits {
+            match &side {
+                Side::Asks(asked) if piece[..read].windows(COMMIT.len()).any(|bytes| bytes == COMMIT) => {
+                    asked.send_replace(true);
+                }
+                Side::Answers(committing) if *committing.borrow() => return,
+                _ => {}
+            }
+        }
+        if to.write_all(&piece[..read]).await.is_err() {
+            return;
+        }
+    }
+    // A dead line does not tell the end of a connection either.
+    let now = *state.borrow();
+    if now.line == Line::BlackHole || now.holes != holes {
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+    }
+}
