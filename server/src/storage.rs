@@ -18,6 +18,7 @@ mod gather;
 mod local;
 mod name;
 mod open;
+mod pack;
 mod sums;
 mod view;
 mod writer;
@@ -25,6 +26,9 @@ mod writer;
 pub use error::StorageError;
 pub use name::ObjectName;
 pub use open::{S3Root, Secret, StorageRoot, Store};
+pub use pack::{
+    FinishedPack, PACK_BYTES_MAX, PACK_ENTRIES_MAX, PACKED_CONTENT_BYTES_END, PackEntry, PackWriter, read_index,
+};
 pub use sums::{BlockSums, PageLoader, SUMS_PER_PAGE};
 pub use view::{ArtifactView, BlobContent, Member, ReadCounter, VerifiedChunk};
 pub use writer::{FinishedObject, ObjectWriter, PendingObject, StoredObject, Unfinished};

@@ -28,7 +28,7 @@ use super::{
     FinishedObject, ObjectName, ObjectWriter, PendingObject, S3Root, StorageError, StoredObject, Unfinished,
     error::Result,
     gather::Gathered,
-    name::{OBJECTS_FOLDER, SYSTEM_FOLDER},
+    name::{FOLDERS, SYSTEM_FOLDER},
 };
 use crate::fault;
 
@@ -265,9 +265,9 @@ impl ObjectWriter for CloudWriter {
     }
 
     async fn list_objects(&self) -> Result<Vec<StoredObject>> {
-        let listed: Vec<_> = self
-            .bucket
-            .list(Some(&self.path(OBJECTS_FOLDER)))
+        let listings = FOLDERS.map(|folder| self.bucket.list(Some(&self.path(folder))));
+        let listed: Vec<_> = futures::stream::iter(listings)
+            .flatten()
             .try_collect()
             .await
             .map_err(unavailable)?;

@@ -5,6 +5,7 @@
 //! names (`python3` unless set).
 
 mod lossy;
+mod packs;
 
 use std::{
     io::{BufRead, BufReader},
@@ -335,6 +336,7 @@ async fn all(store: &Store) {
     the_view_gives_any_range_and_counts_it(store).await;
     the_view_finds_every_damaged_block(store).await;
     the_view_finds_cut_missing_and_failing_objects(store).await;
+    packs::all(store).await;
 }
 
 #[tokio::test]

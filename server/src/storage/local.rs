@@ -29,7 +29,7 @@ use super::{
     FinishedObject, ObjectName, ObjectWriter, PendingObject, StorageError, StoredObject, Unfinished,
     error::Result,
     gather::Gathered,
-    name::{OBJECTS_FOLDER, SYSTEM_FOLDER},
+    name::{FOLDERS, SYSTEM_FOLDER},
 };
 use crate::{blocking::in_place, fault};
 
@@ -81,7 +81,13 @@ impl LocalWriter {
 /// The names are synced at every start: a start that was killed may have made
 /// folders that nobody synced, and objects in them would go with them.
 fn make_object_folders(system_path: &Path) -> Result<()> {
-    let objects = system_path.join(OBJECTS_FOLDER);
+    for folder in FOLDERS {
+        make_shards(system_path, &system_path.join(folder))?;
+    }
+    sync_folder(system_path)
+}
+
+fn make_shards(system_path: &Path, objects: &Path) -> Result<()> {
     let staging_device = device(&system_path.join(STAGING_FOLDER))?;
     for shard in 0..=u8::MAX {
         let folder = objects.join(format!("{shard:02x}"));
@@ -96,8 +102,7 @@ fn make_object_folders(system_path: &Path) -> Result<()> {
             });
         }
     }
-    sync_folder(&objects)?;
-    sync_folder(system_path)
+    sync_folder(objects)
 }
 
 fn device(path: &Path) -> Result<u64> {
@@ -297,8 +302,8 @@ impl ObjectWriter for LocalWriter {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
             let mut objects = Vec::new();
-            for shard in 0..=u8::MAX {
-                let folder = format!("{OBJECTS_FOLDER}/{shard:02x}");
+            let shards = |folder| (0..=u8::MAX).map(move |shard| format!("{folder}/{shard:02x}"));
+            for folder in FOLDERS.into_iter().flat_map(shards) {
                 for entry in list_files(&inner.system_path.join(&folder))? {
                     objects.extend(stored_object(&folder, &entry));
                 }

@@ -10,9 +10,16 @@ pub(crate) const SYSTEM_FOLDER: &str = ".artifactd";
 /// The folder of whole objects below [`SYSTEM_FOLDER`].
 pub(crate) const OBJECTS_FOLDER: &str = "objects";
 
+/// The folder of packs below [`SYSTEM_FOLDER`].
+pub(crate) const PACKS_FOLDER: &str = "packs";
+
+/// All folders of finished objects.
+pub(crate) const FOLDERS: [&str; 2] = [OBJECTS_FOLDER, PACKS_FOLDER];
+
 const GENERATION_DIGITS: usize = 32;
 
-/// The name of one object below `.artifactd` in the storage root: `objects/<2 hex>/<32 hex><suffix>`.
+/// The name of one object below `.artifactd` in the storage root: `objects/<2 hex>/<32 hex><suffix>`
+/// for one that holds a content, `packs/<2 hex>/<32 hex>` for one that holds many.
 ///
 /// No part of it comes from a user but the canonical suffix, which is drawn from
 /// a fixed table.
@@ -22,8 +29,22 @@ pub struct ObjectName(String);
 impl ObjectName {
     /// Names an object by a generation drawn at random.
     pub fn new(generation: [u8; 16], suffix: &Suffix) -> Self {
+        Self::below(OBJECTS_FOLDER, generation, suffix)
+    }
+
+    /// Names a pack by a generation drawn at random.
+    pub fn of_pack(generation: [u8; 16]) -> Self {
+        Self::below(PACKS_FOLDER, generation, &Suffix::default())
+    }
+
+    fn below(folder: &str, generation: [u8; 16], suffix: &Suffix) -> Self {
         let hex: String = generation.iter().map(|byte| format!("{byte:02x}")).collect();
-        Self(format!("{OBJECTS_FOLDER}/{}/{hex}{suffix}", &hex[..2]))
+        Self(format!("{folder}/{}/{hex}{suffix}", &hex[..2]))
+    }
+
+    /// Whether it is the name of a pack.
+    pub fn is_pack(&self) -> bool {
+        self.0.split('/').next() == Some(PACKS_FOLDER)
     }
 
     /// The name, relative to the server's folder in the storage.
@@ -57,7 +78,7 @@ impl FromStr for ObjectName {
     fn from_str(text: &str) -> Result<Self, NameRefused> {
         let refused = || NameRefused(text.to_owned());
         let mut parts = text.split('/');
-        let (Some(OBJECTS_FOLDER), Some(shard), Some(file), None) =
+        let (Some(folder @ (OBJECTS_FOLDER | PACKS_FOLDER)), Some(shard), Some(file), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
         else {
             return Err(refused());
@@ -67,7 +88,8 @@ impl FromStr for ObjectName {
         let is_hex = generation
             .bytes()
             .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-        let known_suffix = suffix.is_empty() || Suffix::of_name(&format!("x{suffix}")).as_str() == suffix;
+        let is_known = || folder == OBJECTS_FOLDER && Suffix::of_name(&format!("x{suffix}")).as_str() == suffix;
+        let known_suffix = suffix.is_empty() || is_known();
         if is_hex && shard == &generation[..2] && known_suffix {
             Ok(Self(text.to_owned()))
         } else {
@@ -90,6 +112,11 @@ mod tests {
     fn names_round_trip_and_keep_the_suffix() {
         let name = ObjectName::new([0xab; 16], &Suffix::of_name("x.tar.gz"));
         assert_eq!(name.as_str(), format!("objects/ab/{}.tar.gz", "ab".repeat(16)));
+        assert!(!name.is_pack());
+        assert_eq!(name.as_str().parse(), Ok(name));
+        let name = ObjectName::of_pack([0xab; 16]);
+        assert_eq!(name.as_str(), format!("packs/ab/{}", "ab".repeat(16)));
+        assert!(name.is_pack());
         assert_eq!(name.as_str().parse(), Ok(name));
     }
 
@@ -101,6 +128,9 @@ mod tests {
             format!("objects/ac/{hex}"),
             format!("objects/ab/{hex}/.."),
             format!("objects/ab/{hex}.unknown"),
+            format!("packs/ab/{hex}.csv"),
+            format!("packs/ac/{hex}"),
+            format!("staging/ab/{hex}"),
             format!("../ab/{hex}"),
             format!("objects/ab/{}", &hex[1..]),
             format!("objects/AB/{}", hex.to_uppercase()),
