@@ -249,7 +249,7 @@ fn sorted_edits(changes: &Listing, old: &Listing) -> Vec<Edit> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(1_500))]
+    #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
     fn a_change_is_the_paging_of_the_new_listing(old in listing(120), changes in listing(12), picked in prop::collection::vec((any::<prop::sample::Index>(), 0..3_u8), 0..8), zero_bits in 0..5_u32, full_members in 1..9_usize) {

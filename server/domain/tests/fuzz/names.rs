@@ -1,18 +1,23 @@
-//! Loops over mutated names: whatever the text, parsing ends in a value that
-//! keeps its promises or in a refusal, and never in a panic.
-//!
-//! The mutations are drawn from a seed, so a failure can be seen again;
-//! `ARTIFACTD_FUZZ_ROUNDS` and `ARTIFACTD_FUZZ_SEED` change count and seed.
+//! Mutated names, as messages and command lines bring them.
 
 use std::{fmt::Display, str::FromStr};
 
 use artifactd_domain::{
     ArtifactRef, Description, FileName, Key, Label, MediaType, RequestId, Sha256, Stem, StorageName, Suffix, Uid,
-    VersionName, raw_suffix_of,
+    VersionName,
+    manifest::{Glob, MemberPath},
+    raw_suffix_of,
 };
 
-const CORPUS: &str = include_str!("corpus/names.txt");
-const SPLICES: [&str; 18] = [
+use crate::{Random, rounds};
+
+const CORPUS: &str = include_str!("../corpus/names.txt");
+const SPLICES: [&str; 23] = [
+    "*",
+    "/**/",
+    "?",
+    "[a-z]",
+    "[!",
     "/",
     "..",
     "\\",
@@ -33,32 +38,6 @@ const SPLICES: [&str; 18] = [
     "\u{1F600}",
 ];
 const CHARS_MAX: usize = 3000;
-
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 % end.max(1) as u64) as usize
-    }
-
-    fn of<'a>(&mut self, choices: &[&'a str]) -> &'a str {
-        choices[self.below(choices.len())]
-    }
-
-    fn char(&mut self) -> char {
-        let end = [0x80, 0x3000, 0x11_0000][self.below(3)];
-        char::from_u32(self.below(end) as u32).unwrap_or('x')
-    }
-}
-
-fn setting(name: &str, default: u64) -> u64 {
-    std::env::var(name)
-        .ok()
-        .map_or(default, |text| text.parse().expect("a number"))
-}
 
 fn mutate(text: &str, random: &mut Random) -> String {
     let mut chars: Vec<char> = text.chars().collect();
@@ -136,8 +115,24 @@ fn check_parts(storage: &str, key: &str, label: &str) {
     assert_eq!(reference.to_string().parse(), Ok(reference));
 }
 
+/// A pattern matches only what begins with its prefix, and without stars only itself.
+fn check_glob(pattern: &str, text: &str) {
+    let Some(glob) = parsed::<Glob>(pattern) else { return };
+    assert!(pattern.starts_with(glob.prefix()));
+    assert!(
+        !glob.matches(text) || text.starts_with(glob.prefix()),
+        "{pattern:?} {text:?}"
+    );
+    assert!(
+        !glob.is_literal() || glob.matches(text) == (pattern == text),
+        "{pattern:?} {text:?}"
+    );
+}
+
 fn check(text: &str) {
     check_key(text);
+    let path = parsed::<MemberPath>(text);
+    assert!(path.is_some() || text.parse::<Key>().is_err(), "{text:?}");
     check_reference(text);
     if let Some(name) = parsed::<FileName>(text) {
         assert!(!name.as_str().contains('/'));
@@ -154,16 +149,17 @@ fn check(text: &str) {
 
 #[test]
 fn mutated_names_are_valid_or_refused() {
-    let seed = setting("ARTIFACTD_FUZZ_SEED", 0x5eed);
-    let mut random = Random(seed | 1);
+    let mut random = Random::seeded();
     let corpus: Vec<&str> = CORPUS.lines().collect();
     corpus.iter().for_each(|text| check(text));
-    for _ in 0..setting("ARTIFACTD_FUZZ_ROUNDS", 50_000) {
+    for _ in 0..rounds(50_000) {
         let [one, two] = [(); 2].map(|()| {
             let text = random.of(&corpus);
             mutate(text, &mut random)
         });
         check(&one);
+        check_glob(&one, &two);
+        check_glob(&two, &two);
         check_parts(random.of(&["", "default", "raw-data"]), &one, &two);
     }
 }
