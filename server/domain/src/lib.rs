@@ -1,4 +1,4 @@
-//! The rules of artifactd: identifiers, versions, keys, suffixes, digests.
+//! The rules of artifactd: identifiers, versions, keys, suffixes, digests, manifests.
 //!
 //! Everything here is pure: no async, no I/O, no database, no wire types. The
 //! server and the client both use it, so a name that one of them accepts means
