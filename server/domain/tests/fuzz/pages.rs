@@ -23,15 +23,15 @@ fn some_page(random: &mut Random) -> Page {
     let mut paging = Paging::new();
     for path in &paths {
         let member = Member {
-            path: path.parse().unwrap(),
+            path: path.parse().expect("a path"),
             size_bytes: random.below(usize::MAX >> 10) as u64,
             sha256: Sha256::of(path.as_bytes()),
         };
-        if let Some(page) = paging.push(member).unwrap() {
+        if let Some(page) = paging.push(member).expect("sorted members") {
             return page;
         }
     }
-    paging.finish().unwrap().0.unwrap()
+    paging.finish().expect("a folder").0.expect("a last page")
 }
 
 fn mutate(stored: &mut Vec<u8>, random: &mut Random) {

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::{Sha256, manifest::Paging};
+use crate::{
+    Sha256,
+    manifest::{ManifestRefused, Paging},
+};
 
 type Listing = BTreeMap<String, u8>;
 
