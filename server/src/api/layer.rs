@@ -1,44 +1,100 @@
 //! What surrounds every call: an id that the caller sees, a deadline that holds,
-//! one line in the log, and errors of one shape, also those that tonic makes.
+//! one line in the log, errors of one shape, also those that tonic makes, and an end
+//! for callers that neither send nor take.
 //!
-//! It looks at heads and trailers only; messages pass through untouched and are
-//! never collected. It must stand inside the translation of gRPC-Web, where
+//! It looks at heads and trailers; messages pass through, counted and timed, and
+//! are never collected. It must stand inside the translation of gRPC-Web, where
 //! trailers are still trailers.
 
 mod body;
 mod call_id;
 mod deadline;
+mod pieces;
 mod record;
+mod request;
 mod shape;
 
 use std::{
+    collections::HashSet,
     convert::Infallible,
     panic::AssertUnwindSafe,
+    sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use futures::{FutureExt, future::BoxFuture};
 use http::{Request, Response};
+use prost::Message;
+use prost_types::FileDescriptorSet;
 use tonic::{Code, Status, body::Body};
 use tower::{Layer, Service};
 use tracing::Instrument;
 
-pub(crate) use self::call_id::CallId;
 use self::{
     body::CallBody,
     deadline::{Deadline, DeadlineRefused},
     record::Record,
+    request::RequestBody,
 };
+pub(crate) use self::{call_id::CallId, pieces::while_taken};
 
 /// Wraps a service so that its calls have ids, deadlines, log lines and shaped errors.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Calls;
+#[derive(Debug, Clone)]
+pub(crate) struct Calls {
+    methods: Arc<Methods>,
+    idle: Duration,
+}
+
+/// What is known of methods before they are called; unknown ones take anything.
+#[derive(Debug, Default)]
+struct Methods {
+    /// Those that take one message.
+    of_one_message: HashSet<String>,
+    /// Those whose caller may wait for answers between two messages.
+    two_ways: HashSet<String>,
+}
+
+impl Calls {
+    /// For the services that `descriptors` describe. Callers that neither send nor take
+    /// for `idle` are cut.
+    pub(crate) fn new(descriptors: &[&[u8]], idle: Duration) -> Result<Self, prost::DecodeError> {
+        let mut methods = Methods::default();
+        for descriptor in descriptors {
+            methods.add(&FileDescriptorSet::decode(*descriptor)?);
+        }
+        Ok(Self {
+            methods: Arc::new(methods),
+            idle,
+        })
+    }
+}
+
+impl Methods {
+    fn add(&mut self, set: &FileDescriptorSet) {
+        for file in &set.file {
+            for service in &file.service {
+                for method in &service.method {
+                    let path = format!("/{}.{}/{}", file.package(), service.name(), method.name());
+                    if !method.client_streaming() {
+                        self.of_one_message.insert(path);
+                    } else if method.server_streaming() {
+                        self.two_ways.insert(path);
+                    }
+                }
+            }
+        }
+    }
+}
 
 impl<S> Layer<S> for Calls {
     type Service = CallService<S>;
 
     fn layer(&self, inner: S) -> CallService<S> {
-        CallService { inner }
+        CallService {
+            inner,
+            calls: self.clone(),
+        }
     }
 }
 
@@ -46,6 +102,7 @@ impl<S> Layer<S> for Calls {
 #[derive(Debug, Clone)]
 pub(crate) struct CallService<S> {
     inner: S,
+    calls: Calls,
 }
 
 impl<S> Service<Request<Body>> for CallService<S>
@@ -70,8 +127,20 @@ where
             Err(refused) => return Box::pin(std::future::ready(Ok(refuse(&refused, record)))),
         };
         request.extensions_mut().insert(id);
-        let answer = self.inner.call(request);
+        let answer = self.inner.call(self.calls.checked(request));
         Box::pin(answer_in_time(answer, deadline, record).instrument(span))
+    }
+}
+
+impl Calls {
+    /// Looks after the messages that come in.
+    fn checked(&self, request: Request<Body>) -> Request<Body> {
+        let path = request.uri().path();
+        if self.methods.two_ways.contains(path) {
+            return request;
+        }
+        let one_message = self.methods.of_one_message.contains(path);
+        request.map(|body| Body::new(RequestBody::new(body, one_message, self.idle)))
     }
 }
 

@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::Connected;
 
 use super::{door::Door, http};
-use crate::config::Config;
+use crate::{api::layer::while_taken, config::Config};
 
 /// What every HTTP/2 connection begins with.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -35,6 +35,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 struct Calls {
     tracker: TaskTracker,
     stop: CancellationToken,
+    /// How long a caller may leave its answer.
+    idle: Duration,
 }
 
 impl<F> hyper::rt::Executor<F> for Calls
@@ -42,9 +44,12 @@ where
     F: Future<Output: Send> + Send + 'static,
 {
     fn execute(&self, call: F) {
-        let stop = self.stop.clone();
-        self.tracker
-            .spawn(async move { stop.run_until_cancelled_owned(call).await.is_some() });
+        let (stop, call) = (self.stop.clone(), while_taken(call, self.idle));
+        self.tracker.spawn(async move {
+            if let Some(None) = stop.run_until_cancelled_owned(call).await {
+                tracing::info!("Dropped a call whose answer was not taken");
+            }
+        });
     }
 }
 
@@ -56,6 +61,7 @@ pub(super) struct Connections {
     tracker: TaskTracker,
     drain: CancellationToken,
     stop: CancellationToken,
+    idle: Duration,
 }
 
 impl Connections {
@@ -65,8 +71,10 @@ impl Connections {
         let calls = Calls {
             tracker: tracker.clone(),
             stop: stop.clone(),
+            idle: config.limits.stream_idle_timeout,
         };
         Self {
+            idle: calls.idle,
             door,
             builder: Arc::new(http::builder(calls, config.limits.streams_per_connection)),
             room: Arc::new(Semaphore::new(
@@ -102,6 +110,7 @@ impl Connections {
             builder: Arc::clone(&self.builder),
             drain: self.drain.clone(),
             peer,
+            idle: self.idle,
             _place: place,
         };
         let stop = self.stop.clone();
@@ -136,6 +145,7 @@ struct Connection {
     builder: Arc<Builder<Calls>>,
     drain: CancellationToken,
     peer: SocketAddr,
+    idle: Duration,
     _place: OwnedSemaphorePermit,
 }
 
@@ -152,15 +162,23 @@ impl Connection {
         }
         let service = TowerToHyperService::new(self.door.clone());
         let mut served = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        let ended = tokio::select! {
-            ended = &mut served => ended,
-            () = self.drain.cancelled() => {
-                served.as_mut().graceful_shutdown();
-                served.await
-            }
-        };
-        if let Err(error) = ended {
-            self.note_end(&*error);
+        // Over HTTP/1.1 calls run here, and not in tasks of their own.
+        let ended = while_taken(
+            async {
+                tokio::select! {
+                    ended = &mut served => ended,
+                    () = self.drain.cancelled() => {
+                        served.as_mut().graceful_shutdown();
+                        served.await
+                    }
+                }
+            },
+            self.idle,
+        );
+        match ended.await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => self.note_end(&*error),
+            None => tracing::info!(peer = %self.peer, "Closed a connection whose answer was not taken"),
         }
     }
 

@@ -17,12 +17,24 @@ use super::{
     door::Door,
     health::{self, Dependency},
 };
-use crate::{api, config::Config, master_key::MasterKey, registry::Registry};
+use crate::{
+    api::{self, layer::Calls},
+    config::Config,
+    master_key::MasterKey,
+    registry::Registry,
+};
 
 const SERVICES: [&str; 3] = [
     artifact_service_server::SERVICE_NAME,
     content_service_server::SERVICE_NAME,
     admin_service_server::SERVICE_NAME,
+];
+
+const DESCRIPTORS: [&[u8]; 4] = [
+    FILE_DESCRIPTOR_SET,
+    tonic_health::pb::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+    tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
 ];
 
 /// Services, and what they depend on.
@@ -57,7 +69,10 @@ impl App {
         let reporter = HealthReporter::new();
         let health = health::Health::new(reporter.clone(), self.services, self.dependencies);
         health.begin().await;
-        let door = Door::new(with_standard_services(self.routes, reporter)?, &config.server.origins);
+        let routes = with_standard_services(self.routes, reporter)?;
+        let calls = Calls::new(&DESCRIPTORS, config.limits.stream_idle_timeout)
+            .expect("descriptors that were compiled in can be read");
+        let door = Door::new(routes, &calls, &config.server.origins);
         let connections = Connections::new(door, config);
         ready(address);
         tokio::select! {

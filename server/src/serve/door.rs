@@ -41,8 +41,8 @@ pub(super) struct Door {
 }
 
 impl Door {
-    pub(super) fn new(routes: Routes, origins: &Origins) -> Self {
-        let inside = GrpcWebLayer::new().layer(Calls.layer(routes));
+    pub(super) fn new(routes: Routes, calls: &Calls, origins: &Origins) -> Self {
+        let inside = GrpcWebLayer::new().layer(calls.layer(routes));
         Self {
             for_pages: cors(origins).layer(inside.clone()),
             inside,

@@ -14,6 +14,7 @@ use tonic::{Code, Status, body::Body};
 
 use super::{
     deadline::{Deadline, DeadlineRefused},
+    pieces::Pieces,
     record::Record,
     shape,
 };
@@ -30,13 +31,19 @@ struct Open {
     body: Body,
     deadline: Option<Pin<Box<Sleep>>>,
     record: Record,
+    pieces: Pieces,
 }
 
 impl CallBody {
     pub(super) fn new(body: Body, deadline: Option<Deadline>, record: Record) -> Self {
         let deadline = deadline.map(|deadline| Box::pin(tokio::time::sleep_until(deadline.at())));
         Self {
-            open: Some(Open { body, deadline, record }),
+            open: Some(Open {
+                body,
+                deadline,
+                record,
+                pieces: Pieces::new(),
+            }),
         }
     }
 
@@ -89,6 +96,9 @@ impl http_body::Body for CallBody {
         {
             return self.end_with(&Status::deadline_exceeded(DeadlineRefused::Passed.to_string()));
         }
+        if let Some(rest) = open.pieces.asked() {
+            return Poll::Ready(Some(Ok(Frame::data(rest))));
+        }
         let span = open.record.span().clone();
         let polled = span.in_scope(|| catch_unwind(AssertUnwindSafe(|| Pin::new(&mut open.body).poll_frame(cx))));
         let Ok(polled) = polled else {
@@ -96,10 +106,12 @@ impl http_body::Body for CallBody {
             return self.end_with(&panicked);
         };
         match ready!(polled) {
-            Some(Ok(frame)) if frame.is_data() => Poll::Ready(Some(Ok(frame))),
-            Some(Ok(frame)) => match frame.into_trailers() {
-                Ok(trailers) => self.end_with_trailers(Ok(trailers)),
-                Err(other) => Poll::Ready(Some(Ok(other))),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => Poll::Ready(Some(Ok(Frame::data(open.pieces.hand(data))))),
+                Err(frame) => match frame.into_trailers() {
+                    Ok(trailers) => self.end_with_trailers(Ok(trailers)),
+                    Err(other) => Poll::Ready(Some(Ok(other))),
+                },
             },
             Some(Err(status)) => self.end_with(&status),
             None => {
