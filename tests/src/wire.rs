@@ -3,7 +3,7 @@
 //! `call` sends one well-formed HTTP/2 request whose gRPC part may be anything;
 //! `Frames` sends any frames, well-formed or not.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, time::Duration};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Request};
@@ -128,6 +128,8 @@ async fn collect(answer: http::Response<h2::RecvStream>) -> Result<Answer, h2::E
 pub struct Frames {
     stream: TcpStream,
     received: BytesMut,
+    /// Streams that the server has reset.
+    reset: BTreeSet<u32>,
 }
 
 /// How a connection ended.
@@ -151,6 +153,7 @@ impl Frames {
         let mut frames = Self {
             stream,
             received: BytesMut::new(),
+            reset: BTreeSet::new(),
         };
         frames.send(PREFACE).await.expect("send the preface");
         frames
@@ -187,10 +190,8 @@ impl Frames {
     /// Reads until the connection ends, or until nothing came for `quiet`.
     pub async fn ending(&mut self, quiet: Duration) -> Ending {
         loop {
-            while let Some((kind, payload)) = self.next_frame() {
-                if kind == Kind::GoAway as u8 {
-                    return Ending::GoAway(error_code(&payload));
-                }
+            if let Some(code) = self.read_frames() {
+                return Ending::GoAway(code);
             }
             match timeout(quiet, self.stream.read_buf(&mut self.received)).await {
                 Err(_) => return Ending::Open,
@@ -200,15 +201,60 @@ impl Frames {
         }
     }
 
-    fn next_frame(&mut self) -> Option<(u8, Bytes)> {
+    /// Reads until the server resets a stream; answers whether it does so in time.
+    pub async fn is_reset(&mut self, stream: u32, within: Duration) -> bool {
+        let reset = async {
+            while !self.reset.contains(&stream) {
+                if self
+                    .stream
+                    .read_buf(&mut self.received)
+                    .await
+                    .is_ok_and(|read| read > 0)
+                {
+                    self.read_frames();
+                } else {
+                    return false;
+                }
+            }
+            true
+        };
+        timeout(within, reset).await.unwrap_or(false)
+    }
+
+    /// Reads what is there, without waiting.
+    pub fn drain(&mut self) {
+        while self.stream.try_read_buf(&mut self.received).is_ok_and(|read| read > 0) {
+            self.read_frames();
+        }
+    }
+
+    /// How many streams the server has reset so far.
+    pub fn resets(&self) -> usize {
+        self.reset.len()
+    }
+
+    /// Takes note of whole frames; answers the code of the one that ends the connection.
+    fn read_frames(&mut self) -> Option<u32> {
+        while let Some((kind, stream, payload)) = self.next_frame() {
+            if kind == Kind::RstStream as u8 {
+                self.reset.insert(stream);
+            } else if kind == Kind::GoAway as u8 {
+                return Some(error_code(&payload));
+            }
+        }
+        None
+    }
+
+    /// Kind, stream and payload.
+    fn next_frame(&mut self) -> Option<(u8, u32, Bytes)> {
         let head = self.received.get(..9)?;
         let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let kind = head[3];
+        let (kind, stream) = (head[3], u32::from_be_bytes([head[5], head[6], head[7], head[8]]));
         if self.received.len() < 9 + len {
             return None;
         }
         self.received.advance(9);
-        Some((kind, self.received.split_to(len).freeze()))
+        Some((kind, stream, self.received.split_to(len).freeze()))
     }
 }
 

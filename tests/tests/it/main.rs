@@ -21,6 +21,7 @@ mod replacing;
 mod requests;
 mod round_trips;
 mod rust_client;
+mod slow_callers;
 mod starting;
 mod suffixes;
 mod surface;
