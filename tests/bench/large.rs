@@ -8,18 +8,131 @@ use std::{
     time::{Duration, Instant},
 };
 
-use artifactd_client::SaveOptions;
+use artifactd_client::{Artifact, Client, DeleteOptions, SaveOptions};
 
-use crate::{Row, bare, median, peer::Peer, server::Server};
+use crate::{
+    Wanted, bare,
+    cases::{self, GIB},
+    grpcio::Grpcio,
+    machine,
+    nginx::Nginx,
+    rounds::{Both, time_of, timed},
+    server::Server,
+};
 
-const BYTES: u64 = 1 << 30;
-const RUNS: u64 = 5;
+const ROUNDS: u64 = 7;
+
+/// Name of the file that is moved.
+const SOURCE: &str = "source";
+
+pub(crate) async fn run(wanted: &Wanted) {
+    let [upload_bare, download_grpcio, download_nginx, upload_grpcio] = cases::LARGE else {
+        unreachable!("these are the cases");
+    };
+    if [upload_bare, download_grpcio, download_nginx]
+        .iter()
+        .any(|case| wanted.has(case))
+    {
+        on_disk(wanted).await;
+    }
+    if wanted.has(upload_grpcio) {
+        on_tmpfs().await;
+    }
+}
+
+async fn on_disk(wanted: &Wanted) {
+    let folder = machine::folder();
+    make_source(&folder.path().join(SOURCE));
+    let server = Server::start(folder.path()).await;
+    let client = server.client().await;
+    if wanted.has(&cases::UPLOAD_BARE) {
+        upload_beside_a_copy(&client, folder.path()).await;
+    }
+    if wanted.has(&cases::DOWNLOAD_GRPCIO) || wanted.has(&cases::DOWNLOAD_NGINX) {
+        download(&client, folder.path(), wanted).await;
+    }
+    server.stop().await;
+}
+
+/// Both sides write a file that was not there, as cutting an old one takes time.
+async fn upload_beside_a_copy(client: &Client, folder: &Path) {
+    let (source, target) = (folder.join(SOURCE), folder.join("copy"));
+    let mut both = Both::default();
+    for number in 0..ROUNDS {
+        change(&source, number);
+        let mut saved = None;
+        let ours = async {
+            let (artifact, took) = save(client, &source).await;
+            saved = Some(artifact);
+            took
+        };
+        let copy = async {
+            let began = Instant::now();
+            bare::copy_hashed(&source, &target);
+            began.elapsed()
+        };
+        both.round(number, ours, copy).await;
+        std::fs::remove_file(&target).expect("remove the copy");
+        forget(client, saved.expect("both sides copied"), folder).await;
+    }
+    cases::UPLOAD_BARE.report(&both.ours, &both.other);
+}
+
+/// Ours is read anew beside each peer, so that both pairs take turns of their own.
+async fn download(client: &Client, folder: &Path, wanted: &Wanted) {
+    let saved = save(client, &folder.join(SOURCE)).await.0;
+    let ours = || time_of(client.check(saved.uid));
+    // One of each reads the file into the page cache, where every round finds it.
+    ours().await;
+    if wanted.has(&cases::DOWNLOAD_GRPCIO) {
+        let (grpcio, mut both) = (Grpcio::start(folder), Both::default());
+        for number in 0..ROUNDS {
+            both.round(number, ours(), grpcio.download(GIB)).await;
+        }
+        cases::DOWNLOAD_GRPCIO.report(&both.ours, &both.other);
+    }
+    if wanted.has(&cases::DOWNLOAD_NGINX) {
+        let (nginx, mut both) = (Nginx::start(folder).await, Both::default());
+        nginx.download(SOURCE, GIB).await;
+        for number in 0..ROUNDS {
+            both.round(number, ours(), nginx.download(SOURCE, GIB)).await;
+        }
+        cases::DOWNLOAD_NGINX.report(&both.ours, &both.other);
+    }
+}
+
+async fn on_tmpfs() {
+    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
+        return cases::UPLOAD_GRPCIO.not_run("there is no tmpfs at /dev/shm");
+    };
+    if machine::free_bytes(folder.path()) < 4 * GIB {
+        return cases::UPLOAD_GRPCIO.not_run("it needs 4 GiB at /dev/shm");
+    }
+    let (folder, source) = (folder.path(), folder.path().join(SOURCE));
+    make_source(&source);
+    let server = Server::start(folder).await;
+    let (client, grpcio, mut both) = (server.client().await, Grpcio::start(folder), Both::default());
+    for number in 0..ROUNDS {
+        change(&source, number);
+        let mut saved = None;
+        let ours = async {
+            let (artifact, took) = save(&client, &source).await;
+            saved = Some(artifact);
+            took
+        };
+        both.round(number, ours, grpcio.upload(&source)).await;
+        std::fs::remove_file(folder.join("peer")).expect("remove what the peer wrote");
+        forget(&client, saved.expect("both sides uploaded"), folder).await;
+    }
+    cases::UPLOAD_GRPCIO.report(&both.ours, &both.other);
+    server.stop().await;
+}
 
 /// Bytes that do not repeat, so that nothing can be saved by leaving them out.
 fn make_source(path: &Path) {
     let mut file = File::create(path).expect("create the source");
     let (mut state, mut buffer) = (1u64, vec![0; 1 << 20]);
-    for _ in 0..BYTES >> 20 {
+    for _ in 0..GIB >> 20 {
         for word in buffer.chunks_exact_mut(8) {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             word.copy_from_slice(&state.to_le_bytes());
@@ -29,115 +142,34 @@ fn make_source(path: &Path) {
     file.sync_all().expect("fsync the source");
 }
 
-fn change(path: &Path, round: u64) {
+/// Makes it a content that the server does not hold.
+fn change(path: &Path, number: u64) {
     let file = File::options().write(true).open(path).expect("open the source");
-    file.write_all_at(&round.to_le_bytes(), 0).expect("change the source");
+    file.write_all_at(&number.to_le_bytes(), 0).expect("change the source");
 }
 
-pub(crate) async fn run() {
-    on_disk().await;
-    on_tmpfs().await;
+async fn save(client: &Client, source: &Path) -> (Artifact, Duration) {
+    let (saved, took) = timed(client.save_file(source, SaveOptions::key("large.bin"))).await;
+    (saved.artifact, took)
 }
 
-async fn on_disk() {
-    let folder = tempfile::tempdir().expect("make a folder");
-    let source = folder.path().join("source");
-    make_source(&source);
-    let (server, _) = Server::start(folder.path()).await;
-    let (client, peer) = (server.client().await, Peer::start(folder.path()));
-    let (mut uploads, mut copies, mut downloads, mut theirs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for round in 0..RUNS {
-        change(&source, round);
-        let began = Instant::now();
-        let saved = client
-            .save_file(&source, SaveOptions::key("large.bin"))
-            .await
-            .expect("save")
-            .artifact;
-        uploads.push(began.elapsed());
-        // Both sides write a file that was not there: cutting an old one takes time.
-        let copy = folder.path().join("copy");
-        let _ = std::fs::remove_file(&copy);
-        let began = Instant::now();
-        bare::copy_hashed(&source, &copy);
-        copies.push(began.elapsed());
-        let began = Instant::now();
-        client.check(saved.uid).await.expect("read");
-        downloads.push(began.elapsed());
-        theirs.push(peer.download(BYTES).await);
-        let options = artifactd_client::DeleteOptions {
-            permanent: true,
-            force: true,
-            ..Default::default()
-        };
-        client.delete_with(saved.uid, options).await.expect("delete");
-        empty_folder(&folder.path().join("data/storage/.artifactd/objects"));
-    }
-    Row::rate(
-        "upload 1 GiB / bare copy",
-        BYTES,
-        median(uploads),
-        median(copies),
-        0.75,
-        "0.75 x (aim 0.85)",
-    )
-    .print();
-    Row::rate(
-        "download 1 GiB / grpcio from memory",
-        BYTES,
-        median(downloads),
-        median(theirs),
-        1.0,
-        "1 x (aim 1.3)",
-    )
-    .print();
-    println!(
-        "{:<42} {:>8.1} MiB",
-        "  memory of the server then",
-        server.resident_mib()
-    );
-    server.stop().await;
-}
-
-async fn on_tmpfs() {
-    let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
-        println!("no tmpfs at /dev/shm: the case was not run");
-        return;
+/// Destroys an artifact and frees its space, which the server may only do later.
+async fn forget(client: &Client, artifact: Artifact, folder: &Path) {
+    let options = DeleteOptions {
+        permanent: true,
+        force: true,
+        ..DeleteOptions::default()
     };
-    let source = folder.path().join("source");
-    make_source(&source);
-    let (server, _) = Server::start(folder.path()).await;
-    let (client, peer) = (server.client().await, Peer::start(folder.path()));
-    let (mut uploads, mut theirs): (Vec<Duration>, Vec<Duration>) = (Vec::new(), Vec::new());
-    for round in 0..RUNS {
-        change(&source, round);
-        let began = Instant::now();
-        client
-            .save_file(&source, SaveOptions::key("large.bin"))
-            .await
-            .expect("save");
-        uploads.push(began.elapsed());
-        empty_folder(&folder.path().join("data/storage/.artifactd/objects"));
-        let _ = std::fs::remove_file(folder.path().join("peer"));
-        theirs.push(peer.upload(&source).await);
-    }
-    Row::rate(
-        "upload 1 GiB on tmpfs / grpcio",
-        BYTES,
-        median(uploads),
-        median(theirs),
-        1.7,
-        "1.7 x (aim 2)",
-    )
-    .print();
-    server.stop().await;
-}
-
-/// Frees the space of objects that no later round reads.
-fn empty_folder(objects: &Path) {
-    for shard in std::fs::read_dir(objects).into_iter().flatten().flatten() {
-        for object in std::fs::read_dir(shard.path()).into_iter().flatten().flatten() {
-            let _ = std::fs::remove_file(object.path());
-        }
+    client.delete_with(artifact.uid, options).await.expect("delete");
+    let shards = std::fs::read_dir(folder.join("data/storage/.artifactd/objects"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    for object in shards
+        .flat_map(|shard| std::fs::read_dir(shard.path()))
+        .flatten()
+        .flatten()
+    {
+        let _ = std::fs::remove_file(object.path());
     }
 }

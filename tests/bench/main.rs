@@ -1,91 +1,74 @@
-//! Both sides of each case in one run: ours against the bare work, or against a
-//! Python gRPC server. Prints medians and the ratio, with the bound it is held to.
+//! Our server and its peers, side by side in one run.
+//!
+//! Every case of `cases` is a figure that the server is held to. Both sides of a
+//! case do their work in turns, and the one that begins changes with each round,
+//! so that a machine that is busy for a while is busy for both. What is printed
+//! is the median of each side with its quartiles, and what follows from the two.
 //!
 //! "Bare work" of a small save is what no design can leave out: a file and its
 //! folder made durable, one SQLite commit with `synchronous = FULL`, one empty
 //! call. That of a large one is a single pass of copy, sha256 and fsync.
 
 #![expect(clippy::print_stdout, reason = "it prints what it measured")]
+#![expect(
+    clippy::large_futures,
+    reason = "one task runs everything, and moving it once costs nothing"
+)]
 
 mod bare;
+mod cases;
+mod grpcio;
+mod lamindb;
 mod large;
-mod peer;
+mod machine;
+mod memory;
+mod nginx;
+mod rounds;
 mod server;
+mod shelf;
 mod small;
+mod table;
 
-use std::time::Duration;
+use cases::Case;
 
-/// One line of the table.
-struct Row {
-    case: &'static str,
-    ours: String,
-    other: String,
-    ratio: f64,
-    must: &'static str,
-    met: bool,
-}
+/// What was asked for on the command line.
+struct Wanted(Vec<String>);
 
-impl Row {
-    /// Ours may take at most `most` times as long as the other.
-    fn time(case: &'static str, ours: Duration, other: Duration, most: f64, must: &'static str) -> Self {
-        let ratio = ours.as_secs_f64() / other.as_secs_f64();
-        let text = |time: Duration| format!("{:.3} ms", time.as_secs_f64() * 1e3);
-        Self {
-            case,
-            ours: text(ours),
-            other: text(other),
-            ratio,
-            must,
-            met: ratio <= most,
+impl Wanted {
+    /// Whether a case is to be run: all are, unless some were named by the beginning of their names.
+    fn has(&self, case: &Case) -> bool {
+        self.0.is_empty() || self.0.iter().any(|beginning| case.name.starts_with(beginning))
+    }
+
+    fn has_any(&self, cases: &[Case]) -> bool {
+        cases.iter().any(|case| self.has(case))
+    }
+
+    /// Ends the program when something names no case.
+    fn require_known(&self) {
+        for beginning in &self.0 {
+            if !cases::all().any(|case| case.name.starts_with(beginning.as_str())) {
+                let names: Vec<&str> = cases::all().map(|case| case.name).collect();
+                println!("no case begins with {beginning:?}; there are {}", names.join(", "));
+                std::process::exit(2);
+            }
         }
     }
-
-    /// Ours must move at least `least` times as many bytes a second as the other.
-    fn rate(case: &'static str, bytes: u64, ours: Duration, other: Duration, least: f64, must: &'static str) -> Self {
-        let ratio = other.as_secs_f64() / ours.as_secs_f64();
-        let text = |time: Duration| format!("{:.0} MB/s", bytes as f64 / 1e6 / time.as_secs_f64());
-        Self {
-            case,
-            ours: text(ours),
-            other: text(other),
-            ratio,
-            must,
-            met: ratio >= least,
-        }
-    }
-
-    fn print(&self) {
-        let Self {
-            case,
-            ours,
-            other,
-            ratio,
-            must,
-            met,
-        } = self;
-        let verdict = if *met { "met" } else { "MISSED" };
-        println!("{case:<42} {ours:>12} {other:>12} {ratio:>7.2}   {must:<24} {verdict}");
-    }
-}
-
-/// The middle of some measurements.
-fn median(mut times: Vec<Duration>) -> Duration {
-    times.sort_unstable();
-    times[times.len() / 2]
 }
 
 #[tokio::main]
 async fn main() {
-    let wanted: Vec<String> = std::env::args().skip(1).collect();
-    let wants = |case: &str| wanted.is_empty() || wanted.iter().any(|prefix| case.starts_with(prefix.as_str()));
-    println!("{:<42} {:>12} {:>12} {:>7}   must", "case", "ours", "other", "ratio");
-    if wants("save") || wants("get") || wants("trash") {
-        small::run().await;
+    let wanted = Wanted(std::env::args().skip(1).collect());
+    wanted.require_known();
+    machine::print();
+    table::print_header();
+    if wanted.has_any(cases::SMALL) {
+        small::run(&wanted).await;
     }
-    if wants("start") {
-        server::run().await;
+    if wanted.has_any(cases::LARGE) {
+        large::run(&wanted).await;
     }
-    if wants("upload") || wants("download") {
-        large::run().await;
+    if wanted.has_any(cases::MEMORY) {
+        memory::run(&wanted).await;
     }
 }

@@ -1,28 +1,28 @@
-//! A release server on a fresh folder, and what it costs when it does nothing.
+//! A release server on a folder, and how much memory it takes.
 
 use std::{
     path::Path,
     process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-use artifactd_client::Client;
+use artifactd_client::{Builder, Client};
 
-const RUNS: usize = 5;
+/// How long a server is left alone before it counts as idle.
+const IDLE_AFTER: Duration = Duration::from_millis(200);
 
 pub(crate) struct Server {
     child: Child,
-    pub(crate) endpoint: String,
+    endpoint: String,
 }
 
 impl Server {
-    /// Starts a server on `folder` and answers how long it took to be ready.
-    pub(crate) async fn start(folder: &Path) -> (Self, Duration) {
-        let binary = std::env::var("ARTIFACTD_BIN").expect("start the benchmark with tests/bench/run");
+    /// Starts a server on `folder` and waits until it is ready.
+    pub(crate) async fn start(folder: &Path) -> Self {
+        let binary = std::env::var_os("ARTIFACTD_BIN").expect("start the benchmark with tests/bench/run");
         let ready = folder.join("ready");
         let _ = std::fs::remove_file(&ready);
-        let began = Instant::now();
-        let child = Command::new(binary)
+        let mut child = Command::new(binary)
             .args(["serve", "--listen", "127.0.0.1:0", "--ready-file"])
             .arg(&ready)
             .arg("--data-dir")
@@ -35,30 +35,45 @@ impl Server {
             match std::fs::read_to_string(&ready) {
                 Ok(address) if !address.is_empty() => {
                     let endpoint = format!("http://{}", address.trim());
-                    return (Self { child, endpoint }, began.elapsed());
+                    return Self { child, endpoint };
                 }
                 _ => tokio::time::sleep(Duration::from_millis(1)).await,
             }
+            let ended = child.try_wait().expect("look after the server");
+            assert!(ended.is_none(), "the server ended while it started: {ended:?}");
         }
     }
 
     pub(crate) async fn client(&self) -> Client {
-        Client::connect(&self.endpoint).await.expect("connect")
+        self.builder().connect().await.expect("connect")
     }
 
-    /// Resident memory in MiB.
-    pub(crate) fn resident_mib(&self) -> f64 {
+    pub(crate) fn builder(&self) -> Builder {
+        Client::builder(&self.endpoint)
+    }
+
+    /// Resident memory after one call and some rest.
+    pub(crate) async fn idle_mib(&self) -> f64 {
+        self.client().await.server_info().await.expect("it answers");
+        tokio::time::sleep(IDLE_AFTER).await;
+        self.status_mib("VmRSS:")
+    }
+
+    /// Forgets how much memory it ever had.
+    pub(crate) fn reset_peak(&self) {
+        std::fs::write(format!("/proc/{}/clear_refs", self.child.id()), "5").expect("reset the peak of its memory");
+    }
+
+    /// The most resident memory it had since then.
+    pub(crate) fn peak_mib(&self) -> f64 {
+        self.status_mib("VmHWM:")
+    }
+
+    fn status_mib(&self, field: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("read its status");
-        let line = status
-            .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("it has a resident size");
-        let kib: f64 = line
-            .split_whitespace()
-            .nth(1)
-            .and_then(|kib| kib.parse().ok())
-            .expect("a number");
-        kib / 1024.0
+        let line = status.lines().find(|line| line.starts_with(field));
+        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
+        kib.expect("the kernel counts it") / 1024.0
     }
 
     /// Ends it in good order.
@@ -76,35 +91,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Start on an existing folder, and idle memory.
-pub(crate) async fn run() {
-    let folder = tempfile::tempdir().expect("make a folder");
-    Server::start(folder.path()).await.0.stop().await;
-    let (mut times, mut resident_mib) = (Vec::new(), 0.0);
-    for _ in 0..RUNS {
-        let (server, took) = Server::start(folder.path()).await;
-        times.push(took);
-        server.client().await.server_info().await.expect("it answers");
-        resident_mib = server.resident_mib();
-        server.stop().await;
-    }
-    let took = crate::median(times).as_secs_f64();
-    let verdict = |met| if met { "met" } else { "MISSED" };
-    println!(
-        "{:<42} {:>9.3} s {:>20}   {:<24} {}",
-        "start on an existing folder",
-        took,
-        "",
-        "0.2 s",
-        verdict(took <= 0.2)
-    );
-    println!(
-        "{:<42} {resident_mib:>8.1} MiB {:>19}   {:<24} {}",
-        "idle memory",
-        "",
-        "64 MiB",
-        verdict(resident_mib <= 64.0)
-    );
 }

@@ -1,146 +1,147 @@
-//! Calls about one small artifact.
+//! Calls about one small artifact, and the server that only holds such ones.
 
-use std::time::{Duration, Instant};
+use std::{path::Path, time::Instant};
 
 use artifactd_client::{Client, DeleteOptions, SaveOptions};
 
-use crate::{Row, bare, median, server::Server};
+use crate::{
+    Wanted, bare, cases,
+    lamindb::Lamindb,
+    machine,
+    rounds::{Both, time_of, timed},
+    server::Server,
+    shelf,
+    table::Samples,
+};
 
-const RUNS: usize = 400;
-const ARTIFACTS: u64 = 10_000;
+const ROUNDS: u64 = 400;
+const LAMINDB_ROUNDS: u64 = 100;
+const STARTS: usize = 11;
 
-fn content(number: u64) -> Vec<u8> {
-    let mut content = vec![0; 1024];
-    content[..8].copy_from_slice(&number.to_le_bytes());
-    content
-}
-
-async fn timed<T, E: std::fmt::Debug>(call: impl Future<Output = Result<T, E>>) -> (T, Duration) {
-    let began = Instant::now();
-    let done = call.await.expect("the call succeeds");
-    (done, began.elapsed())
-}
-
-pub(crate) async fn run() {
-    let folder = tempfile::tempdir().expect("make a folder");
-    let (server, _) = Server::start(folder.path()).await;
+pub(crate) async fn run(wanted: &Wanted) {
+    let folder = machine::folder();
+    let server = Server::start(folder.path()).await;
     let client = server.client().await;
-    save(&client, folder.path()).await;
-    fill(&client).await;
-    get_and_claim(&client).await;
-    trash(&client).await;
+    if wanted.has(&cases::SAVE_BARE) {
+        save(&client, folder.path()).await;
+    }
+    shelf::fill(&client).await;
+    if wanted.has(&cases::GET) {
+        get(&client).await;
+    }
+    if wanted.has_any(cases::BESIDE_LAMINDB) {
+        beside_lamindb(&client, wanted).await;
+    }
     server.stop().await;
+    if wanted.has(&cases::START) || wanted.has(&cases::IDLE) {
+        start(folder.path(), wanted).await;
+    }
 }
 
-/// Save of 1 KiB against the bare work, in turns.
-async fn save(client: &Client, folder: &std::path::Path) {
+/// Save of 1 KiB against the bare work.
+async fn save(client: &Client, folder: &Path) {
     let database = bare::database(folder);
-    let (mut ours, mut other, mut empty) = (Vec::new(), Vec::new(), Vec::new());
-    for number in 0..RUNS as u64 {
-        let content = content(number);
-        ours.push(
-            timed(client.save(content.clone(), format!("save/{number}.bin")))
-                .await
-                .1,
-        );
-        let began = Instant::now();
-        bare::durable_file(folder, &format!("{number}.bin"), &content);
-        bare::commit(&database);
-        let call = timed(client.server_info()).await.1;
-        other.push(began.elapsed());
-        empty.push(call);
-    }
-    Row::time(
-        "save 1 KiB, durable / bare work",
-        median(ours),
-        median(other),
-        1.5,
-        "1.5 x (aim 1.3)",
-    )
-    .print();
-    println!(
-        "{:<42} {:>9.3} ms",
-        "  of which an empty call",
-        median(empty).as_secs_f64() * 1e3
-    );
-}
-
-async fn fill(client: &Client) {
-    let lanes = (0..16u64).map(|lane| async move {
-        for number in (lane..ARTIFACTS).step_by(16) {
-            client
-                .save(content(number + 1_000_000), format!("fill/{number}.bin"))
-                .await
-                .expect("save");
-        }
-    });
-    futures::future::join_all(lanes).await;
-}
-
-async fn get_and_claim(client: &Client) {
-    let saved = client.save(content(u64::MAX), "get.bin").await.expect("save").artifact;
-    let (mut gets, mut empties, mut claims, mut saves) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
-    for number in 0..RUNS {
-        gets.push(timed(client.get(saved.uid)).await.1);
-        empties.push(timed(client.server_info()).await.1);
-        claims.push(
-            timed(client.claim(saved.sha256, SaveOptions::key(format!("claim/{number}.bin"))))
-                .await
-                .1,
-        );
-        saves.push(
-            timed(client.save(content(number as u64 + 9_000_000), format!("new/{number}.bin")))
-                .await
-                .1,
-        );
-    }
-    let (get, empty) = (median(gets), median(empties));
-    let more = get.saturating_sub(empty).as_secs_f64() * 1e3;
-    let verdict = if more <= 0.25 { "met" } else { "MISSED" };
-    Row::time(
-        "get by uid of 10,000 / empty call",
-        get,
-        empty,
-        f64::INFINITY,
-        "see the next line",
-    )
-    .print();
-    println!(
-        "{:<42} {more:>9.3} ms {:>21}  {:<24} {verdict}",
-        "  more than an empty call", "", "0.25 ms (aim 0.1)"
-    );
-    Row::time(
-        "claim of held content / save",
-        median(claims),
-        median(saves),
-        f64::INFINITY,
-        "lamindb: not run here",
-    )
-    .print();
-}
-
-async fn trash(client: &Client) {
-    let (mut trashes, mut restores, mut destroys) = (Vec::new(), Vec::new(), Vec::new());
-    for number in 0..RUNS / 2 {
-        let uid = client
-            .save(content(number as u64 + 5_000_000), format!("trash/{number}.bin"))
-            .await
-            .expect("save");
-        let uid = uid.artifact.uid;
-        trashes.push(timed(client.delete(uid)).await.1);
-        restores.push(timed(client.restore(uid, Default::default())).await.1);
-        let options = DeleteOptions {
-            permanent: true,
-            force: true,
-            ..DeleteOptions::default()
+    let mut both = Both::default();
+    for number in 0..ROUNDS {
+        let content = shelf::content(number);
+        let ours = time_of(client.save(content.clone(), format!("save/{number}.bin")));
+        let bare = async {
+            let began = Instant::now();
+            bare::durable_file(folder, &format!("{number}.bin"), &content);
+            bare::commit(&database);
+            client.server_info().await.expect("an empty call succeeds");
+            began.elapsed()
         };
-        destroys.push(timed(client.delete_with(uid, options)).await.1);
+        both.round(number, ours, bare).await;
     }
-    for (case, times) in [
-        ("trash", trashes),
-        ("restore", restores),
-        ("permanent delete", destroys),
-    ] {
-        println!("{case:<42} {:>9.3} ms", median(times).as_secs_f64() * 1e3);
+    cases::SAVE_BARE.report(&both.ours, &both.other);
+}
+
+async fn get(client: &Client) {
+    let uid = client
+        .save(shelf::content(u64::MAX), "get.bin")
+        .await
+        .expect("save")
+        .artifact
+        .uid;
+    let mut both = Both::default();
+    for number in 0..ROUNDS {
+        both.round(number, time_of(client.get(uid)), time_of(client.server_info()))
+            .await;
+    }
+    cases::GET.report(&both.ours, &both.other);
+}
+
+/// Everything that lamindb does too, on a file that neither side has seen. Both hold as many artifacts.
+async fn beside_lamindb(client: &Client, wanted: &Wanted) {
+    let folder = machine::folder();
+    let lamindb = Lamindb::start(folder.path()).await;
+    lamindb.call("fill", shelf::ARTIFACTS).await;
+    let [mut saves, mut claims, mut trashes, mut restores, mut deletes] = std::array::from_fn(|_| Both::default());
+    let destroy = || DeleteOptions {
+        permanent: true,
+        force: true,
+        ..DeleteOptions::default()
+    };
+    for number in 0..LAMINDB_ROUNDS {
+        // The peer looks for its file under this name.
+        let source = folder.path().join(format!("{number}.bin"));
+        std::fs::write(&source, shelf::content(2_000_000 + number)).expect("write the source");
+        let mut saved = None;
+        let save = async {
+            let (done, took) = timed(client.save_file(&source, SaveOptions::key(format!("new/{number}.bin")))).await;
+            saved = Some(done.artifact);
+            took
+        };
+        saves.round(number, save, lamindb.call("save", number)).await;
+        let saved = saved.expect("both sides saved");
+        let mut claimed = None;
+        let claim = async {
+            let options = SaveOptions::key(format!("again/{number}.bin"));
+            let (done, took) = timed(client.claim(saved.sha256, options)).await;
+            claimed = Some(done.artifact.uid);
+            took
+        };
+        claims.round(number, claim, lamindb.call("save_again", number)).await;
+        // Else the permanent delete would leave the bytes to this one; lamindb made no second artifact.
+        let claimed = claimed.expect("both sides saved again");
+        client.delete_with(claimed, destroy()).await.expect("delete");
+        trashes
+            .round(number, time_of(client.delete(saved.uid)), lamindb.call("trash", number))
+            .await;
+        let restore = client.restore(saved.uid, Default::default());
+        restores
+            .round(number, time_of(restore), lamindb.call("restore", number))
+            .await;
+        let delete = client.delete_with(saved.uid, destroy());
+        deletes
+            .round(number, time_of(delete), lamindb.call("delete", number))
+            .await;
+    }
+    for (case, both) in cases::BESIDE_LAMINDB
+        .iter()
+        .zip([saves, claims, trashes, restores, deletes])
+    {
+        if wanted.has(case) {
+            case.report(&both.ours, &both.other);
+        }
+    }
+}
+
+/// Start on a folder that is in use, and the memory of a server that has answered one call.
+async fn start(folder: &Path, wanted: &Wanted) {
+    let (mut times, mut sizes) = (Samples::default(), Samples::default());
+    for _ in 0..STARTS {
+        let began = Instant::now();
+        let server = Server::start(folder).await;
+        times.push_time(began.elapsed());
+        sizes.push(server.idle_mib().await);
+        server.stop().await;
+    }
+    if wanted.has(&cases::START) {
+        cases::START.report_alone(&times);
+    }
+    if wanted.has(&cases::IDLE) {
+        cases::IDLE.report_alone(&sizes);
     }
 }

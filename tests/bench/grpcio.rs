@@ -1,4 +1,4 @@
-//! The peer: a Python gRPC server that does as little as it can.
+//! The peer that moves bytes: a Python gRPC server that does as little as it can.
 
 use std::{
     io::{BufRead, BufReader},
@@ -8,15 +8,15 @@ use std::{
 };
 
 /// A running peer and its address.
-pub(crate) struct Peer {
+pub(crate) struct Grpcio {
     child: Child,
     port: String,
     python: String,
 }
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/peer.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/grpcio_peer.py");
 
-impl Peer {
+impl Grpcio {
     pub(crate) fn start(folder: &Path) -> Self {
         let python = std::env::var("ARTIFACTD_TEST_PYTHON").expect("start the benchmark with tests/bench/run");
         let mut child = Command::new(&python)
@@ -63,7 +63,7 @@ impl Peer {
     }
 }
 
-impl Drop for Peer {
+impl Drop for Grpcio {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

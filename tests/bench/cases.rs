@@ -1,0 +1,83 @@
+//! The figures that the server is held to.
+//!
+//! A figure is reached at its bound and beyond it on the better side. "Must" is
+//! what may not be missed, "aim" what is worth working for.
+
+/// One figure with its bounds.
+pub(crate) struct Case {
+    /// What it is called on the command line and in the table.
+    pub(crate) name: &'static str,
+    pub(crate) measure: Measure,
+    pub(crate) must: Option<f64>,
+    pub(crate) aim: Option<f64>,
+}
+
+/// What follows from the measured times or sizes of both sides.
+#[derive(Clone, Copy)]
+pub(crate) enum Measure {
+    /// Our time as a multiple of the other's; less is better.
+    TimesTheTime,
+    /// The other's time as a multiple of ours; more is better.
+    TimesAsFast,
+    /// Our bytes a second as a multiple of the other's; more is better.
+    TimesTheRate {
+        /// How many bytes both sides move.
+        bytes: u64,
+    },
+    /// Milliseconds that ours takes longer.
+    MillisecondsMore,
+    /// Seconds that ours takes.
+    Seconds,
+    /// Memory that ours has, in MiB.
+    Mebibytes,
+    /// Memory that ours has more than the other, in MiB.
+    MebibytesMore,
+}
+
+pub(crate) const GIB: u64 = 1 << 30;
+
+const fn case(name: &'static str, measure: Measure, must: Option<f64>, aim: Option<f64>) -> Case {
+    Case {
+        name,
+        measure,
+        must,
+        aim,
+    }
+}
+
+pub(crate) const SAVE_BARE: Case = case("save/bare", Measure::TimesTheTime, Some(1.5), Some(1.3));
+pub(crate) const SAVE_LAMINDB: Case = case("save/lamindb", Measure::TimesAsFast, Some(7.0), Some(10.0));
+pub(crate) const GET: Case = case("get/empty-call", Measure::MillisecondsMore, Some(0.25), Some(0.1));
+pub(crate) const CLAIM: Case = case("claim/lamindb", Measure::TimesAsFast, Some(10.0), None);
+pub(crate) const TRASH: Case = case("trash/lamindb", Measure::TimesAsFast, Some(8.0), Some(10.0));
+pub(crate) const DELETE: Case = case("delete/lamindb", Measure::TimesAsFast, Some(8.0), Some(10.0));
+pub(crate) const RESTORE: Case = case("restore/lamindb", Measure::TimesAsFast, Some(3.0), Some(4.0));
+pub(crate) const START: Case = case("start", Measure::Seconds, Some(0.2), Some(0.05));
+pub(crate) const IDLE: Case = case("idle-memory", Measure::Mebibytes, Some(64.0), Some(40.0));
+
+const RATE_GIB: Measure = Measure::TimesTheRate { bytes: GIB };
+pub(crate) const UPLOAD_BARE: Case = case("upload/bare-copy", RATE_GIB, Some(0.75), Some(0.85));
+pub(crate) const UPLOAD_GRPCIO: Case = case("upload/grpcio-tmpfs", RATE_GIB, Some(1.7), Some(2.0));
+pub(crate) const DOWNLOAD_GRPCIO: Case = case("download/grpcio", RATE_GIB, Some(1.0), Some(1.3));
+pub(crate) const DOWNLOAD_NGINX: Case = case("download/nginx", RATE_GIB, None, Some(0.9));
+
+pub(crate) const MEMORY_IN: Case = case("memory/10-gib-in", Measure::MebibytesMore, Some(64.0), None);
+pub(crate) const MEMORY_OUT: Case = case("memory/10-gib-out", Measure::MebibytesMore, Some(64.0), None);
+pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::MebibytesMore, Some(300.0), None);
+
+/// Calls about one small artifact among 10,000, and what the server costs that only holds them.
+pub(crate) const SMALL: &[Case] = &[SAVE_BARE, GET, SAVE_LAMINDB, CLAIM, TRASH, RESTORE, DELETE, START, IDLE];
+
+/// Those of them that lamindb does too.
+pub(crate) const BESIDE_LAMINDB: &[Case] = &[SAVE_LAMINDB, CLAIM, TRASH, RESTORE, DELETE];
+
+/// Content of 1 GiB, in and out.
+pub(crate) const LARGE: &[Case] = &[UPLOAD_BARE, DOWNLOAD_GRPCIO, DOWNLOAD_NGINX, UPLOAD_GRPCIO];
+
+/// How much memory the server takes at its busiest.
+pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
+
+/// Every case, in the order in which they run.
+pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
+    [SMALL, LARGE, MEMORY].into_iter().flatten()
+}

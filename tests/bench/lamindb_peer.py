@@ -1,0 +1,98 @@
+"""lamindb as a peer: reads lines of an operation and a number, does it, checks
+that it was done, and prints how many seconds the operation itself took."""
+
+import copy
+import os
+import pathlib
+import sys
+import time
+
+folder = pathlib.Path(sys.argv[1]).resolve()
+os.environ["LAMIN_SETTINGS_DIR"] = str(folder)
+os.chdir(folder)
+# lamindb writes to stdout too: that goes to stderr, and the answers where stdout was.
+answers = os.fdopen(os.dup(1), "w", buffering=1)
+os.dup2(2, 1)
+
+import lamindb_setup
+
+lamindb_setup.init(storage=str(folder / "storage"), name="bench")
+# Else every new process asks the hub whether it knows this instance.
+lamindb_setup.settings.instance._is_on_hub = False
+
+import lamindb
+
+lamindb.settings.verbosity = "error"
+artifacts = {}
+
+
+def source(number):
+    return folder / f"{number}.bin"
+
+
+def timed(work):
+    began = time.perf_counter()
+    done = work()
+    return done, time.perf_counter() - began
+
+
+def save(number):
+    artifacts[number], took = timed(lambda: lamindb.Artifact(source(number), key=f"new/{number}.bin").save())
+    assert artifacts[number].path.read_bytes() == source(number).read_bytes()
+    return took
+
+
+def save_again(number):
+    again, took = timed(lambda: lamindb.Artifact(source(number), key=f"again/{number}.bin").save())
+    assert again.hash == artifacts[number].hash
+    return took
+
+
+def trash(number):
+    _, took = timed(artifacts[number].delete)
+    assert lamindb.Artifact.objects.get(uid=artifacts[number].uid).branch_id == -1
+    return took
+
+
+def restore(number):
+    _, took = timed(artifacts[number].restore)
+    assert lamindb.Artifact.objects.get(uid=artifacts[number].uid).branch_id == 1
+    return took
+
+
+def delete(number):
+    artifact = artifacts.pop(number)
+    path, uid = artifact.path, artifact.uid
+    _, took = timed(lambda: artifact.delete(permanent=True, storage=True))
+    assert not path.exists() and not lamindb.Artifact.objects.filter(uid=uid).exists()
+    return took
+
+
+def fill(count):
+    """Rows without files: saving as many would take minutes and tell nothing more."""
+    source("fill").write_bytes(b"fill")
+    first = lamindb.Artifact(source("fill"), key="fill.bin").save()
+
+    def another(number):
+        row = copy.copy(first)
+        row._state = copy.copy(first._state)
+        row.pk, row._state.adding = None, True
+        row.uid, row.hash, row.key = f"fill{number:012}0000", f"fill{number:018}", f"fill/{number}.bin"
+        return row
+
+    rows = [another(number) for number in range(count)]
+    _, took = timed(lambda: lamindb.Artifact.objects.bulk_create(rows, batch_size=500))
+    assert lamindb.Artifact.objects.count() > count
+    return took
+
+
+operations = {work.__name__: work for work in (save, save_again, trash, restore, delete, fill)}
+
+# A first save loads what is loaded late.
+source("warm").write_bytes(b"warm")
+save("warm")
+delete("warm")
+
+for line in sys.stdin:
+    operation, number = line.split()
+    print(operations[operation](int(number)), file=answers)

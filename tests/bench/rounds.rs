@@ -1,0 +1,42 @@
+//! Work that is timed, and the turns that both sides of a case take.
+
+use std::time::{Duration, Instant};
+
+use crate::table::Samples;
+
+/// What a call answers, and how long it took. It must succeed.
+pub(crate) async fn timed<T, E: std::fmt::Debug>(call: impl Future<Output = Result<T, E>>) -> (T, Duration) {
+    let began = Instant::now();
+    let done = call.await.expect("the call succeeds");
+    (done, began.elapsed())
+}
+
+/// How long a call took. It must succeed.
+pub(crate) async fn time_of<T, E: std::fmt::Debug>(call: impl Future<Output = Result<T, E>>) -> Duration {
+    timed(call).await.1
+}
+
+/// What was measured of both sides.
+#[derive(Default)]
+pub(crate) struct Both {
+    pub(crate) ours: Samples,
+    pub(crate) other: Samples,
+}
+
+impl Both {
+    /// One round: each side works once, and every other round begins with the other one.
+    pub(crate) async fn round(
+        &mut self,
+        number: u64,
+        ours: impl Future<Output = Duration>,
+        other: impl Future<Output = Duration>,
+    ) {
+        if number.is_multiple_of(2) {
+            self.ours.push_time(ours.await);
+            self.other.push_time(other.await);
+        } else {
+            self.other.push_time(other.await);
+            self.ours.push_time(ours.await);
+        }
+    }
+}
