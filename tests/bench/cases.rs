@@ -65,8 +65,11 @@ pub(crate) const MEMORY_IN: Case = case("memory/10-gib-in", Measure::MebibytesMo
 pub(crate) const MEMORY_OUT: Case = case("memory/10-gib-out", Measure::MebibytesMore, Some(64.0), None);
 pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::MebibytesMore, Some(300.0), None);
 
-/// Calls about one small artifact among 10,000, and what the server costs that only holds them.
+/// Calls about one small artifact, and what the server costs that only holds such ones.
 pub(crate) const SMALL: &[Case] = &[SAVE_BARE, GET, SAVE_LAMINDB, CLAIM, TRASH, RESTORE, DELETE, START, IDLE];
+
+/// Those of them for which the server holds 10,000 artifacts: all but the first.
+pub(crate) const AMONG_MANY: &[Case] = SMALL.split_at(1).1;
 
 /// Those of them that lamindb does too.
 pub(crate) const BESIDE_LAMINDB: &[Case] = &[SAVE_LAMINDB, CLAIM, TRASH, RESTORE, DELETE];

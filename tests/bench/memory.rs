@@ -5,7 +5,7 @@
 
 use std::{fs::File, os::unix::fs::FileExt, path::Path, time::Duration};
 
-use artifactd_client::{Client, SaveOptions};
+use artifactd_client::SaveOptions;
 use tempfile::TempDir;
 
 use crate::{
@@ -19,9 +19,6 @@ use crate::{
 const LARGE_BYTES: u64 = 10 * GIB;
 const SAVES: u64 = 500;
 const SAVE_BYTES: u64 = 64 << 20;
-
-/// Connections that the saves share: one alone may not have as many streams.
-const CONNECTIONS: u64 = 4;
 
 /// What must be free beyond the content itself.
 const SPARE_BYTES: u64 = GIB;
@@ -78,28 +75,16 @@ async fn many_saves() {
     };
     let server = Server::start(folder.path()).await;
     let idle_mib = server.idle_mib().await;
-    let mut clients = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let at_once = (SAVES / CONNECTIONS) as usize;
-        clients.push(
-            server
-                .builder()
-                .content_streams_max(at_once)
-                .connect()
-                .await
-                .expect("connect"),
-        );
-    }
     server.reset_peak();
-    let saves = (0..SAVES).map(|number| save_one(&clients[(number % CONNECTIONS) as usize], folder.path(), number));
+    let saves = (0..SAVES).map(|number| save_one(&server, folder.path(), number));
     futures::future::join_all(saves).await;
     cases::MEMORY_SAVES.report(&Samples::one(server.peak_mib()), &Samples::one(idle_mib));
     server.stop().await;
 }
 
-/// Saves a content of its own. A save that waited in vain for its turn is one that the caller repeats.
-async fn save_one(client: &Client, folder: &Path, number: u64) {
-    let source = folder.join(format!("{number}.bin"));
+/// One caller with a connection and a content of its own. A save that waited in vain for its turn is one that the caller repeats.
+async fn save_one(server: &Server, folder: &Path, number: u64) {
+    let (client, source) = (server.client().await, folder.join(format!("{number}.bin")));
     make_sparse(&source, SAVE_BYTES, number);
     let options = SaveOptions::key(format!("many/{number}.bin"));
     while let Err(error) = client.save_file(&source, options.clone()).await {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use artifactd_client::{Builder, Client};
+use artifactd_client::Client;
 
 /// How long a server is left alone before it counts as idle.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
@@ -45,11 +45,7 @@ impl Server {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        self.builder().connect().await.expect("connect")
-    }
-
-    pub(crate) fn builder(&self) -> Builder {
-        Client::builder(&self.endpoint)
+        Client::connect(&self.endpoint).await.expect("connect")
     }
 
     /// Resident memory after one call and some rest.

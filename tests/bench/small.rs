@@ -25,7 +25,9 @@ pub(crate) async fn run(wanted: &Wanted) {
     if wanted.has(&cases::SAVE_BARE) {
         save(&client, folder.path()).await;
     }
-    shelf::fill(&client).await;
+    if wanted.has_any(cases::AMONG_MANY) {
+        shelf::fill(&client).await;
+    }
     if wanted.has(&cases::GET) {
         get(&client).await;
     }
