@@ -9,6 +9,7 @@
 
 mod accept;
 mod app;
+mod budget;
 mod door;
 mod health;
 mod http;

@@ -14,11 +14,11 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tonic::transport::server::Connected;
 
-use super::{door::Door, http};
+use super::{budget::Budgeted, door::Door, http};
 use crate::{api::layer::while_taken, config::Config};
 
 /// What every HTTP/2 connection begins with.
-const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// How long a new connection may stay silent.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -161,7 +161,10 @@ impl Connection {
             None => return,
         }
         let service = TowerToHyperService::new(self.door.clone());
-        let mut served = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let mut served = pin!(
+            self.builder
+                .serve_connection(TokioIo::new(Budgeted::new(stream, self.peer)), service)
+        );
         // Over HTTP/1.1 calls run here, and not in tasks of their own.
         let ended = while_taken(
             async {

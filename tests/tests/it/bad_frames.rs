@@ -330,11 +330,46 @@ async fn empty_frames_are_not_free() {
 }
 
 #[tokio::test]
-async fn floods_of_pings_settings_and_priorities_do_no_harm() {
+async fn floods_of_frames_that_carry_nothing_are_cut() {
     let ping = frame(Kind::Ping, 0, 0, &[1; 8]).repeat(100);
-    flood("M10 pings", 1_000, false, move |_| ping.clone()).await;
+    flood("M10 pings", 1_000, true, move |_| ping.clone()).await;
     let settings = frame(Kind::Settings, 0, 0, &[0, 4, 0, 0, 0xff, 0xff]).repeat(100);
-    flood("M10 settings", 500, false, move |_| settings.clone()).await;
+    flood("M10 settings", 500, true, move |_| settings.clone()).await;
     let priority = frame(Kind::Priority, 0, 1, &[0, 0, 0, 3, 1]).repeat(100);
-    flood("M10 priorities", 1_000, false, move |_| priority.clone()).await;
+    flood("M10 priorities", 1_000, true, move |_| priority.clone()).await;
+}
+
+#[tokio::test]
+async fn a_ping_every_millisecond_is_too_many_and_ten_a_second_are_not() {
+    let server = TestServer::start().await;
+    for (pause_ms, times, may_go_on) in [(1, 4_000, false), (100, 30, true)] {
+        let mut frames = Frames::connect(server.address()).await;
+        let mut ending = Ending::Open;
+        for _ in 0..times {
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            ending = match frames.send(&frame(Kind::Ping, 0, 0, &[1; 8])).await {
+                Ok(()) => frames.ending(Duration::ZERO).await,
+                Err(_) => Ending::Closed,
+            };
+            if ending != Ending::Open {
+                break;
+            }
+        }
+        assert_eq!(ending == Ending::Open, may_go_on, "a ping every {pause_ms} ms");
+    }
+}
+
+#[tokio::test]
+async fn a_good_client_that_measures_the_line_is_served() {
+    use tonic::transport::Endpoint;
+    let server = TestServer::start().await;
+    // Pings follow each other as fast as they are answered while content flows.
+    let endpoint = Endpoint::from_shared(server.url()).unwrap();
+    let channel = endpoint.http2_adaptive_window(true).connect().await.unwrap();
+    let calls = artifactd_tests::Calls { channel };
+    let bytes = artifactd_tests::content::content(1, 60_000_000);
+    calls.save(keyed("x.bin"), &bytes).await.unwrap();
+    for _ in 0..3 {
+        assert!(calls.read(by_key("x.bin")).await.unwrap() == bytes);
+    }
 }
