@@ -105,8 +105,7 @@ pub fn may_meet(point: &str, operation: Operation) -> bool {
         Destroy, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SharedContent, Trash, Update,
     };
     match point.split('.').next() {
-        Some("local" | "cloud") => matches!(operation, Save | SaveSmall | NewVersion | SameContent | Replace),
-        Some("save") => matches!(
+        Some("local" | "cloud" | "save") => matches!(
             operation,
             Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace
         ),

@@ -251,6 +251,19 @@ impl TestServer {
         self.wait_for_end(START_TIMEOUT).await
     }
 
+    /// Starts the prepared server and kills it after some time, wherever it is then.
+    ///
+    /// # Panics
+    /// When it ends by itself.
+    pub async fn start_and_kill(&mut self, life: Duration) {
+        let mut child = self.command("127.0.0.1:0", &[]).spawn().expect("start the server");
+        tokio::time::sleep(life).await;
+        let ended = child.try_wait().expect("look after the server");
+        assert!(ended.is_none(), "the server ended with {ended:?}:\n{}", self.log());
+        child.kill().expect("kill the server");
+        child.wait().expect("wait for the server");
+    }
+
     fn command(&self, listen: &str, more: &[(&str, &str)]) -> Command {
         let log = File::options()
             .create(true)

@@ -1,6 +1,11 @@
 //! What the server does when what it stands on fails.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use artifactd_tests::{
     Backend, Failure, TestServer,
@@ -15,32 +20,44 @@ use rustix::process::Signal;
 
 /// A small file system of its own, taken away at the end.
 struct SmallDisk {
-    folder: tempfile::TempDir,
+    path: PathBuf,
+    /// Removed after the disk, where it is only for this.
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl SmallDisk {
     fn mount(mebibytes: u32) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let mut disk = Self::mount_at(folder.path(), mebibytes);
+        disk._folder = Some(folder);
+        disk
+    }
+
+    fn mount_at(path: &Path, mebibytes: u32) -> Self {
+        fs::create_dir_all(path).unwrap();
         let size = format!("size={mebibytes}m");
         let mounted = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &size, "tmpfs"])
-            .arg(folder.path())
+            .arg(path)
             .status();
         assert!(
             mounted.unwrap().success(),
             "this test mounts a file system and needs the right to"
         );
-        Self { folder }
+        Self {
+            path: path.to_owned(),
+            _folder: None,
+        }
     }
 
     fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 }
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(self.folder.path()).status();
+        let _ = Command::new("umount").arg("--lazy").arg(&self.path).status();
     }
 }
 
@@ -88,6 +105,134 @@ async fn a_full_disk_is_said_and_recovers_when_there_is_room_again() {
     }
 }
 
+/// A server whose database is on a small disk of its own, and its bytes elsewhere.
+async fn with_database_disk(mebibytes: u32) -> (TestServer, SmallDisk, tempfile::TempDir) {
+    let bytes = tempfile::tempdir().unwrap();
+    let mut server = TestServer::setup().storage_path(bytes.path()).prepare().await;
+    let disk = SmallDisk::mount_at(&server.data_dir(), mebibytes);
+    server.start_again().await;
+    (server, disk, bytes)
+}
+
+/// Saves until the database takes no more; answers how many were acknowledged, and the refusal.
+async fn save_until_refused(server: &TestServer) -> (u64, ErrorReason) {
+    for number in 0..1_000_u64 {
+        let header = pb::SaveHeader {
+            description: Some("x".repeat(60_000)),
+            ..keyed(&format!("{number}.bin"))
+        };
+        if let Err(failure) = server.calls().save(header, &content(number, 100)).await {
+            return (number, failure.reason.unwrap());
+        }
+    }
+    panic!("a full disk took everything");
+}
+
+#[tokio::test]
+async fn a_full_disk_of_the_database_is_said_and_recovers_when_there_is_room_again() {
+    if !may_mount() {
+        return a_file_that_cannot_grow_is_refused().await;
+    }
+    let (mut server, disk, _bytes) = with_database_disk(8).await;
+    let ballast = disk.path().join("ballast");
+    fs::write(&ballast, vec![0; 3_000_000]).unwrap();
+    let (kept, reason) = save_until_refused(&server).await;
+    assert_eq!(reason, ErrorReason::StorageFull);
+    assert!(kept > 0);
+    let lost = by_key(&format!("{kept}.bin"));
+    for _ in 0..2 {
+        for number in 0..kept {
+            let read = server.calls().read(by_key(&format!("{number}.bin"))).await.unwrap();
+            assert!(read == content(number, 100), "{number}");
+        }
+        assert_eq!(
+            refusal(server.calls().get(lost.clone()).await),
+            ErrorReason::ArtifactNotFound
+        );
+        // What is full now must not keep the server from starting once there is room.
+        fs::remove_file(&ballast).unwrap();
+        server.kill();
+        server.start_again().await;
+        fs::write(&ballast, b"").unwrap();
+    }
+    server
+        .calls()
+        .save(keyed(&format!("{kept}.bin")), b"fits")
+        .await
+        .unwrap();
+    server.assert_clean();
+}
+
+#[tokio::test]
+async fn a_database_without_any_room_still_answers_reads() {
+    if !may_mount() {
+        return;
+    }
+    let (server, disk, _bytes) = with_database_disk(8).await;
+    let calls = server.calls();
+    calls.save(keyed("kept.bin"), b"kept").await.unwrap();
+    // Files that are open for writing keep a disk from becoming read-only, so there is no room at all.
+    fs::write(disk.path().join("ballast"), vec![0; 8_000_000]).unwrap_err();
+    let refused = calls.trash(by_key("kept.bin")).await;
+    assert_eq!(refusal(refused), ErrorReason::StorageFull);
+    assert_eq!(calls.read(by_key("kept.bin")).await.unwrap(), b"kept");
+    fs::remove_file(disk.path().join("ballast")).unwrap();
+    calls.trash(by_key("kept.bin")).await.unwrap();
+    server.assert_clean();
+}
+
+#[tokio::test]
+async fn objects_on_another_disk_than_staging_are_refused_at_the_start() {
+    if !may_mount() {
+        return;
+    }
+    let mut server = TestServer::setup().prepare().await;
+    let objects = server.data_dir().join("storage/.artifactd/objects/7f");
+    let _disk = SmallDisk::mount_at(&objects, 1);
+    assert!(!server.start_refused().await.success());
+    assert!(server.log().contains("another file system"), "{}", server.log());
+    assert!(server.log().contains("objects/7f"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn descriptors_that_run_out_turn_callers_away_and_nothing_spins() {
+    let server = TestServer::setup().limit("--nofile=96").start().await;
+    let calls = server.calls();
+    calls.save(keyed("x.bin"), b"1").await.unwrap();
+    let crowd: Vec<_> = (0..200)
+        .filter_map(|_| std::net::TcpStream::connect(server.address()).ok())
+        .collect();
+    assert!(crowd.len() > 100);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let before = cpu_ticks(&server);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let spent = cpu_ticks(&server) - before;
+    assert!(
+        spent < 50,
+        "the server spent {spent} hundredths of a second on two seconds of nothing"
+    );
+    // Who is connected already is served as far as files can be opened, and told so otherwise.
+    if let Err(failure) = calls.save(keyed("y.bin"), b"2").await {
+        let reason = failure.reason.unwrap();
+        let right = [ErrorReason::StorageUnavailable, ErrorReason::DatabaseUnavailable];
+        assert!(right.contains(&reason), "{failure}");
+    }
+    drop(crowd);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    server.calls().save(keyed("z.bin"), b"3").await.unwrap();
+    for (key, bytes) in [("x.bin", b"1"), ("z.bin", b"3")] {
+        assert_eq!(server.calls().read(by_key(key)).await.unwrap(), bytes);
+    }
+    server.assert_clean();
+}
+
+/// Time of the processor that a server has used, in hundredths of a second.
+fn cpu_ticks(server: &TestServer) -> u64 {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", server.pid().as_raw_nonzero())).unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
 #[tokio::test]
 async fn a_file_that_cannot_grow_is_said() {
     a_file_that_cannot_grow_is_refused().await;
@@ -112,8 +257,10 @@ async fn a_storage_that_takes_no_writes_is_said() {
     let disk = if may_mount() {
         SmallDisk::mount(8)
     } else {
+        let folder = tempfile::tempdir().unwrap();
         SmallDisk {
-            folder: tempfile::tempdir().unwrap(),
+            path: folder.path().to_owned(),
+            _folder: Some(folder),
         }
     };
     let server = TestServer::setup().storage_path(disk.path()).start().await;

@@ -346,3 +346,27 @@ async fn migrate_prepares_a_database_without_serving() {
         server.calls().save(keyed("x.bin"), b"1").await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_first_start_that_is_killed_anywhere_is_followed_by_one_that_works() {
+    for backend in Backend::DATABASES {
+        let mut server = TestServer::setup().on(backend).prepare().await;
+        for life_ms in [0, 5, 10, 20, 30, 45, 60, 80, 100, 130, 160, 200, 250, 300] {
+            server.start_and_kill(Duration::from_millis(life_ms)).await;
+        }
+        server.start_again().await;
+        server.calls().save(keyed("x.bin"), b"1").await.unwrap();
+        assert_eq!(server.calls().read(by_key("x.bin")).await.unwrap(), b"1");
+        assert_eq!(
+            server.query_integer("SELECT count(*) FROM spaces").await,
+            1,
+            "{backend:?}"
+        );
+        assert_eq!(
+            server.query_integer("SELECT count(*) FROM storages").await,
+            1,
+            "{backend:?}"
+        );
+        server.assert_clean();
+    }
+}
