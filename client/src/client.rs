@@ -2,9 +2,12 @@
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use artifactd_proto::v1::{
-    self as pb, admin_service_client::AdminServiceClient, artifact_service_client::ArtifactServiceClient,
-    content_service_client::ContentServiceClient,
+use artifactd_proto::{
+    aside::ClientAside,
+    v1::{
+        self as pb, admin_service_client::AdminServiceClient, artifact_service_client::ArtifactServiceClient,
+        content_service_client::ContentServiceClient,
+    },
 };
 use futures::{Stream, stream};
 use tokio::sync::Semaphore;
@@ -12,7 +15,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::{
     Artifact, DeleteOptions, DeleteStorage, IntoReference, ListOptions, RestoreOptions, Result, ServerInfo, Update,
-    convert, retry::Retry,
+    convert, memory, retry::Retry,
 };
 
 const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
@@ -70,6 +73,7 @@ impl Builder {
             .max_frame_size(FRAME_BYTES_MAX)
             .http2_keep_alive_interval(Duration::from_secs(20))
             .keep_alive_timeout(Duration::from_secs(20));
+        memory::keep_buffers();
         let inner = Inner {
             channel: endpoint.connect().await?,
             call_timeout: self.call_timeout,
@@ -111,12 +115,12 @@ impl Client {
         }
     }
 
-    pub(crate) fn artifacts(&self) -> ArtifactServiceClient<Channel> {
-        ArtifactServiceClient::new(self.inner.channel.clone())
+    pub(crate) fn artifacts(&self) -> ArtifactServiceClient<ClientAside<Channel>> {
+        ArtifactServiceClient::new(ClientAside(self.inner.channel.clone()))
     }
 
-    pub(crate) fn contents(&self) -> ContentServiceClient<Channel> {
-        ContentServiceClient::new(self.inner.channel.clone())
+    pub(crate) fn contents(&self) -> ContentServiceClient<ClientAside<Channel>> {
+        ContentServiceClient::new(ClientAside(self.inner.channel.clone()))
     }
 
     /// A request with the deadline of calls without content.

@@ -6,20 +6,23 @@ use std::{
     path::Path,
     pin::Pin,
     task::{Context, Poll, ready},
+    vec,
 };
 
-use artifactd_domain::{Sha256, Sha256Hasher, crc32c};
-use artifactd_proto::v1 as pb;
+use artifactd_domain::{Sha256, Sha256Hasher, crc32c_append};
+use artifactd_proto::{Chunk, Messages, Received, aside::BodyAside, v1 as pb};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt};
 use pb::read_content_response::Message;
 use tokio::{sync::mpsc, task::JoinHandle};
-use tonic::Streaming;
 
 use crate::{Artifact, Client, Error, IntoReference, ReadOptions, Result, convert};
 
-/// Chunks that may wait for the thread that hashes or writes them.
-const CHUNKS_WAITING: usize = 4;
+/// Largest message that is read.
+const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Pieces of chunks that may wait for the thread that hashes or writes them.
+const CHUNKS_WAITING: usize = 16;
 
 /// Content that is being read: a stream of bytes, each chunk checked against its crc32c.
 #[derive(Debug)]
@@ -27,7 +30,9 @@ pub struct Content {
     artifact: Artifact,
     offset: u64,
     end: u64,
-    chunks: Streaming<pb::ReadContentResponse>,
+    chunks: Messages<pb::ReadContentResponse>,
+    /// The rest of the chunk that was checked last.
+    checked: vec::IntoIter<Bytes>,
 }
 
 impl Content {
@@ -48,26 +53,32 @@ impl Content {
         }
     }
 
-    fn check(&mut self, message: pb::ReadContentResponse) -> Result<Bytes> {
-        let Some(Message::Chunk(pb::ContentChunk {
+    fn check(&self, message: Received<pb::ReadContentResponse>) -> Result<Vec<Bytes>> {
+        let Chunk {
             data,
             crc32c: sum,
             offset,
-        })) = message.message
-        else {
-            return Err(Error::Answer("a message that is no chunk".to_owned()));
-        };
+        } = chunk_in(message)?;
         if offset.is_some_and(|offset| u64::try_from(offset) != Ok(self.offset)) {
             return Err(self.damaged("a chunk is missing or came twice"));
         }
-        if sum.is_some_and(|sum| sum != crc32c(&data)) {
+        if sum.is_some_and(|sum| sum != data.iter().fold(0, |sum, piece| crc32c_append(sum, piece))) {
             return Err(self.damaged("a chunk does not match its crc32c"));
         }
-        self.offset += data.len() as u64;
-        if self.offset > self.end {
+        if data.iter().map(|piece| piece.len() as u64).sum::<u64>() > self.end - self.offset {
             return Err(self.damaged("more bytes came than were promised"));
         }
         Ok(data)
+    }
+}
+
+fn chunk_in(message: Received<pb::ReadContentResponse>) -> Result<Chunk> {
+    match message {
+        Received::Chunk(chunk) => Ok(chunk),
+        Received::Message(pb::ReadContentResponse {
+            message: Some(Message::Chunk(chunk)),
+        }) => Ok(chunk.into()),
+        Received::Message(_) => Err(Error::Answer("a message that is no chunk".to_owned())),
     }
 }
 
@@ -75,13 +86,20 @@ impl Stream for Content {
     type Item = Result<Bytes>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes>>> {
-        let next = match ready!(Pin::new(&mut self.chunks).poll_next(cx)) {
-            Some(Ok(message)) => Some(self.check(message)),
-            Some(Err(status)) => Some(Err(status.into())),
-            None if self.offset < self.end => Some(Err(self.damaged("the stream ended early"))),
-            None => None,
-        };
-        Poll::Ready(next)
+        loop {
+            if let Some(data) = self.checked.next() {
+                self.offset += data.len() as u64;
+                return Poll::Ready(Some(Ok(data)));
+            }
+            match ready!(self.chunks.poll_message(cx)) {
+                Ok(Some(message)) => self.checked = self.check(message)?.into_iter(),
+                Ok(None) if self.offset < self.end => {
+                    return Poll::Ready(Some(Err(self.damaged("the stream ended early"))));
+                }
+                Ok(None) => return Poll::Ready(None),
+                Err(status) => return Poll::Ready(Some(Err(status.into()))),
+            }
+        }
     }
 }
 
@@ -107,13 +125,20 @@ impl Client {
             include_hidden,
         };
         let call = || async {
-            let mut chunks = self.contents().read_content(message.clone()).await?.into_inner();
-            let first = chunks.message().await?.and_then(|first| first.message);
-            let Some(Message::Head(pb::ContentHead {
-                artifact,
-                offset,
-                length,
-            })) = first
+            let mut answer = self.contents().read_content(message.clone()).await?;
+            let mut chunks = match BodyAside::take(answer.extensions_mut()) {
+                Some(body) => Messages::of_server(body, MESSAGE_BYTES_MAX),
+                // An answer of headers alone has told its status there.
+                None => return Err(Error::Answer("content without a body".to_owned())),
+            };
+            let Some(Received::Message(pb::ReadContentResponse {
+                message:
+                    Some(Message::Head(pb::ContentHead {
+                        artifact,
+                        offset,
+                        length,
+                    })),
+            })) = chunks.message().await?
             else {
                 return Err(Error::Answer("content without a head".to_owned()));
             };
@@ -125,6 +150,7 @@ impl Client {
                 offset,
                 end,
                 chunks,
+                checked: Vec::new().into_iter(),
             })
         };
         self.inner.retry.run(call).await

@@ -22,6 +22,7 @@ mod client;
 mod convert;
 mod download;
 mod error;
+mod memory;
 mod options;
 mod reference;
 mod retry;

@@ -5,6 +5,7 @@
 //! and the server's work overlap.
 
 use std::{
+    collections::VecDeque,
     fs::File,
     io::Read,
     path::{Path, PathBuf},
@@ -12,11 +13,16 @@ use std::{
 };
 
 use artifactd_domain::{Sha256, crc32c};
-use artifactd_proto::v1 as pb;
+use artifactd_proto::{
+    ContentBody, Outgoing,
+    aside::{BodyAside, ClientAside},
+    v1::{self as pb, artifact_service_client::ArtifactServiceClient},
+};
 use bytes::{Bytes, BytesMut};
-use futures::{Stream, StreamExt, stream};
+use futures::{StreamExt, future::BoxFuture, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, body::Body, transport::Channel};
 
 use crate::{Artifact, Client, Error, IntoReference, ReplaceOptions, Result, SaveOptions, Saved, convert};
 
@@ -27,6 +33,9 @@ const SMALL_BYTES_MAX: usize = 1024 * 1024;
 
 /// Chunks that are read ahead of the connection.
 const CHUNKS_AHEAD: usize = 3;
+
+/// Chunks that are on their way at once: those ahead, and what the connection holds.
+const CHUNKS_SENDING: usize = CHUNKS_AHEAD + 4;
 
 impl Client {
     /// Saves some bytes under a key.
@@ -94,30 +103,18 @@ impl Client {
 
     async fn save_stream(&self, header: pb::SaveHeader, source: Source) -> Result<Saved> {
         use pb::save_artifact_request::Message;
-        let call = || async {
-            let _turn = self
-                .inner
-                .content_turns
-                .acquire()
-                .await
-                .expect("the semaphore is never closed");
-            let message = |message| pb::SaveArtifactRequest { message: Some(message) };
-            let sending = Sending::start(source.clone());
-            let pieces = sending.pieces.map(move |piece| {
-                message(match piece {
-                    Piece::Chunk(chunk) => Message::Chunk(chunk),
-                    Piece::Trailer(trailer) => Message::Trailer(trailer),
-                })
-            });
-            let first = stream::iter([message(Message::Header(header.clone()))]);
-            let answer = self.artifacts().save_artifact(first.chain(pieces)).await;
-            // A file that cannot be read ends the stream early; say that, not what the server made of it.
-            if let Some(error) = sending.failure.lock().expect("no holder panics").take() {
-                return Err(error);
-            }
-            Ok(answer?.into_inner())
+        fn outgoing(message: Message) -> Outgoing {
+            Outgoing::message(&pb::SaveArtifactRequest { message: Some(message) })
+        }
+        let content = OutgoingContent {
+            header: outgoing(Message::Header(header)),
+            trailer: |trailer| outgoing(Message::Trailer(trailer)),
+            source,
         };
-        convert::saved(self.inner.retry.run(call).await?)
+        let saved = self.send(&content, |service, request| {
+            Box::pin(async move { service.save_artifact(request).await })
+        });
+        convert::saved(saved.await?)
     }
 
     /// Replaces the content of an artifact by some bytes. False when they were the same.
@@ -179,32 +176,49 @@ impl Client {
             size: Some(size),
             sha256: None,
         };
-        let call = || async {
+        fn outgoing(message: Message) -> Outgoing {
+            Outgoing::message(&pb::ReplaceArtifactRequest { message: Some(message) })
+        }
+        let content = OutgoingContent {
+            header: outgoing(Message::Header(header)),
+            trailer: |trailer| outgoing(Message::Trailer(trailer)),
+            source,
+        };
+        let replaced = self.send(&content, |service, request| {
+            Box::pin(async move { service.replace_artifact(request).await })
+        });
+        let replaced = replaced.await?;
+        Ok((convert::some(replaced.artifact)?, replaced.changed))
+    }
+
+    /// Sends a content in one call, which is made again while that may help.
+    async fn send<M: Send + 'static, T>(&self, content: &OutgoingContent, call: ContentCall<M, T>) -> Result<T> {
+        let attempt = || async {
             let _turn = self
                 .inner
                 .content_turns
                 .acquire()
                 .await
                 .expect("the semaphore is never closed");
-            let message = |message| pb::ReplaceArtifactRequest { message: Some(message) };
-            let sending = Sending::start(source.clone());
-            let pieces = sending.pieces.map(move |piece| {
-                message(match piece {
-                    Piece::Chunk(chunk) => Message::Chunk(chunk),
-                    Piece::Trailer(trailer) => Message::Trailer(trailer),
-                })
-            });
-            let first = stream::iter([message(Message::Header(header.clone()))]);
-            let answer = self.artifacts().replace_artifact(first.chain(pieces)).await;
-            if let Some(error) = sending.failure.lock().expect("no holder panics").take() {
+            let (body, failure) = content.start();
+            let mut request = Request::new(stream::empty());
+            BodyAside::put(request.extensions_mut(), body);
+            let answer = call(&mut self.artifacts(), request).await;
+            // A file that cannot be read ends the stream early; say that, not what the server made of it.
+            if let Some(error) = failure.lock().expect("no holder panics").take() {
                 return Err(error);
             }
             Ok(answer?.into_inner())
         };
-        let replaced = self.inner.retry.run(call).await?;
-        Ok((convert::some(replaced.artifact)?, replaced.changed))
+        self.inner.retry.run(attempt).await
     }
 }
+
+/// A call whose request is content; tonic sees no message of it.
+type ContentCall<M, T> = for<'s> fn(
+    &'s mut ArtifactServiceClient<ClientAside<Channel>>,
+    Request<stream::Empty<M>>,
+) -> BoxFuture<'s, std::result::Result<Response<T>, Status>>;
 
 fn size_of(bytes: u64) -> Result<i64> {
     i64::try_from(bytes).map_err(|_| Error::Input("the content is too large".to_owned()))
@@ -217,79 +231,66 @@ enum Source {
     File(PathBuf),
 }
 
-enum Piece {
-    Chunk(pb::ContentChunk),
-    Trailer(pb::ContentTrailer),
+/// A content with what goes before and after it.
+struct OutgoingContent {
+    header: Outgoing,
+    trailer: fn(pb::ContentTrailer) -> Outgoing,
+    source: Source,
 }
 
-/// Content that is being read, and why reading stopped if it did.
-struct Sending {
-    pieces: Box<dyn Stream<Item = Piece> + Send + Unpin>,
-    failure: Arc<Mutex<Option<Error>>>,
-}
+/// Why reading stopped, if it did.
+type Failure = Arc<Mutex<Option<Error>>>;
 
-impl Sending {
-    fn start(source: Source) -> Self {
-        let (pieces, ready) = mpsc::channel(CHUNKS_AHEAD);
-        let failure = Arc::new(Mutex::new(None));
+impl OutgoingContent {
+    /// Begins to read: a body of messages, and what may have ended it early.
+    fn start(&self) -> (Body, Failure) {
+        let (messages, ready) = mpsc::channel(CHUNKS_AHEAD);
+        let (failure, source, trailer) = (Failure::default(), self.source.clone(), self.trailer);
         let failed = Arc::clone(&failure);
         // The thread ends with the content, or when nobody takes its chunks any more.
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = read(source, &pieces) {
-                *failed.lock().expect("no holder panics") = Some(error);
+        tokio::task::spawn_blocking(move || match read(source, &messages) {
+            Ok(size) => {
+                let size = Some(size);
+                // A server that has gone away needs no trailer.
+                let _ = messages.blocking_send(trailer(pb::ContentTrailer { sha256: None, size }));
             }
+            Err(error) => *failed.lock().expect("no holder panics") = Some(error),
         });
-        Self {
-            pieces: Box::new(ReceiverStream::new(ready)),
-            failure,
-        }
+        let messages = stream::iter([self.header.clone()]).chain(ReceiverStream::new(ready));
+        (Body::new(ContentBody::of_client(messages)), failure)
     }
 }
 
-fn read(source: Source, pieces: &mpsc::Sender<Piece>) -> Result<()> {
+/// Reads a content to its end, or until nobody takes its chunks. Answers how much was read.
+fn read(source: Source, messages: &mpsc::Sender<Outgoing>) -> Result<i64> {
     let mut offset = 0;
     let mut send = |data: Bytes| {
-        let chunk = pb::ContentChunk {
-            crc32c: Some(crc32c(&data)),
-            offset: Some(offset),
-            data,
-        };
-        offset += chunk.data.len() as i64;
-        pieces.blocking_send(Piece::Chunk(chunk)).is_ok()
+        let bytes = data.len() as i64;
+        let sum = crc32c(&data);
+        let chunk = Outgoing::chunk(data, sum, offset);
+        offset += bytes;
+        messages.blocking_send(chunk).is_ok()
     };
     match source {
         Source::Bytes(mut content) => {
-            while !content.is_empty() {
-                if !send(content.split_to(content.len().min(CHUNK_BYTES))) {
-                    return Ok(());
-                }
-            }
+            while !content.is_empty() && send(content.split_to(content.len().min(CHUNK_BYTES))) {}
         }
         Source::File(path) => {
             let failed = |error| Error::file(&path, error);
-            let mut file = File::open(&path).map_err(failed)?;
+            let (mut file, mut buffers) = (File::open(&path).map_err(failed)?, Buffers::default());
             loop {
-                let data = next_chunk(&mut file).map_err(failed)?;
-                if data.is_empty() {
+                let data = next_chunk(&mut file, buffers.free()).map_err(failed)?;
+                buffers.keep(&data);
+                if data.is_empty() || !send(data) {
                     break;
-                }
-                if !send(data) {
-                    return Ok(());
                 }
             }
         }
     }
-    let trailer = pb::ContentTrailer {
-        sha256: None,
-        size: Some(offset),
-    };
-    // A server that has gone away needs no trailer.
-    let _ = pieces.blocking_send(Piece::Trailer(trailer));
-    Ok(())
+    Ok(offset)
 }
 
-fn next_chunk(file: &mut File) -> std::io::Result<Bytes> {
-    let mut data = BytesMut::zeroed(CHUNK_BYTES);
+fn next_chunk(file: &mut File, mut data: BytesMut) -> std::io::Result<Bytes> {
     let mut filled = 0;
     while filled < data.len() {
         match file.read(&mut data[filled..])? {
@@ -299,4 +300,54 @@ fn next_chunk(file: &mut File) -> std::io::Result<Bytes> {
     }
     data.truncate(filled);
     Ok(data.freeze())
+}
+
+/// Memory of chunks that were sent, used again: fresh memory costs as much as reading into it.
+#[derive(Debug, Default)]
+struct Buffers {
+    used: VecDeque<Bytes>,
+}
+
+impl Buffers {
+    /// Memory for a chunk.
+    fn free(&mut self) -> BytesMut {
+        if self.used.len() > CHUNKS_SENDING
+            && let Some(oldest) = self.used.pop_front()
+            && let Ok(mut free) = oldest.try_into_mut()
+        {
+            free.resize(CHUNK_BYTES, 0);
+            return free;
+        }
+        BytesMut::zeroed(CHUNK_BYTES)
+    }
+
+    /// Remembers a chunk that is about to be sent.
+    fn keep(&mut self, data: &Bytes) {
+        self.used.push_back(data.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_used_again_only_when_its_chunk_was_sent() {
+        let mut buffers = Buffers::default();
+        let mut sent: Vec<Bytes> = (0..=CHUNKS_SENDING as u8)
+            .map(|number| {
+                let mut data = buffers.free();
+                data.fill(number);
+                let data = data.freeze();
+                buffers.keep(&data);
+                data
+            })
+            .collect();
+        // The first is still on its way.
+        buffers.free().fill(9);
+        assert!(sent[0].iter().all(|byte| *byte == 0));
+        let place = sent.remove(1).as_ptr();
+        buffers.keep(&Bytes::new());
+        assert_eq!(buffers.free().as_ptr(), place);
+    }
 }

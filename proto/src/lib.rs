@@ -1,8 +1,17 @@
 //! The gRPC interface of artifactd: the protos in `artifactd/v1` are its source,
 //! this crate holds what is generated from them.
 //!
-//! It adds nothing of its own: conversions to domain types live in the server's
-//! `api` and in the client.
+//! All that it adds is a way for content that copies nothing: [`aside`] leads it
+//! past tonic, [`ContentBody`] writes its messages and [`Messages`] reads them.
+//! Conversions to domain types live in the server's `api` and in the client.
+
+pub mod aside;
+mod messages;
+mod rope;
+mod write;
+
+pub use messages::{Chunk, Messages, Received};
+pub use write::{ContentBody, Outgoing};
 
 /// Messages, clients and servers of the package `artifactd.v1`.
 #[expect(clippy::clone_on_ref_ptr, clippy::large_enum_variant, reason = "generated code")]

@@ -14,9 +14,12 @@ pub(crate) mod status;
 
 use std::sync::Arc;
 
-use artifactd_proto::v1::{
-    admin_service_server::AdminServiceServer, artifact_service_server::ArtifactServiceServer,
-    content_service_server::ContentServiceServer,
+use artifactd_proto::{
+    aside::ServerAside,
+    v1::{
+        admin_service_server::AdminServiceServer, artifact_service_server::ArtifactServiceServer,
+        content_service_server::ContentServiceServer,
+    },
 };
 use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
 
@@ -44,8 +47,12 @@ pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
     };
     let mut routes = Routes::builder();
     routes
-        .add_service(ArtifactServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
-        .add_service(ContentServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(ServerAside(
+            ArtifactServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        ))
+        .add_service(ServerAside(
+            ContentServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        ))
         .add_service(AdminServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX));
     routes.routes()
 }

@@ -13,6 +13,7 @@ mod budget;
 mod door;
 mod health;
 mod http;
+mod memory;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -68,6 +69,7 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let folder = DataDir::open(&config.data_dir)?;
     let key = MasterKey::load(config.master_key.as_ref(), folder.path())?;
+    memory::keep_buffers();
     let registry = open_registry(&config).await?;
     let listener = listen(config.server.listen)?;
     let app = App::new(&registry, &key);

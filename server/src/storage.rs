@@ -16,6 +16,7 @@ mod error;
 mod faulty;
 mod gather;
 mod local;
+mod local_reader;
 mod name;
 mod open;
 mod pack;

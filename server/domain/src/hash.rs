@@ -1,6 +1,6 @@
 //! Digests of content: sha256 is its identity, crc32c per block guards each read.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::LazyLock};
 
 use sha2::Digest;
 
@@ -186,10 +186,24 @@ pub fn crc32c(bytes: &[u8]) -> u32 {
     crc32c::crc32c(bytes)
 }
 
+/// crc32c of bytes and those that follow them, given that of the first.
+pub fn crc32c_append(first: u32, next: &[u8]) -> u32 {
+    crc32c::crc32c_append(first, next)
+}
+
 /// crc32c of two pieces that follow each other, the second of `second_len` bytes.
 pub fn combine_crc32c(first: u32, second: u32, second_len: usize) -> u32 {
-    crc32c::crc32c_combine(first, second, second_len)
+    if second_len != BLOCK_BYTES {
+        return crc32c::crc32c_combine(first, second, second_len);
+    }
+    // What a block does to the sum before it is linear: each bit has its part in the result.
+    let bits = (0..u32::BITS).filter(|bit| first >> bit & 1 == 1);
+    bits.fold(second, |sum, bit| sum ^ AFTER_BLOCK[bit as usize])
 }
+
+/// What becomes of each bit of a sum when a block of sum 0 follows.
+static AFTER_BLOCK: LazyLock<[u32; 32]> =
+    LazyLock::new(|| std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, BLOCK_BYTES)));
 
 #[cfg(test)]
 mod tests {
@@ -251,6 +265,12 @@ mod tests {
         fn combined_checksums_are_those_of_the_whole(a in prop::collection::vec(any::<u8>(), 0..300), b in prop::collection::vec(any::<u8>(), 0..300)) {
             let whole = [a.clone(), b.clone()].concat();
             prop_assert_eq!(combine_crc32c(crc32c(&a), crc32c(&b), b.len()), crc32c(&whole));
+            prop_assert_eq!(crc32c_append(crc32c(&a), &b), crc32c(&whole));
+        }
+
+        #[test]
+        fn a_whole_block_is_combined_like_any_other_piece(first: u32, second: u32) {
+            prop_assert_eq!(combine_crc32c(first, second, BLOCK_BYTES), crc32c::crc32c_combine(first, second, BLOCK_BYTES));
         }
     }
 }

@@ -19,6 +19,7 @@ mod version;
 pub use etag::content_etag;
 pub use hash::{
     BLOCK_BYTES, ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, Sha256Hasher, combine_crc32c, crc32c,
+    crc32c_append,
 };
 pub use key::{FileName, Key, KeyRefused, StorageName};
 pub use kind::{IfContentExists, Kind, SaveOutcome, Visibility};

@@ -3,12 +3,16 @@
 use std::future::Future;
 
 use artifactd_domain::VersionNumber;
-use artifactd_proto::v1::{self as pb, ErrorReason, artifact_service_server::ArtifactService};
+use artifactd_proto::{
+    Messages, Received,
+    v1::{self as pb, ErrorReason, artifact_service_server::ArtifactService},
+};
+use prost::Message;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use super::{
     Api, call_id,
-    chunks::{check_sum, nothing_more, out_of_order, pieces},
+    chunks::{check_sum, messages, nothing_more, out_of_order, pieces},
     convert,
     layer::CallId,
     pages, status,
@@ -17,6 +21,8 @@ use crate::registry::{Content, ListQuery, RegistryError, Saved, VersionsQuery};
 
 /// Largest content of a save in one message.
 pub(super) const SMALL_CONTENT_BYTES_MAX: usize = 1024 * 1024;
+
+const HEADER_FIRST: &str = "the first message must be the header";
 
 impl Api {
     /// Waits for a part of a stream, but not for ever.
@@ -31,10 +37,14 @@ impl Api {
     }
 
     /// Reads the first message of a stream.
-    async fn first<M>(&self, messages: &mut Streaming<M>, call_id: &CallId) -> Result<M, Status> {
+    async fn first<M>(&self, messages: &mut Messages<M>, call_id: &CallId) -> Result<M, Status>
+    where
+        M: Message + Default,
+    {
         let first = async {
             match messages.message().await {
-                Ok(Some(message)) => Ok(message),
+                Ok(Some(Received::Message(message))) => Ok(message),
+                Ok(Some(Received::Chunk(_))) => Err(out_of_order(call_id, HEADER_FIRST)),
                 Ok(None) => Err(status::from_registry(RegistryError::StreamIncomplete, call_id)),
                 Err(made) => Err(status::from_tonic(&made, call_id)),
             }
@@ -83,11 +93,11 @@ impl ArtifactService for Api {
     ) -> Result<Response<pb::SaveArtifactResponse>, Status> {
         let caller = self.caller(&request)?;
         let call_id = call_id(&caller);
-        let mut messages = request.into_inner();
+        let mut messages = messages(request, &call_id)?;
         let Some(pb::save_artifact_request::Message::Header(header)) =
             self.first(&mut messages, &call_id).await?.message
         else {
-            return Err(out_of_order(&call_id, "the first message must be the header"));
+            return Err(out_of_order(&call_id, HEADER_FIRST));
         };
         let (new, claim) = convert::new_artifact(header, &call_id)?;
         let content = if claim {
@@ -133,7 +143,7 @@ impl ArtifactService for Api {
         if claim && !content.is_empty() {
             return Err(status::field(&call_id, "content", "must be empty with a claim"));
         }
-        check_sum(&content, crc32c, "crc32c", &call_id)?;
+        check_sum(std::slice::from_ref(&content), crc32c, "crc32c", &call_id)?;
         let content = if claim { Content::Claim } else { Content::Whole(content) };
         let saved = self.registry.save(&caller, new, content).await;
         let saved = saved.map_err(|error| status::from_registry(error, &call_id))?;
@@ -146,11 +156,11 @@ impl ArtifactService for Api {
     ) -> Result<Response<pb::ReplaceArtifactResponse>, Status> {
         let caller = self.caller(&request)?;
         let call_id = call_id(&caller);
-        let mut messages = request.into_inner();
+        let mut messages = messages(request, &call_id)?;
         let Some(pb::replace_artifact_request::Message::Header(header)) =
             self.first(&mut messages, &call_id).await?.message
         else {
-            return Err(out_of_order(&call_id, "the first message must be the header"));
+            return Err(out_of_order(&call_id, HEADER_FIRST));
         };
         let by = convert::replacement(header, &call_id)?;
         let content = Content::Stream(pieces(messages, call_id.clone()));

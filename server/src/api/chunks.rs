@@ -1,12 +1,17 @@
 //! Content in messages: chunks on their way in and out.
 
-use artifactd_domain::crc32c;
-use artifactd_proto::v1::{self as pb, ErrorReason};
+use artifactd_domain::crc32c_append;
+use artifactd_proto::{
+    Chunk, Messages, Outgoing, Received,
+    aside::BodyAside,
+    v1::{self as pb, ErrorReason},
+};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use tonic::{Code, Status, Streaming};
+use prost::Message;
+use tonic::{Code, Request, Status, Streaming};
 
-use super::{convert::declared_in_trailer, layer::CallId, status};
+use super::{MESSAGE_BYTES_MAX, convert::declared_in_trailer, layer::CallId, status};
 use crate::{
     registry::{ContentSource, Piece, RegistryError},
     storage::VerifiedChunk,
@@ -20,7 +25,7 @@ pub(super) enum ContentMessage {
     /// The first one.
     Header,
     /// Content.
-    Chunk(pb::ContentChunk),
+    Chunk(Chunk),
     /// The last one.
     Trailer(pb::ContentTrailer),
     /// Nothing that this version knows.
@@ -32,9 +37,18 @@ impl From<pb::SaveArtifactRequest> for ContentMessage {
         use pb::save_artifact_request::Message;
         match message.message {
             Some(Message::Header(_)) => Self::Header,
-            Some(Message::Chunk(chunk)) => Self::Chunk(chunk),
+            Some(Message::Chunk(chunk)) => Self::Chunk(chunk.into()),
             Some(Message::Trailer(trailer)) => Self::Trailer(trailer),
             None => Self::Unknown,
+        }
+    }
+}
+
+impl<M: Into<ContentMessage>> From<Received<M>> for ContentMessage {
+    fn from(received: Received<M>) -> Self {
+        match received {
+            Received::Chunk(chunk) => Self::Chunk(chunk),
+            Received::Message(message) => message.into(),
         }
     }
 }
@@ -44,7 +58,7 @@ impl From<pb::ReplaceArtifactRequest> for ContentMessage {
         use pb::replace_artifact_request::Message;
         match message.message {
             Some(Message::Header(_)) => Self::Header,
-            Some(Message::Chunk(chunk)) => Self::Chunk(chunk),
+            Some(Message::Chunk(chunk)) => Self::Chunk(chunk.into()),
             Some(Message::Trailer(trailer)) => Self::Trailer(trailer),
             None => Self::Unknown,
         }
@@ -56,10 +70,26 @@ pub(super) fn out_of_order(call_id: &CallId, what: &str) -> Status {
     status::status(call_id, Code::InvalidArgument, ErrorReason::StreamOutOfOrder, what)
 }
 
-/// The pieces of content in the messages after the header.
-pub(super) fn pieces<M>(messages: Streaming<M>, call_id: CallId) -> ContentSource
+/// The messages of a call that brings content, which come beside what tonic reads.
+pub(super) fn messages<M>(mut request: Request<Streaming<M>>, call_id: &CallId) -> Result<Messages<M>, Status>
 where
-    M: Into<ContentMessage> + Send + 'static,
+    M: Message + Default,
+{
+    match BodyAside::take(request.extensions_mut()) {
+        Some(body) => Ok(Messages::of_client(body, MESSAGE_BYTES_MAX)),
+        None => Err(status::status(
+            call_id,
+            Code::Internal,
+            ErrorReason::Internal,
+            "the content of the call is not where it should be",
+        )),
+    }
+}
+
+/// The pieces of content in the messages after the header.
+pub(super) fn pieces<M>(messages: Messages<M>, call_id: CallId) -> ContentSource
+where
+    M: Message + Default + Into<ContentMessage> + 'static,
 {
     let state = (messages, 0, call_id);
     stream::try_unfold(state, |(mut messages, received, call_id)| async move {
@@ -70,7 +100,7 @@ where
         };
         let piece = piece(message, received, &call_id).map_err(fault)?;
         let received = match &piece {
-            Piece::Data(data) => received + data.len() as u64,
+            Piece::Data(data) => received + bytes_of(data),
             Piece::End(_) => {
                 nothing_more(&mut messages, &call_id).await.map_err(fault)?;
                 received
@@ -82,7 +112,10 @@ where
 }
 
 /// Fails when a stream goes on after its last message.
-pub(super) async fn nothing_more<M>(messages: &mut Streaming<M>, call_id: &CallId) -> Result<(), Status> {
+pub(super) async fn nothing_more<M>(messages: &mut Messages<M>, call_id: &CallId) -> Result<(), Status>
+where
+    M: Message + Default,
+{
     match messages.message().await {
         Ok(None) => Ok(()),
         Ok(Some(_)) => Err(out_of_order(call_id, "a message after the last one")),
@@ -96,21 +129,22 @@ fn fault(status: Status) -> RegistryError {
 
 fn piece(message: ContentMessage, received: u64, call_id: &CallId) -> Result<Piece, Status> {
     match message {
-        ContentMessage::Chunk(chunk) => Ok(Piece::Data(checked(chunk, received, call_id)?)),
+        ContentMessage::Chunk(chunk) => checked(&chunk, received, call_id).map(|()| Piece::Data(chunk.data)),
         ContentMessage::Trailer(trailer) => Ok(Piece::End(declared_in_trailer(trailer, call_id)?)),
         ContentMessage::Header => Err(out_of_order(call_id, "a second header")),
         ContentMessage::Unknown => Err(out_of_order(call_id, "a message that is no chunk and no trailer")),
     }
 }
 
-fn checked(chunk: pb::ContentChunk, received: u64, call_id: &CallId) -> Result<Bytes, Status> {
-    let pb::ContentChunk {
+fn checked(chunk: &Chunk, received: u64, call_id: &CallId) -> Result<(), Status> {
+    let Chunk {
         data,
         crc32c: sum,
         offset,
     } = chunk;
-    if data.len() > CHUNK_BYTES_MAX {
-        let message = format!("a chunk has {} bytes, at most {CHUNK_BYTES_MAX} are taken", data.len());
+    let bytes = bytes_of(data);
+    if bytes > CHUNK_BYTES_MAX as u64 {
+        let message = format!("a chunk has {bytes} bytes, at most {CHUNK_BYTES_MAX} are taken");
         return Err(status::status(
             call_id,
             Code::ResourceExhausted,
@@ -127,14 +161,14 @@ fn checked(chunk: pb::ContentChunk, received: u64, call_id: &CallId) -> Result<B
             rule,
         ));
     }
-    check_sum(&data, sum, "chunk.crc32c", call_id)?;
-    Ok(data)
+    check_sum(data, *sum, "chunk.crc32c", call_id)
 }
 
 /// Fails when bytes do not agree with the checksum that came with them.
-pub(super) fn check_sum(data: &[u8], sum: Option<u32>, field: &str, call_id: &CallId) -> Result<(), Status> {
-    let actual = crc32c(data);
-    if sum.is_none_or(|sum| sum == actual) {
+pub(super) fn check_sum(data: &[Bytes], sum: Option<u32>, field: &str, call_id: &CallId) -> Result<(), Status> {
+    let Some(sum) = sum else { return Ok(()) };
+    let actual = data.iter().fold(0, |sum, piece| crc32c_append(sum, piece));
+    if sum == actual {
         return Ok(());
     }
     let rule = format!("does not match the bytes, whose crc32c is {actual:08x}");
@@ -146,19 +180,20 @@ pub(super) fn check_sum(data: &[u8], sum: Option<u32>, field: &str, call_id: &Ca
     ))
 }
 
+fn bytes_of(pieces: &[Bytes]) -> u64 {
+    pieces.iter().map(|piece| piece.len() as u64).sum()
+}
+
 /// A chunk on its way out.
-pub(super) fn to_message(chunk: VerifiedChunk) -> pb::ContentChunk {
+pub(super) fn outgoing(chunk: VerifiedChunk) -> Outgoing {
     let VerifiedChunk { offset, data, crc32c } = chunk;
-    pb::ContentChunk {
-        data,
-        crc32c: Some(crc32c),
-        offset: i64::try_from(offset).ok(),
-    }
+    let offset = i64::try_from(offset).expect("sizes come from the database's integers");
+    Outgoing::chunk(data, crc32c, offset)
 }
 
 #[cfg(test)]
 mod tests {
-    use prost::Message;
+    use artifactd_domain::crc32c;
 
     use super::*;
 
@@ -215,7 +250,7 @@ mod tests {
                 continue;
             };
             match piece(message.into(), 0, &call_id) {
-                Ok(Piece::Data(data)) => assert!(data.len() <= CHUNK_BYTES_MAX),
+                Ok(Piece::Data(data)) => assert!(bytes_of(&data) <= CHUNK_BYTES_MAX as u64),
                 Ok(Piece::End(_)) => {}
                 Err(status) => assert!(!status.details().is_empty(), "{status}"),
             }
@@ -226,14 +261,11 @@ mod tests {
     fn chunks_are_checked_for_sum_offset_and_size() {
         let call_id = CallId::new("test");
         let chunk = |data: Vec<u8>, crc32c, offset| {
-            let chunk = pb::ContentChunk {
-                data: data.into(),
-                crc32c,
-                offset,
-            };
-            checked(chunk, 7, &call_id).map_err(|status| status.code())
+            let data = data.chunks(2).map(Bytes::copy_from_slice).collect();
+            let chunk = Chunk { data, crc32c, offset };
+            checked(&chunk, 7, &call_id).map_err(|status| status.code())
         };
-        assert_eq!(chunk(b"abc".to_vec(), Some(crc32c(b"abc")), Some(7)).unwrap(), "abc");
+        assert_eq!(chunk(b"abc".to_vec(), Some(crc32c(b"abc")), Some(7)), Ok(()));
         assert_eq!(chunk(b"abc".to_vec(), Some(0), None), Err(Code::InvalidArgument));
         for offset in [0, 6, 8, -1, i64::MAX] {
             assert_eq!(chunk(b"abc".to_vec(), None, Some(offset)), Err(Code::InvalidArgument));

@@ -1,11 +1,12 @@
 //! `ContentService`.
 
-use artifactd_proto::v1::{self as pb, content_service_server::ContentService, read_content_response::Message};
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
+use artifactd_proto::{
+    ContentBody, Outgoing,
+    aside::BodyAside,
+    v1::{self as pb, content_service_server::ContentService, read_content_response::Message},
 };
-use tonic::{Request, Response, Status, async_trait};
+use futures::{StreamExt, stream};
+use tonic::{Request, Response, Status, async_trait, body::Body};
 
 use super::{Api, call_id, chunks, convert, status};
 use crate::registry::ReadRange;
@@ -15,7 +16,8 @@ const CHUNK_BYTES_MIN: u64 = 64 * 1024;
 
 #[async_trait]
 impl ContentService for Api {
-    type ReadContentStream = BoxStream<'static, Result<pb::ReadContentResponse, Status>>;
+    /// Empty: the messages go beside it.
+    type ReadContentStream = stream::Empty<Result<pb::ReadContentResponse, Status>>;
 
     async fn read_content(
         &self,
@@ -50,15 +52,16 @@ impl ContentService for Api {
             offset: i64::try_from(open.range.start).expect("sizes come from the database's integers"),
             length: i64::try_from(open.range.end - open.range.start).expect("sizes come from the database's integers"),
         };
-        let head = stream::once(async move { Ok(message(Message::Head(head))) });
+        let head = Outgoing::message(&pb::ReadContentResponse {
+            message: Some(Message::Head(head)),
+        });
         let chunks = open.stream(chunk_bytes).map(move |chunk| match chunk {
-            Ok(chunk) => Ok(message(Message::Chunk(chunks::to_message(chunk)))),
+            Ok(chunk) => Ok(chunks::outgoing(chunk)),
             Err(error) => Err(status::from_registry(error, &call_id)),
         });
-        Ok(Response::new(head.chain(chunks).boxed()))
+        let body = ContentBody::of_server(stream::iter([Ok(head)]).chain(chunks));
+        let mut answer = Response::new(stream::empty());
+        BodyAside::put(answer.extensions_mut(), Body::new(body));
+        Ok(answer)
     }
-}
-
-fn message(message: Message) -> pb::ReadContentResponse {
-    pb::ReadContentResponse { message: Some(message) }
 }

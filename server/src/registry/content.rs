@@ -35,8 +35,8 @@ pub type ContentSource = BoxStream<'static, Result<Piece>>;
 /// A part of a content stream.
 #[derive(Debug, Clone)]
 pub enum Piece {
-    /// The next bytes.
-    Data(Bytes),
+    /// The next bytes, in the pieces in which they came.
+    Data(Vec<Bytes>),
     /// The end, with what the sender says of the whole.
     End(Declared),
 }
@@ -166,11 +166,13 @@ impl Registry {
             match next_piece(&mut source, self.limits.stream_idle_timeout).await? {
                 Piece::End(ended) => break ended,
                 Piece::Data(data) => {
-                    size_bytes += data.len() as u64;
+                    size_bytes += data.iter().map(|piece| piece.len() as u64).sum::<u64>();
                     self.check_size_so_far(size_bytes, declared)?;
                     hashing.update(data.clone()).await;
                     if let Some(object) = object.as_mut() {
-                        object.put_part(data).await?;
+                        for piece in data {
+                            object.put_part(piece).await?;
+                        }
                     }
                     fault::point("save.chunk_received");
                 }
@@ -242,7 +244,7 @@ pub(super) fn digest_of(bytes: &[u8]) -> ContentDigest {
 enum Hashing {
     Inline(ContentHasher),
     Thread {
-        pieces: mpsc::Sender<Bytes>,
+        pieces: mpsc::Sender<Vec<Bytes>>,
         digest: JoinHandle<ContentDigest>,
     },
 }
@@ -252,10 +254,11 @@ impl Hashing {
         Self::Inline(ContentHasher::new())
     }
 
-    async fn update(&mut self, data: Bytes) {
+    async fn update(&mut self, data: Vec<Bytes>) {
         if let Self::Inline(hasher) = self {
-            if hasher.size_bytes() + data.len() as u64 <= INLINE_HASH_BYTES_MAX {
-                hasher.update(&data);
+            let bytes: u64 = data.iter().map(|piece| piece.len() as u64).sum();
+            if hasher.size_bytes() + bytes <= INLINE_HASH_BYTES_MAX {
+                data.iter().for_each(|piece| hasher.update(piece));
                 return;
             }
             *self = Self::thread(std::mem::take(hasher));
@@ -266,10 +269,10 @@ impl Hashing {
     }
 
     fn thread(mut hasher: ContentHasher) -> Self {
-        let (pieces, mut waiting) = mpsc::channel::<Bytes>(PIECES_WAITING_MAX);
+        let (pieces, mut waiting) = mpsc::channel::<Vec<Bytes>>(PIECES_WAITING_MAX);
         let digest = tokio::task::spawn_blocking(move || {
-            while let Some(piece) = waiting.blocking_recv() {
-                hasher.update(&piece);
+            while let Some(data) = waiting.blocking_recv() {
+                data.iter().for_each(|piece| hasher.update(piece));
             }
             hasher.finish()
         });

@@ -14,7 +14,8 @@ use object_store::{
 };
 
 use super::{
-    ObjectName, ObjectWriter, StorageError, cloud::CloudWriter, error::Result, local::LocalWriter, name::SYSTEM_FOLDER,
+    ObjectName, ObjectWriter, StorageError, cloud::CloudWriter, error::Result, local::LocalWriter,
+    local_reader::LocalReader, name::SYSTEM_FOLDER,
 };
 
 /// A text that must not be shown.
@@ -131,7 +132,7 @@ fn open_local(path: &Path) -> Result<Store> {
     let reader = LocalFileSystem::new_with_prefix(&root).map_err(|error| refused(error.to_string()))?;
     Ok(Store {
         writer: Arc::new(writer),
-        reader: Arc::new(reader),
+        reader: Arc::new(LocalReader::new(reader)),
         uri: format!("file://{}", root.display()),
     })
 }

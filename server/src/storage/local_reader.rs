@@ -1,0 +1,210 @@
+//! Reads the objects of a local folder.
+//!
+//! Paths and metadata are those of `object_store`'s own local store. Only bytes
+//! are read here, into memory that is used again: fresh memory costs as much as
+//! reading into it.
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    fs::File,
+    ops::Range,
+    os::unix::fs::FileExt,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use bytes::{Bytes, BytesMut};
+use futures::{
+    StreamExt,
+    stream::{self, BoxStream},
+};
+use object_store::{
+    CopyOptions, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result, local::LocalFileSystem, path::Path,
+};
+use tokio::task::spawn_blocking;
+
+/// Bytes that are read at once.
+const READ_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Smaller reads have memory of their own, which goes with them.
+const KEPT_BYTES_MIN: usize = 512 * 1024;
+
+/// Buffers that are kept for later reads.
+const BUFFERS_KEPT: usize = 3;
+
+/// The read side of a local folder.
+#[derive(Debug)]
+pub(super) struct LocalReader {
+    files: LocalFileSystem,
+    buffers: Arc<Buffers>,
+}
+
+impl LocalReader {
+    pub(super) fn new(files: LocalFileSystem) -> Self {
+        Self {
+            files,
+            buffers: Arc::default(),
+        }
+    }
+
+    fn pieces(&self, file: File, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        let (file, buffers) = (Arc::new(file), Arc::clone(&self.buffers));
+        let starts = range.clone().step_by(READ_BYTES as usize);
+        let pieces = starts.map(move |start| start..(start + READ_BYTES).min(range.end));
+        stream::iter(pieces)
+            .then(move |piece| {
+                let (file, buffers) = (Arc::clone(&file), Arc::clone(&buffers));
+                async move { spawn_blocking(move || buffers.read(&file, piece)).await? }
+            })
+            .boxed()
+    }
+}
+
+/// Memory of reads whose bytes nobody holds any more.
+#[derive(Debug, Default)]
+struct Buffers {
+    used: Mutex<VecDeque<Bytes>>,
+}
+
+impl Buffers {
+    fn read(&self, file: &File, range: Range<u64>) -> Result<Bytes> {
+        let bytes = (range.end - range.start) as usize;
+        let mut buffer = self.free(bytes);
+        buffer.resize(bytes, 0);
+        file.read_exact_at(&mut buffer, range.start)
+            .map_err(|error| object_store::Error::Generic {
+                store: "local",
+                source: Box::new(error),
+            })?;
+        let data = buffer.freeze();
+        self.keep(&data);
+        Ok(data)
+    }
+
+    fn free(&self, bytes: usize) -> BytesMut {
+        let mut used = self.used.lock().expect("no holder panics");
+        let free = used.iter().position(Bytes::is_unique);
+        match free
+            .filter(|_| bytes >= KEPT_BYTES_MIN)
+            .and_then(|free| used.remove(free))
+        {
+            Some(free) => free.into(),
+            None => BytesMut::with_capacity(bytes),
+        }
+    }
+
+    fn keep(&self, data: &Bytes) {
+        if data.len() < KEPT_BYTES_MIN {
+            return;
+        }
+        let mut used = self.used.lock().expect("no holder panics");
+        used.push_back(data.clone());
+        if used.len() > BUFFERS_KEPT {
+            used.pop_front();
+        }
+    }
+}
+
+impl fmt::Display for LocalReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.files.fmt(f)
+    }
+}
+
+#[async_trait]
+impl ObjectStore for LocalReader {
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let mut found = self.files.get_opts(location, options).await?;
+        // Nothing is read before the stream is asked: a head is never.
+        if let GetResultPayload::File(file, _) = found.payload {
+            found.payload = GetResultPayload::Stream(self.pieces(file, found.range.clone()));
+        }
+        Ok(found)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.files.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.files.list_with_delimiter(prefix).await
+    }
+
+    async fn put_opts(&self, location: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
+        self.files.put_opts(location, payload, options).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        location: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.files.put_multipart_opts(location, options).await
+    }
+
+    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        self.files.delete_stream(locations)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.files.copy_opts(from, to, options).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use object_store::ObjectStoreExt;
+
+    use super::*;
+
+    fn reader(content: &[u8]) -> (tempfile::TempDir, LocalReader) {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("object"), content).unwrap();
+        let files = LocalFileSystem::new_with_prefix(folder.path()).unwrap();
+        (folder, LocalReader::new(files))
+    }
+
+    #[tokio::test]
+    async fn memory_is_used_again_only_when_nobody_holds_its_bytes() {
+        let content: Vec<u8> = (0..4 * KEPT_BYTES_MIN).map(|n| (n / 1000) as u8).collect();
+        let (_folder, reader) = reader(&content);
+        let size = KEPT_BYTES_MIN as u64;
+        let held = reader.get_range(&"object".into(), 0..size).await.unwrap();
+        let other = reader.get_range(&"object".into(), size..2 * size).await.unwrap();
+        let place = other.as_ptr();
+        drop(other);
+        let again = reader.get_range(&"object".into(), 2 * size..3 * size).await.unwrap();
+        assert_eq!(again.as_ptr(), place);
+        assert_eq!(again, content[2 * KEPT_BYTES_MIN..3 * KEPT_BYTES_MIN]);
+        assert_eq!(held, content[..KEPT_BYTES_MIN]);
+        for _ in 0..2 * BUFFERS_KEPT {
+            reader.get_range(&"object".into(), 0..size + 1).await.unwrap();
+        }
+        assert!(reader.buffers.used.lock().unwrap().len() <= BUFFERS_KEPT);
+    }
+
+    #[tokio::test]
+    async fn a_whole_object_comes_in_pieces_and_an_empty_one_in_none() {
+        let content = vec![5; READ_BYTES as usize + 3];
+        let (folder, reader) = reader(&content);
+        assert_eq!(
+            reader.get(&"object".into()).await.unwrap().bytes().await.unwrap(),
+            content
+        );
+        std::fs::write(folder.path().join("object"), b"").unwrap();
+        assert!(
+            reader
+                .get(&"object".into())
+                .await
+                .unwrap()
+                .bytes()
+                .await
+                .unwrap()
+                .is_empty()
+        );
+        let missing = reader.get_range(&"other".into(), 0..1).await;
+        assert!(matches!(missing, Err(object_store::Error::NotFound { .. })));
+    }
+}
