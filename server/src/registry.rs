@@ -32,7 +32,7 @@ use std::{
 use tokio_util::task::TaskTracker;
 
 pub use caller::{Caller, Principal};
-pub use content::{Content, ContentSource, Declared, Piece};
+pub use content::{Content, ContentSource, Data, Declared, Piece};
 pub use error::{RegistryError, Rule};
 pub use list::{ListQuery, Page, VersionsQuery};
 pub use open::{OpenContent, ReadRange};

@@ -1,11 +1,10 @@
-//! Digests of content: sha256 is its identity, crc32c per block guards each read.
+//! Digests of content: sha256 is its identity.
 
-use std::{fmt, str::FromStr, sync::LazyLock};
+use std::{fmt, str::FromStr};
 
 use sha2::Digest;
 
-/// Bytes that one stored crc32c covers; the last block of a content may be shorter.
-pub const BLOCK_BYTES: usize = 256 * 1024;
+use crate::BlockChecksums;
 
 /// sha256 of a content.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,7 +97,7 @@ pub struct ContentDigest {
     pub sha256: Sha256,
     /// Its size in bytes.
     pub size_bytes: u64,
-    /// crc32c of each block of [`BLOCK_BYTES`], the last one possibly shorter; empty for empty content.
+    /// crc32c of each block of [`BLOCK_BYTES`](crate::BLOCK_BYTES), the last one possibly shorter; empty for empty content.
     pub block_crc32c: Vec<u32>,
 }
 
@@ -107,9 +106,7 @@ pub struct ContentDigest {
 pub struct ContentHasher {
     sha256: sha2::Sha256,
     size_bytes: u64,
-    whole_blocks: Vec<u32>,
-    block_crc32c: u32,
-    block_fill: usize,
+    blocks: BlockChecksums,
 }
 
 impl ContentHasher {
@@ -119,18 +116,25 @@ impl ContentHasher {
     }
 
     /// Takes the next piece.
-    pub fn update(&mut self, mut piece: &[u8]) {
+    pub fn update(&mut self, piece: &[u8]) {
+        self.update_sha256(piece);
+        self.blocks.update(piece);
+    }
+
+    /// Takes the next pieces, whose checksums were taken from their first byte on.
+    pub fn update_summed<'p>(&mut self, pieces: impl Iterator<Item = &'p [u8]>, sums: &BlockChecksums) {
+        let summed = self.blocks.append(sums);
+        for piece in pieces {
+            self.update_sha256(piece);
+            if !summed {
+                self.blocks.update(piece);
+            }
+        }
+    }
+
+    fn update_sha256(&mut self, piece: &[u8]) {
         self.sha256.update(piece);
         self.size_bytes += piece.len() as u64;
-        while !piece.is_empty() {
-            let (head, tail) = piece.split_at(piece.len().min(BLOCK_BYTES - self.block_fill));
-            self.block_crc32c = crc32c::crc32c_append(self.block_crc32c, head);
-            self.block_fill += head.len();
-            if self.block_fill == BLOCK_BYTES {
-                self.end_block();
-            }
-            piece = tail;
-        }
     }
 
     /// Bytes seen so far.
@@ -139,21 +143,12 @@ impl ContentHasher {
     }
 
     /// The digests of all that was seen.
-    pub fn finish(mut self) -> ContentDigest {
-        if self.block_fill > 0 {
-            self.end_block();
-        }
+    pub fn finish(self) -> ContentDigest {
         ContentDigest {
             sha256: Sha256(self.sha256.finalize().into()),
             size_bytes: self.size_bytes,
-            block_crc32c: self.whole_blocks,
+            block_crc32c: self.blocks.finish(),
         }
-    }
-
-    fn end_block(&mut self) {
-        self.whole_blocks.push(self.block_crc32c);
-        self.block_crc32c = 0;
-        self.block_fill = 0;
     }
 }
 
@@ -181,35 +176,12 @@ impl Sha256Hasher {
     }
 }
 
-/// crc32c (Castagnoli) of some bytes.
-pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
-}
-
-/// crc32c of bytes and those that follow them, given that of the first.
-pub fn crc32c_append(first: u32, next: &[u8]) -> u32 {
-    crc32c::crc32c_append(first, next)
-}
-
-/// crc32c of two pieces that follow each other, the second of `second_len` bytes.
-pub fn combine_crc32c(first: u32, second: u32, second_len: usize) -> u32 {
-    if second_len != BLOCK_BYTES {
-        return crc32c::crc32c_combine(first, second, second_len);
-    }
-    // What a block does to the sum before it is linear: each bit has its part in the result.
-    let bits = (0..u32::BITS).filter(|bit| first >> bit & 1 == 1);
-    bits.fold(second, |sum, bit| sum ^ AFTER_BLOCK[bit as usize])
-}
-
-/// What becomes of each bit of a sum when a block of sum 0 follows.
-static AFTER_BLOCK: LazyLock<[u32; 32]> =
-    LazyLock::new(|| std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, BLOCK_BYTES)));
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::{BLOCK_BYTES, crc32c};
 
     #[test]
     fn known_digests() {
@@ -217,7 +189,6 @@ mod tests {
             Sha256::of(b"").to_string(),
             "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         );
-        assert_eq!(crc32c(b"123456789"), 0xe306_9283);
     }
 
     #[test]
@@ -249,28 +220,23 @@ mod tests {
             let content: Vec<u8> = (0..size).map(|i| (i * 31 % 251) as u8).collect();
             let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(size + 1)).chain([size]).collect();
             ends.sort_unstable();
-            let mut hasher = ContentHasher::new();
+            let (mut hasher, mut summed) = (ContentHasher::new(), ContentHasher::new());
             let mut start = 0;
             for end in ends {
-                hasher.update(&content[start..end]);
+                let piece = &content[start..end];
+                hasher.update(piece);
+                let mut sums = BlockChecksums::default();
+                sums.update(piece);
+                prop_assert_eq!(sums.of_all(), crc32c(piece));
+                summed.update_summed(piece.chunks(100_000), &sums);
                 start = end;
             }
             let digest = hasher.finish();
+            prop_assert_eq!(&digest, &summed.finish());
             prop_assert_eq!(digest.sha256, Sha256::of(&content));
             prop_assert_eq!(digest.size_bytes, size as u64);
             prop_assert_eq!(digest.block_crc32c, content.chunks(BLOCK_BYTES).map(crc32c).collect::<Vec<_>>());
         }
 
-        #[test]
-        fn combined_checksums_are_those_of_the_whole(a in prop::collection::vec(any::<u8>(), 0..300), b in prop::collection::vec(any::<u8>(), 0..300)) {
-            let whole = [a.clone(), b.clone()].concat();
-            prop_assert_eq!(combine_crc32c(crc32c(&a), crc32c(&b), b.len()), crc32c(&whole));
-            prop_assert_eq!(crc32c_append(crc32c(&a), &b), crc32c(&whole));
-        }
-
-        #[test]
-        fn a_whole_block_is_combined_like_any_other_piece(first: u32, second: u32) {
-            prop_assert_eq!(combine_crc32c(first, second, BLOCK_BYTES), crc32c::crc32c_combine(first, second, BLOCK_BYTES));
-        }
     }
 }

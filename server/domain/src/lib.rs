@@ -4,6 +4,7 @@
 //! server and the client both use it, so a name that one of them accepts means
 //! the same to the other. A value of a type from here is valid by construction.
 
+mod checksum;
 mod etag;
 mod formats;
 mod hash;
@@ -16,11 +17,9 @@ mod text;
 mod uid;
 mod version;
 
+pub use checksum::{BLOCK_BYTES, BlockChecksums, combine_crc32c, crc32c, crc32c_append};
 pub use etag::content_etag;
-pub use hash::{
-    BLOCK_BYTES, ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, Sha256Hasher, combine_crc32c, crc32c,
-    crc32c_append,
-};
+pub use hash::{ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, Sha256Hasher};
 pub use key::{FileName, Key, KeyRefused, StorageName};
 pub use kind::{IfContentExists, Kind, SaveOutcome, Visibility};
 pub use reference::{ArtifactRef, RefRefused};

@@ -143,7 +143,7 @@ impl ArtifactService for Api {
         if claim && !content.is_empty() {
             return Err(status::field(&call_id, "content", "must be empty with a claim"));
         }
-        check_sum(std::slice::from_ref(&content), crc32c, "crc32c", &call_id)?;
+        check_sum(artifactd_domain::crc32c(&content), crc32c, "crc32c", &call_id)?;
         let content = if claim { Content::Claim } else { Content::Whole(content) };
         let saved = self.registry.save(&caller, new, content).await;
         let saved = saved.map_err(|error| status::from_registry(error, &call_id))?;

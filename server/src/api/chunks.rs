@@ -1,19 +1,17 @@
 //! Content in messages: chunks on their way in and out.
 
-use artifactd_domain::crc32c_append;
 use artifactd_proto::{
     Chunk, Messages, Outgoing, Received,
     aside::BodyAside,
     v1::{self as pb, ErrorReason},
 };
-use bytes::Bytes;
 use futures::{StreamExt, stream};
 use prost::Message;
 use tonic::{Code, Request, Status, Streaming};
 
 use super::{MESSAGE_BYTES_MAX, convert::declared_in_trailer, layer::CallId, status};
 use crate::{
-    registry::{ContentSource, Piece, RegistryError},
+    registry::{ContentSource, Data, Piece, RegistryError},
     storage::VerifiedChunk,
 };
 
@@ -100,7 +98,7 @@ where
         };
         let piece = piece(message, received, &call_id).map_err(fault)?;
         let received = match &piece {
-            Piece::Data(data) => received + bytes_of(data),
+            Piece::Data(data) => received + data.size_bytes(),
             Piece::End(_) => {
                 nothing_more(&mut messages, &call_id).await.map_err(fault)?;
                 received
@@ -129,20 +127,20 @@ fn fault(status: Status) -> RegistryError {
 
 fn piece(message: ContentMessage, received: u64, call_id: &CallId) -> Result<Piece, Status> {
     match message {
-        ContentMessage::Chunk(chunk) => checked(&chunk, received, call_id).map(|()| Piece::Data(chunk.data)),
+        ContentMessage::Chunk(chunk) => checked(chunk, received, call_id).map(Piece::Data),
         ContentMessage::Trailer(trailer) => Ok(Piece::End(declared_in_trailer(trailer, call_id)?)),
         ContentMessage::Header => Err(out_of_order(call_id, "a second header")),
         ContentMessage::Unknown => Err(out_of_order(call_id, "a message that is no chunk and no trailer")),
     }
 }
 
-fn checked(chunk: &Chunk, received: u64, call_id: &CallId) -> Result<(), Status> {
+fn checked(chunk: Chunk, received: u64, call_id: &CallId) -> Result<Data, Status> {
     let Chunk {
         data,
         crc32c: sum,
         offset,
     } = chunk;
-    let bytes = bytes_of(data);
+    let bytes: u64 = data.iter().map(|piece| piece.len() as u64).sum();
     if bytes > CHUNK_BYTES_MAX as u64 {
         let message = format!("a chunk has {bytes} bytes, at most {CHUNK_BYTES_MAX} are taken");
         return Err(status::status(
@@ -161,14 +159,14 @@ fn checked(chunk: &Chunk, received: u64, call_id: &CallId) -> Result<(), Status>
             rule,
         ));
     }
-    check_sum(data, *sum, "chunk.crc32c", call_id)
+    // The sums are those that the content is stored with.
+    let data = Data::new(data);
+    check_sum(data.crc32c(), sum, "chunk.crc32c", call_id).map(|()| data)
 }
 
-/// Fails when bytes do not agree with the checksum that came with them.
-pub(super) fn check_sum(data: &[Bytes], sum: Option<u32>, field: &str, call_id: &CallId) -> Result<(), Status> {
-    let Some(sum) = sum else { return Ok(()) };
-    let actual = data.iter().fold(0, |sum, piece| crc32c_append(sum, piece));
-    if sum == actual {
+/// Fails when the checksum that came with some bytes is not theirs.
+pub(super) fn check_sum(actual: u32, sum: Option<u32>, field: &str, call_id: &CallId) -> Result<(), Status> {
+    if sum.is_none_or(|sum| sum == actual) {
         return Ok(());
     }
     let rule = format!("does not match the bytes, whose crc32c is {actual:08x}");
@@ -178,10 +176,6 @@ pub(super) fn check_sum(data: &[Bytes], sum: Option<u32>, field: &str, call_id: 
         field,
         rule,
     ))
-}
-
-fn bytes_of(pieces: &[Bytes]) -> u64 {
-    pieces.iter().map(|piece| piece.len() as u64).sum()
 }
 
 /// A chunk on its way out.
@@ -194,6 +188,7 @@ pub(super) fn outgoing(chunk: VerifiedChunk) -> Outgoing {
 #[cfg(test)]
 mod tests {
     use artifactd_domain::crc32c;
+    use bytes::Bytes;
 
     use super::*;
 
@@ -250,7 +245,7 @@ mod tests {
                 continue;
             };
             match piece(message.into(), 0, &call_id) {
-                Ok(Piece::Data(data)) => assert!(bytes_of(&data) <= CHUNK_BYTES_MAX as u64),
+                Ok(Piece::Data(data)) => assert!(data.size_bytes() <= CHUNK_BYTES_MAX as u64),
                 Ok(Piece::End(_)) => {}
                 Err(status) => assert!(!status.details().is_empty(), "{status}"),
             }
@@ -263,9 +258,10 @@ mod tests {
         let chunk = |data: Vec<u8>, crc32c, offset| {
             let data = data.chunks(2).map(Bytes::copy_from_slice).collect();
             let chunk = Chunk { data, crc32c, offset };
-            checked(&chunk, 7, &call_id).map_err(|status| status.code())
+            let checked = checked(chunk, 7, &call_id);
+            checked.map(|data| data.size_bytes()).map_err(|status| status.code())
         };
-        assert_eq!(chunk(b"abc".to_vec(), Some(crc32c(b"abc")), Some(7)), Ok(()));
+        assert_eq!(chunk(b"abc".to_vec(), Some(crc32c(b"abc")), Some(7)), Ok(3));
         assert_eq!(chunk(b"abc".to_vec(), Some(0), None), Err(Code::InvalidArgument));
         for offset in [0, 6, 8, -1, i64::MAX] {
             assert_eq!(chunk(b"abc".to_vec(), None, Some(offset)), Err(Code::InvalidArgument));

@@ -2,7 +2,7 @@
 
 use std::{pin::pin, time::Duration};
 
-use artifactd_domain::{ContentDigest, ContentHasher, Sha256, Suffix};
+use artifactd_domain::{BlockChecksums, ContentDigest, ContentHasher, Sha256, Suffix};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::BoxStream};
 use tokio::{sync::mpsc, task::JoinHandle, time::timeout};
@@ -35,10 +35,45 @@ pub type ContentSource = BoxStream<'static, Result<Piece>>;
 /// A part of a content stream.
 #[derive(Debug, Clone)]
 pub enum Piece {
-    /// The next bytes, in the pieces in which they came.
-    Data(Vec<Bytes>),
+    /// The next bytes.
+    Data(Data),
     /// The end, with what the sender says of the whole.
     End(Declared),
+}
+
+/// Bytes of a content, in the pieces in which they came.
+#[derive(Debug, Clone, Default)]
+pub struct Data {
+    pieces: Vec<Bytes>,
+    size_bytes: u64,
+    sums: BlockChecksums,
+}
+
+impl Data {
+    /// Takes the checksums of some pieces.
+    pub fn new(pieces: Vec<Bytes>) -> Self {
+        let mut sums = BlockChecksums::default();
+        pieces.iter().for_each(|piece| sums.update(piece));
+        Self {
+            size_bytes: pieces.iter().map(|piece| piece.len() as u64).sum(),
+            pieces,
+            sums,
+        }
+    }
+
+    /// How many bytes there are.
+    pub fn size_bytes(&self) -> u64 {
+        self.size_bytes
+    }
+
+    /// Their crc32c.
+    pub fn crc32c(&self) -> u32 {
+        self.sums.of_all()
+    }
+
+    fn hash(&self, hasher: &mut ContentHasher) {
+        hasher.update_summed(self.pieces.iter().map(|piece| &piece[..]), &self.sums);
+    }
 }
 
 /// What a sender says of its content.
@@ -166,11 +201,11 @@ impl Registry {
             match next_piece(&mut source, self.limits.stream_idle_timeout).await? {
                 Piece::End(ended) => break ended,
                 Piece::Data(data) => {
-                    size_bytes += data.iter().map(|piece| piece.len() as u64).sum::<u64>();
+                    size_bytes += data.size_bytes();
                     self.check_size_so_far(size_bytes, declared)?;
                     hashing.update(data.clone()).await;
                     if let Some(object) = object.as_mut() {
-                        for piece in data {
+                        for piece in data.pieces {
                             object.put_part(piece).await?;
                         }
                     }
@@ -244,7 +279,7 @@ pub(super) fn digest_of(bytes: &[u8]) -> ContentDigest {
 enum Hashing {
     Inline(ContentHasher),
     Thread {
-        pieces: mpsc::Sender<Vec<Bytes>>,
+        pieces: mpsc::Sender<Data>,
         digest: JoinHandle<ContentDigest>,
     },
 }
@@ -254,11 +289,10 @@ impl Hashing {
         Self::Inline(ContentHasher::new())
     }
 
-    async fn update(&mut self, data: Vec<Bytes>) {
+    async fn update(&mut self, data: Data) {
         if let Self::Inline(hasher) = self {
-            let bytes: u64 = data.iter().map(|piece| piece.len() as u64).sum();
-            if hasher.size_bytes() + bytes <= INLINE_HASH_BYTES_MAX {
-                data.iter().for_each(|piece| hasher.update(piece));
+            if hasher.size_bytes() + data.size_bytes() <= INLINE_HASH_BYTES_MAX {
+                data.hash(hasher);
                 return;
             }
             *self = Self::thread(std::mem::take(hasher));
@@ -269,10 +303,10 @@ impl Hashing {
     }
 
     fn thread(mut hasher: ContentHasher) -> Self {
-        let (pieces, mut waiting) = mpsc::channel::<Vec<Bytes>>(PIECES_WAITING_MAX);
+        let (pieces, mut waiting) = mpsc::channel::<Data>(PIECES_WAITING_MAX);
         let digest = tokio::task::spawn_blocking(move || {
             while let Some(data) = waiting.blocking_recv() {
-                data.iter().for_each(|piece| hasher.update(piece));
+                data.hash(&mut hasher);
             }
             hasher.finish()
         });
