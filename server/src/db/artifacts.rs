@@ -262,24 +262,43 @@ pub(crate) async fn page(
     all(conn, &select).await
 }
 
-/// Live artifacts of a space with this content, newest first.
-pub(crate) async fn with_content(
+/// The newest live artifact of a space with this content.
+pub(crate) async fn newest_with_content(
     conn: &impl ConnectionTrait,
     space_id: i64,
-    sha256: &Sha256,
-    size_bytes: i64,
-    rows: u64,
-) -> Result<Vec<ArtifactRow>> {
+    content: (&Sha256, i64),
+) -> Result<Option<ArtifactRow>> {
     let mut select = select();
+    one(conn, newest_first(&mut select, space_id, content).limit(1)).await
+}
+
+/// Uids of live artifacts of a space with this content, newest first.
+pub(crate) async fn uids_with_content(
+    conn: &impl ConnectionTrait,
+    space_id: i64,
+    content: (&Sha256, i64),
+    most: u64,
+) -> Result<Vec<String>> {
+    let mut select = Query::select();
+    select.column((artifacts::Entity, Col::Uid)).from(artifacts::Entity);
+    let rows = conn
+        .query_all(newest_first(&mut select, space_id, content).limit(most))
+        .await?;
+    rows.iter().map(|row| Ok(row.try_get("", "uid")?)).collect()
+}
+
+/// By id, which an index holds in order: content may have many artifacts.
+fn newest_first<'s>(
+    select: &'s mut SelectStatement,
+    space_id: i64,
+    (sha256, size_bytes): (&Sha256, i64),
+) -> &'s mut SelectStatement {
     select
         .and_where(col(Col::SpaceId).eq(space_id))
         .and_where(col(Col::Sha256).eq(sha256.as_bytes().to_vec()))
         .and_where(col(Col::SizeBytes).eq(size_bytes))
         .and_where(outside_trash())
-        .order_by((artifacts::Entity, Col::CreatedAtUs), Order::Desc)
-        .order_by((artifacts::Entity, Col::Uid), Order::Desc)
-        .limit(rows);
-    all(conn, &select).await
+        .order_by((artifacts::Entity, Col::Id), Order::Desc)
 }
 
 /// What a new artifact needs besides defaults; family and blob are found by their natural keys.

@@ -13,7 +13,7 @@ use super::{
     Db, DbError, Reader, Result,
     migrations::Migrator,
     sqlite::{self, Access, Readers, Sqlite},
-    write,
+    write::Writer,
 };
 use crate::storage::Secret;
 
@@ -54,7 +54,7 @@ async fn open_sqlite(path: &Path) -> Result<Db> {
     sqlite::migrated(Sqlite::open(path, Access::Write)?, migrate).await?;
     Ok(Db {
         reader: Reader::Sqlite(Arc::new(Readers::open(path)?)),
-        writer: write::start_queue(path)?,
+        writer: Writer::queue(path)?,
     })
 }
 
@@ -91,7 +91,7 @@ async fn open_postgres(url: &Secret, connections_max: u32, acquire_timeout: Dura
     migrated?;
     Ok(Db {
         reader: Reader::Postgres(pool.clone()),
-        writer: write::start_pool(pool, connections_max),
+        writer: Writer::pool(pool, connections_max),
     })
 }
 

@@ -199,19 +199,10 @@ impl Registry {
         let mut same_content_uids = Vec::new();
         if content_known && row.size_bytes > 0 {
             let (sha256, space_id) = (row.digest()?, commit.caller.space_id);
-            let others = artifacts::with_content(
-                self.db.reader(),
-                space_id,
-                &sha256,
-                row.size_bytes,
-                SAME_CONTENT_NAMED_MAX + 1,
-            );
-            same_content_uids = others
-                .await?
-                .into_iter()
-                .map(|other| other.uid)
-                .filter(|uid| *uid != row.uid)
-                .collect();
+            let content = (&sha256, row.size_bytes);
+            let most = SAME_CONTENT_NAMED_MAX + 1;
+            same_content_uids = artifacts::uids_with_content(self.db.reader(), space_id, content, most).await?;
+            same_content_uids.retain(|uid| *uid != row.uid);
             same_content_uids.truncate(SAME_CONTENT_NAMED_MAX as usize);
         }
         Ok(Saved {

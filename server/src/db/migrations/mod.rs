@@ -5,6 +5,7 @@
 //! differ.
 
 mod m0001_spine;
+mod m0002_content_order;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -16,7 +17,10 @@ pub(super) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_spine::Migration)]
+        vec![
+            Box::new(m0001_spine::Migration),
+            Box::new(m0002_content_order::Migration),
+        ]
     }
 }
 

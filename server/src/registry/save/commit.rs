@@ -201,12 +201,8 @@ impl Commit {
         if self.new.key.is_some() {
             return Ok(None);
         }
-        Ok(
-            artifacts::with_content(txn, self.caller.space_id, &sha256, size_bytes, 1)
-                .await?
-                .into_iter()
-                .next(),
-        )
+        let content = (&sha256, size_bytes);
+        Ok(artifacts::newest_with_content(txn, self.caller.space_id, content).await?)
     }
 
     async fn return_existing(&self, txn: &Txn, row: ArtifactRow, blob: Option<Blob>) -> Result<Run> {
