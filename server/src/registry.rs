@@ -6,6 +6,7 @@
 //! the caller hears of it.
 
 mod caller;
+mod clock;
 mod content;
 mod error;
 mod events;
@@ -24,10 +25,7 @@ mod update;
 mod verify;
 mod versions;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +41,8 @@ pub use save::{NewArtifact, Revises, Saved};
 pub use trash::{DeleteMode, Deleted, Deletion, KeepBytes, Restoration};
 pub use update::{Field, Update};
 pub use verify::{VerifyReport, verify};
+
+pub(crate) use clock::now_us;
 
 use crate::{
     db::{DatabaseConfig, Db},
@@ -106,6 +106,7 @@ impl Registry {
                     .map_err(RegistryError::from)
             }
         )?;
+        clock::warn_of_wrong_clock(&db).await?;
         let places = Places::open(&db, &config.storage_name, &config.storage_root.to_string(), store).await?;
         let content_turns = Arc::new(tokio::sync::Semaphore::new(config.limits.content_streams_max));
         let registry = Self {
@@ -164,12 +165,6 @@ impl From<StorageError> for RegistryError {
     fn from(error: StorageError) -> Self {
         Self::Storage(error)
     }
-}
-
-/// Microseconds since 1970, UTC.
-pub(crate) fn now_us() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).expect("the year is before 294,000")
 }
 
 /// Bytes from the operating system's generator of randomness.

@@ -390,11 +390,14 @@ pub(crate) fn update(id: i64) -> UpdateStatement {
     update
 }
 
-/// A change that readers of the record should notice: the revision rises.
+/// A change that readers of the record should notice: the revision rises, and the
+/// time of the change does not fall, whatever the clock of this server says.
 pub(crate) fn touch(update: &mut UpdateStatement, now_us: i64) -> &mut UpdateStatement {
+    let before = Expr::col(Col::UpdatedAtUs);
+    let later = Expr::case(before.clone().gt(now_us), before).finally(now_us);
     update
         .value(Col::Revision, Expr::col(Col::Revision).add(1))
-        .value(Col::UpdatedAtUs, now_us)
+        .value(Col::UpdatedAtUs, later)
 }
 
 /// Takes the mark of the latest version from whichever version of a family has it.

@@ -6,7 +6,7 @@
 //! of ids is not the order of commits.
 
 use sea_orm::{
-    ConnectionTrait, DbBackend, Statement,
+    ConnectionTrait, DbBackend, Order, Statement,
     sea_query::{Expr, ExprTrait, Func, InsertStatement, Query, SelectStatement},
 };
 
@@ -14,6 +14,9 @@ use super::{
     Result, Txn,
     entities::events::{Column as Col, Entity},
 };
+
+/// The clock of PostgreSQL.
+const DATABASE_NOW_US: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT";
 
 /// What happened.
 #[derive(Debug, Clone)]
@@ -71,13 +74,12 @@ fn next_position() -> SelectStatement {
 /// `None` when another holder has it. The epoch rises with every change of
 /// holder, so that work of an older holder can be told from that of a newer one.
 pub(crate) async fn take_lease(txn: &Txn, name: &str, holder: &str, lease_us: i64) -> Result<Option<i64>> {
-    const NOW_US: &str = "(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000)::BIGINT";
     let sql = format!(
-        "INSERT INTO leases (name, holder, epoch, until_us) VALUES ($1, $2, 1, {NOW_US} + $3) \
+        "INSERT INTO leases (name, holder, epoch, until_us) VALUES ($1, $2, 1, {DATABASE_NOW_US} + $3) \
          ON CONFLICT (name) DO UPDATE SET \
          epoch = leases.epoch + CASE WHEN leases.holder = excluded.holder THEN 0 ELSE 1 END, \
          holder = excluded.holder, until_us = excluded.until_us \
-         WHERE leases.holder = excluded.holder OR leases.until_us < {NOW_US} RETURNING epoch"
+         WHERE leases.holder = excluded.holder OR leases.until_us < {DATABASE_NOW_US} RETURNING epoch"
     );
     let values = [name.into(), holder.into(), lease_us.into()];
     let row = txn
@@ -113,4 +115,28 @@ pub(crate) async fn summary(conn: &impl ConnectionTrait) -> Result<(i64, i64, i6
         )),
         None => Ok((0, 0, 0)),
     }
+}
+
+/// When the newest event happened, by the clock of its server.
+pub(crate) async fn newest_us(conn: &impl ConnectionTrait) -> Result<Option<i64>> {
+    let mut newest = Query::select();
+    newest
+        .column(Col::AtUs)
+        .from(Entity)
+        .order_by(Col::Id, Order::Desc)
+        .limit(1);
+    let row = conn.query_one(&newest).await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+}
+
+/// The clock of a database that has one of its own.
+pub(crate) async fn database_clock_us(conn: &impl ConnectionTrait) -> Result<Option<i64>> {
+    if conn.get_database_backend() != DbBackend::Postgres {
+        return Ok(None);
+    }
+    let sql = format!("SELECT {DATABASE_NOW_US}");
+    let row = conn
+        .query_one_raw(Statement::from_string(DbBackend::Postgres, sql))
+        .await?;
+    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
 }

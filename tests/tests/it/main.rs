@@ -7,6 +7,7 @@ mod bad_frames;
 mod bad_lines;
 mod bad_streams;
 mod claims;
+mod clocks;
 mod content_sharing;
 mod corruption;
 mod crashes;
