@@ -23,7 +23,8 @@ pub struct LimitsConfig {
     pub content_streams_max: usize,
     /// How long a content stream waits for its turn.
     pub content_wait: Duration,
-    /// How long a stream may be silent.
+    /// How long a stream may be silent, or slow: over this time a caller sends at least
+    /// 1 KiB/s on average, and takes at least 256 KiB of what it asked for.
     pub stream_idle_timeout: Duration,
 }
 
