@@ -147,7 +147,7 @@ pub(crate) async fn by_uids(conn: &impl ConnectionTrait, uids: &[Uid]) -> Result
 pub(crate) async fn latest_of_stem(conn: &impl ConnectionTrait, stem: &str) -> Result<Option<ArtifactRow>> {
     one(
         conn,
-        of_family(families::Column::Stem, stem.into()).and_where(col(Col::IsLatest).eq(true)),
+        of_family(families::Column::Stem, stem.into()).and_where(col(Col::IsLatest)),
     )
     .await
 }
@@ -160,7 +160,7 @@ pub(crate) async fn latest_of_key(
 ) -> Result<Option<ArtifactRow>> {
     one(
         conn,
-        of_live_key(storage_id, key).and_where(col(Col::IsLatest).eq(true)),
+        of_live_key(storage_id, key).and_where(col(Col::IsLatest)),
     )
     .await
 }
@@ -406,7 +406,7 @@ pub(crate) fn clear_latest(family_id: i64) -> UpdateStatement {
     update.table(artifacts::Entity).value(Col::IsLatest, false).cond_where(
         Condition::all()
             .add(Expr::col(Col::FamilyId).eq(family_id))
-            .add(Expr::col(Col::IsLatest).eq(true)),
+            .add(Expr::col(Col::IsLatest)),
     );
     update
 }

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{CachedStatement, Connection, OpenFlags};
+use rusqlite::{CachedStatement, Connection, OpenFlags, config::DbConfig};
 use sea_orm::{DbErr, ProxyExecResult, ProxyRow, RuntimeErr, Statement};
 
 use self::fault::failed;
@@ -62,6 +62,8 @@ impl Sqlite {
             if access == Access::Write {
                 connection.pragma_update(None, "journal_mode", "WAL")?;
             }
+            // Else statements on tables with partial indexes are compiled anew for each value.
+            connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
             connection.pragma_update(None, "synchronous", "FULL")?;
             connection.pragma_update(None, "foreign_keys", true)?;
             connection.pragma_update(None, "temp_store", "memory")?;
@@ -69,6 +71,14 @@ impl Sqlite {
         };
         let connection = open().map_err(|error| DbErr::Conn(failed(error)))?;
         Ok(Self(Mutex::new(connection)))
+    }
+
+    /// Runs one of the few statements without values around a transaction.
+    pub(super) fn control(&self, sql: &str) -> Result<()> {
+        let connection = self.connection();
+        let mut prepared = connection.prepare_cached(sql).map_err(|error| DbErr::Query(failed(error)))?;
+        prepared.raw_execute().map_err(|error| DbErr::Exec(failed(error)))?;
+        Ok(())
     }
 
     /// Runs statements that have no values and answer nothing.

@@ -177,7 +177,7 @@ impl OwnConnection {
     /// Leaves no transaction open, whatever happened.
     fn settle(&mut self) {
         // A full disk makes SQLite roll back by itself, and then there is nothing left to roll back.
-        if self.sqlite().is_idle() || self.sqlite().script("ROLLBACK").is_ok() {
+        if self.sqlite().is_idle() || self.sqlite().control("ROLLBACK").is_ok() {
             return;
         }
         match Sqlite::open(&self.path, Access::Write) {
@@ -234,7 +234,7 @@ fn tell_failure(waiting: &mut std::vec::IntoIter<oneshot::Sender<Result<()>>>, e
 /// Runs changes in one transaction; one alone may ask for it to be rolled back.
 fn run_transaction(connection: &OwnConnection, mut changes: Vec<Change>) -> Result<()> {
     let (sqlite, txn) = (connection.sqlite(), &connection.txn);
-    sqlite.script("BEGIN IMMEDIATE")?;
+    sqlite.control("BEGIN IMMEDIATE")?;
     if changes.len() == 1 {
         if !run_change(changes.remove(0), txn) {
             return Ok(());
@@ -242,15 +242,15 @@ fn run_transaction(connection: &OwnConnection, mut changes: Vec<Change>) -> Resu
     } else {
         for change in changes {
             // A savepoint keeps one caller's failure from undoing another's work.
-            sqlite.script("SAVEPOINT change")?;
+            sqlite.control("SAVEPOINT change")?;
             if !run_change(change, txn) {
-                sqlite.script("ROLLBACK TO change")?;
+                sqlite.control("ROLLBACK TO change")?;
             }
-            sqlite.script("RELEASE change")?;
+            sqlite.control("RELEASE change")?;
         }
     }
     crate::fault::point("write.before_commit");
-    sqlite.script("COMMIT")?;
+    sqlite.control("COMMIT")?;
     crate::fault::point("write.after_commit");
     Ok(())
 }
