@@ -59,19 +59,14 @@ impl Client {
         if options.file_name.is_none() && options.key.is_none() {
             options.file_name = path.file_name().map(|name| name.to_string_lossy().into_owned());
         }
-        let metadata = tokio::fs::metadata(path)
-            .await
-            .map_err(|error| Error::file(path, error))?;
-        if !metadata.is_file() {
-            return Err(Error::Input(format!("{} is no regular file", path.display())));
+        match look(path).await? {
+            Found::Small(content) => self.save_bytes(content, options).await,
+            Found::Large(size) => {
+                let mut header = convert::save_header(options);
+                header.size = Some(size_of(size)?);
+                self.save_stream(header, Source::File(path.to_owned())).await
+            }
         }
-        if metadata.len() <= SMALL_BYTES_MAX as u64 {
-            let content = tokio::fs::read(path).await.map_err(|error| Error::file(path, error))?;
-            return self.save_bytes(content, options).await;
-        }
-        let mut header = convert::save_header(options);
-        header.size = Some(size_of(metadata.len())?);
-        self.save_stream(header, Source::File(path.to_owned())).await
     }
 
     /// Makes an artifact of content that the server already holds.
@@ -222,6 +217,33 @@ type ContentCall<M, T> = for<'s> fn(
 
 fn size_of(bytes: u64) -> Result<i64> {
     i64::try_from(bytes).map_err(|_| Error::Input("the content is too large".to_owned()))
+}
+
+/// What a file holds.
+enum Found {
+    /// All of what fits into one message.
+    Small(Vec<u8>),
+    /// So many bytes.
+    Large(u64),
+}
+
+/// Looks at a file, off the threads of the runtime, and once: each time costs two wake-ups.
+async fn look(path: &Path) -> Result<Found> {
+    let owned = path.to_owned();
+    let look = move || {
+        let metadata = std::fs::metadata(&owned).map_err(|error| Error::file(&owned, error))?;
+        if !metadata.is_file() {
+            return Err(Error::Input(format!("{} is no regular file", owned.display())));
+        }
+        if metadata.len() > SMALL_BYTES_MAX as u64 {
+            return Ok(Found::Large(metadata.len()));
+        }
+        let content = std::fs::read(&owned).map_err(|error| Error::file(&owned, error))?;
+        Ok(Found::Small(content))
+    };
+    let looked = tokio::task::spawn_blocking(look).await;
+    // A runtime that ends takes its threads with it.
+    looked.map_err(|error| Error::file(path, std::io::Error::other(error)))?
 }
 
 /// Content that can be sent again.

@@ -158,11 +158,7 @@ pub(crate) async fn latest_of_key(
     storage_id: i64,
     key: &str,
 ) -> Result<Option<ArtifactRow>> {
-    one(
-        conn,
-        of_live_key(storage_id, key).and_where(col(Col::IsLatest)),
-    )
-    .await
+    one(conn, of_live_key(storage_id, key).and_where(col(Col::IsLatest))).await
 }
 
 /// The version outside trash with this label, of the family that has this key now.

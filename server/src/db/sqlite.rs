@@ -76,7 +76,9 @@ impl Sqlite {
     /// Runs one of the few statements without values around a transaction.
     pub(super) fn control(&self, sql: &str) -> Result<()> {
         let connection = self.connection();
-        let mut prepared = connection.prepare_cached(sql).map_err(|error| DbErr::Query(failed(error)))?;
+        let mut prepared = connection
+            .prepare_cached(sql)
+            .map_err(|error| DbErr::Query(failed(error)))?;
         prepared.raw_execute().map_err(|error| DbErr::Exec(failed(error)))?;
         Ok(())
     }
