@@ -56,19 +56,21 @@ impl Wanted {
     }
 }
 
-#[tokio::main]
-async fn main() {
+fn main() {
     let wanted = Wanted(std::env::args().skip(1).collect());
     wanted.require_known();
     machine::print();
     table::print_header();
     if wanted.has_any(cases::SMALL) {
-        small::run(&wanted).await;
+        // One call after another needs one thread, as lamindb's does.
+        let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        one_thread.expect("a runtime").block_on(small::run(&wanted));
     }
+    let threads = tokio::runtime::Runtime::new().expect("a runtime");
     if wanted.has_any(cases::LARGE) {
-        large::run(&wanted).await;
+        threads.block_on(large::run(&wanted));
     }
     if wanted.has_any(cases::MEMORY) {
-        memory::run(&wanted).await;
+        threads.block_on(memory::run(&wanted));
     }
 }

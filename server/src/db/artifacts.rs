@@ -56,6 +56,14 @@ pub(crate) struct ArtifactRow {
     pub(crate) crc32c: Option<i64>,
 }
 
+impl ArtifactRow {
+    /// Counts a change of the record, as [`touch`] does in a statement.
+    pub(crate) fn touch(&mut self, now_us: i64) {
+        self.revision += 1;
+        self.updated_at_us = std::cmp::Ord::max(self.updated_at_us, now_us);
+    }
+}
+
 fn select() -> SelectStatement {
     let mut select = Query::select();
     select
@@ -123,24 +131,9 @@ pub(crate) async fn run_then_read(batch: Batch, txn: &Txn, uid: &Uid) -> Result<
     select.and_where(col(Col::Uid).eq(uid.as_str()));
     let row = ArtifactRow::from_query_result(&batch.run_then(txn, &select).await?, "")?;
     if row.blob_id.is_none() {
-        // The blob was found by content, and a deletion came between finding and naming it.
-        return Err(DbError::Conflict(DbErr::Custom(
-            "the content went in between".to_owned(),
-        )));
+        return Err(content_went());
     }
     Ok(row)
-}
-
-/// The artifacts with these uids, in no order.
-pub(crate) async fn by_uids(conn: &impl ConnectionTrait, uids: &[Uid]) -> Result<Vec<ArtifactRow>> {
-    if uids.is_empty() {
-        return Ok(Vec::new());
-    }
-    all(
-        conn,
-        select().and_where(col(Col::Uid).is_in(uids.iter().map(Uid::as_str))),
-    )
-    .await
 }
 
 /// The latest version of the family with this stem.
@@ -319,8 +312,67 @@ pub(crate) struct NewRow {
     pub(crate) now_us: i64,
 }
 
-/// Inserts an artifact as the latest version of its family.
-pub(crate) fn insert(row: &NewRow) -> InsertStatement {
+/// Inserts an artifact as the latest version of its family; answers it without where
+/// its bytes lie in the object.
+///
+/// `Conflict` when it would name no bytes; once it does, a foreign key keeps them.
+pub(crate) async fn insert(txn: &Txn, new: NewRow, object: ObjectName) -> Result<ArtifactRow> {
+    let row = txn.query_one(&insert_statement(&new)).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotInserted)?;
+    let blob_id: Option<i64> = row.try_get_by_index(2)?;
+    Ok(ArtifactRow {
+        id: row.try_get_by_index(0)?,
+        family_id: row.try_get_by_index(1)?,
+        blob_id: Some(blob_id.ok_or_else(content_went)?),
+        uid: new.uid.to_string(),
+        space_id: new.space_id,
+        storage_id: new.storage_id,
+        version_number: number(new.version_number),
+        version_label: new.version_label.to_string(),
+        is_latest: true,
+        key: new.key,
+        key_is_virtual: true,
+        description: new.description,
+        kind: new.kind,
+        suffix: new.suffix,
+        file_name: new.file_name,
+        media_type: new.media_type,
+        size_bytes: new.size_bytes,
+        sha256: new.sha256.as_bytes().to_vec(),
+        hash_type: new.hash_type,
+        visibility: new.visibility,
+        visibility_before_trash: None,
+        trash_batch: None,
+        trashed_at_us: None,
+        revision: 1,
+        created_by: new.created_by,
+        created_at_us: new.now_us,
+        updated_at_us: new.now_us,
+        object_name: Some(object.name),
+        object_id: None,
+        object_is_pack: Some(object.is_pack),
+        offset_bytes: None,
+        crc32c: None,
+    })
+}
+
+/// The object that holds the bytes of an artifact.
+#[derive(Debug, Clone)]
+pub(crate) struct ObjectName {
+    pub(crate) name: String,
+    pub(crate) is_pack: bool,
+}
+
+/// The blob was found by content, and a deletion came between finding and naming it.
+fn content_went() -> DbError {
+    DbError::Conflict(DbErr::Custom("the content went in between".to_owned()))
+}
+
+fn number(number: VersionNumber) -> i32 {
+    i32::try_from(number.get()).expect("version numbers fit")
+}
+
+fn insert_statement(row: &NewRow) -> InsertStatement {
     let mut insert = Query::insert();
     insert
         .into_table(artifacts::Entity)
@@ -354,9 +406,7 @@ pub(crate) fn insert(row: &NewRow) -> InsertStatement {
             family_id_of(row.uid.stem()),
             row.space_id.into(),
             row.storage_id.into(),
-            i32::try_from(row.version_number.get())
-                .expect("version numbers fit")
-                .into(),
+            number(row.version_number).into(),
             row.version_label.as_str().into(),
             true.into(),
             row.key.clone().into(),
@@ -375,7 +425,8 @@ pub(crate) fn insert(row: &NewRow) -> InsertStatement {
             row.created_by.into(),
             row.now_us.into(),
             row.now_us.into(),
-        ]);
+        ])
+        .returning(Query::returning().columns([Col::Id, Col::FamilyId, Col::BlobId]));
     insert
 }
 
@@ -394,6 +445,52 @@ pub(crate) fn touch(update: &mut UpdateStatement, now_us: i64) -> &mut UpdateSta
     update
         .value(Col::Revision, Expr::col(Col::Revision).add(1))
         .value(Col::UpdatedAtUs, later)
+}
+
+/// Writes what deleting and restoring may change in a record. `None` when nothing differs.
+///
+/// The family must be locked: then nobody else changes its records.
+pub(crate) fn change(before: &ArtifactRow, after: &ArtifactRow) -> Option<UpdateStatement> {
+    let (mut update, mut differs) = (self::update(after.id), false);
+    let mut set = |column: Col, differs_here: bool, value: sea_orm::Value| {
+        if differs_here {
+            update.value(column, value);
+            differs = true;
+        }
+    };
+    set(
+        Col::IsLatest,
+        before.is_latest != after.is_latest,
+        after.is_latest.into(),
+    );
+    set(Col::Key, before.key != after.key, after.key.clone().into());
+    set(
+        Col::Visibility,
+        before.visibility != after.visibility,
+        after.visibility.into(),
+    );
+    set(
+        Col::VisibilityBeforeTrash,
+        before.visibility_before_trash != after.visibility_before_trash,
+        after.visibility_before_trash.into(),
+    );
+    set(
+        Col::TrashBatch,
+        before.trash_batch != after.trash_batch,
+        after.trash_batch.clone().into(),
+    );
+    set(
+        Col::TrashedAtUs,
+        before.trashed_at_us != after.trashed_at_us,
+        after.trashed_at_us.into(),
+    );
+    set(Col::Revision, before.revision != after.revision, after.revision.into());
+    set(
+        Col::UpdatedAtUs,
+        before.updated_at_us != after.updated_at_us,
+        after.updated_at_us.into(),
+    );
+    differs.then_some(update)
 }
 
 /// Takes the mark of the latest version from whichever version of a family has it.

@@ -29,6 +29,16 @@ pub enum Content {
     Claim,
 }
 
+impl Content {
+    /// The bytes of content that came in one piece.
+    pub(super) fn whole(&self) -> Option<Bytes> {
+        match self {
+            Self::Whole(bytes) => Some(bytes.clone()),
+            Self::Stream(_) | Self::Claim => None,
+        }
+    }
+}
+
 /// Pieces of content, then an end. A stream that stops without its end is incomplete.
 pub type ContentSource = BoxStream<'static, Result<Piece>>;
 

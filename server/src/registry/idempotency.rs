@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::Digest;
 
 use super::{Caller, RegistryError, Result, now_us};
-use crate::db::{Batch, DbError, entities::requests::Model, requests};
+use crate::db::{Batch, DbError, WriteError, entities::requests::Model, requests};
 
 /// A request that can be repeated: its id, and a hash of what it asks for.
 #[derive(Debug, Clone)]
@@ -72,9 +72,9 @@ impl Repeatable {
 
     /// The first answer, as a transaction that runs again has to look for it.
     ///
-    /// The first run need not look before it acts: the caller just did, and a
-    /// request that came first since then breaks the unique index, which leads to
-    /// a second run. Before it *fails* it has to look, with `finished`.
+    /// The first run need not look before it acts: a request that came first breaks
+    /// the unique index, which leads to a second run. Before it *fails* it has to
+    /// look, with `finished`.
     pub(super) async fn finished_meanwhile<A: DeserializeOwned>(
         &self,
         txn: &impl ConnectionTrait,
@@ -108,5 +108,26 @@ impl Repeatable {
     /// The error of an id that was used for another request.
     pub(super) fn reused(&self) -> RegistryError {
         RegistryError::RequestIdReused(self.id.to_string())
+    }
+}
+
+/// Runs what a request asks for, or answers what it was answered when it ran before.
+pub(super) async fn once<A: DeserializeOwned>(
+    repeatable: Option<&Repeatable>,
+    txn: &impl ConnectionTrait,
+    caller: &Caller,
+    run: impl Future<Output = Result<A>>,
+) -> Result<A> {
+    let Some(repeatable) = repeatable else { return run.await };
+    if let Some(finished) = repeatable.finished_meanwhile(txn, caller).await? {
+        return Ok(finished.answer);
+    }
+    match run.await {
+        // What stands in the way may be what this very request has made.
+        Err(error) if error.as_db().is_none() => match repeatable.finished(txn, caller).await? {
+            Some(finished) => Ok(finished.answer),
+            None => Err(error),
+        },
+        done => done,
     }
 }

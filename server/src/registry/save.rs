@@ -15,12 +15,9 @@ use super::{
     idempotency::Repeatable,
 };
 use crate::{
-    db::{DbError, artifacts, families},
+    db::{DbError, families},
     fault,
 };
-
-/// How many artifacts with the same content an answer names.
-const SAME_CONTENT_NAMED_MAX: u64 = 10;
 
 /// What to save. Every field is valid by itself; [`Registry::save`] checks how they fit.
 #[derive(Debug, Clone, Default)]
@@ -98,13 +95,27 @@ impl Registry {
         self.check_declared_size(new.declared)?;
         let claim = matches!(content, Content::Claim);
         let repeatable = Repeatable::new(new.request_id.clone(), "SaveArtifact", &(caller.space_id, claim, &new));
-        if let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new, claim).await? {
+        // What came in one message is soon stored again, and the transaction looks anyway.
+        if matches!(content, Content::Stream(_))
+            && let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new).await?
+        {
             return saved.finish(self, content).await;
         }
         let storage = self.storage_of(caller, &new).await?.clone();
         let content = match content {
             Content::Claim => NewContent::claimed(new.declared)?,
-            content => NewContent::Stored(self.store(&storage, &suffix, content, new.declared).await?),
+            content => {
+                let whole = content.whole();
+                match (self.store(&storage, &suffix, content, new.declared).await, whole) {
+                    (Ok(stored), _) => NewContent::Stored(stored),
+                    (Err(error), None) => return Err(error),
+                    // A full disk does not matter to a request that has finished before.
+                    (Err(error), Some(whole)) => {
+                        let saved = self.saved_before(caller, repeatable.as_ref(), &new).await?;
+                        return saved.ok_or(error)?.finish(self, Content::Whole(whole)).await;
+                    }
+                }
+            }
         };
         fault::point("save.content_durable");
         let commit = Commit {
@@ -127,7 +138,7 @@ impl Registry {
         self.discard_unused(&storage, &commit, &done);
         fault::point("save.before_answer");
         match done? {
-            Run::Done(done) => self.answer(&commit, *done).await,
+            Run::Done(done) => self.answer(*done),
             Run::Before(answer) => self.answer_again(caller, &answer).await,
         }
     }
@@ -138,14 +149,13 @@ impl Registry {
         caller: &Caller,
         repeatable: Option<&Repeatable>,
         new: &NewArtifact,
-        claim: bool,
     ) -> Result<Option<Before>> {
         let Some(repeatable) = repeatable else { return Ok(None) };
         let Some(finished) = repeatable.finished::<Answer>(self.db.reader(), caller).await? else {
             return Ok(None);
         };
-        // A declared digest is part of the request's hash, and a claim has no other content.
-        let compare = new.declared.sha256.is_none() && !claim;
+        // A declared digest is part of the request's hash.
+        let compare = new.declared.sha256.is_none();
         Ok(Some(Before {
             caller: caller.clone(),
             repeatable: repeatable.clone(),
@@ -188,28 +198,12 @@ impl Registry {
         }
     }
 
-    async fn answer(&self, commit: &Commit, done: Committed) -> Result<Saved> {
-        let Committed {
-            row,
-            outcome,
-            not_applied,
-            content_known,
-            ..
-        } = done;
-        let mut same_content_uids = Vec::new();
-        if content_known && row.size_bytes > 0 {
-            let (sha256, space_id) = (row.digest()?, commit.caller.space_id);
-            let content = (&sha256, row.size_bytes);
-            let most = SAME_CONTENT_NAMED_MAX + 1;
-            same_content_uids = artifacts::uids_with_content(self.db.reader(), space_id, content, most).await?;
-            same_content_uids.retain(|uid| *uid != row.uid);
-            same_content_uids.truncate(SAME_CONTENT_NAMED_MAX as usize);
-        }
+    fn answer(&self, done: Committed) -> Result<Saved> {
         Ok(Saved {
-            artifact: self.to_artifact(row)?,
-            outcome,
-            not_applied,
-            same_content_uids,
+            artifact: self.to_artifact(done.row)?,
+            outcome: done.outcome,
+            not_applied: done.not_applied,
+            same_content_uids: done.same_content_uids,
         })
     }
 

@@ -5,21 +5,25 @@
 
 use std::collections::BTreeSet;
 
-use artifactd_domain::{ArtifactRef, Key, RequestId, Uid, VersionName, Visibility};
-use sea_orm::sea_query::Expr;
+use artifactd_domain::{ArtifactRef, Key, RequestId, VersionName, Visibility};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Artifact, Caller, Registry, RegistryError, Result, draw_uid, error::Rule, events, idempotency::Repeatable, now_us,
-    replace::require_etag, versions,
+    Artifact, Caller, Registry, RegistryError, Result, draw_uid,
+    error::Rule,
+    events,
+    idempotency::{Repeatable, once},
+    now_us,
+    replace::require_etag,
+    versions::{self, IfKeyTaken},
 };
 use crate::{
     db::{
-        Batch, DbError, Txn,
+        Batch, Txn,
         artifacts::{self, ArtifactRow},
         blobs,
-        entities::{artifacts::Column, families::Model as Family},
+        entities::families::Model as Family,
         families,
     },
     fault,
@@ -133,7 +137,11 @@ impl Registry {
         change: F,
     ) -> Result<Run>
     where
-        F: for<'c> Fn(Target<'c>) -> crate::db::Writing<'c, Run, RegistryError> + Clone + Send + Sync + 'static,
+        F: for<'c> Fn(Target<'c>) -> crate::db::Writing<'c, (Run, Batch), RegistryError>
+            + Clone
+            + Send
+            + Sync
+            + 'static,
     {
         let storage_id = match &reference {
             ArtifactRef::Key { storage, .. } => self.places.storage(caller, storage.as_ref())?.id,
@@ -145,44 +153,30 @@ impl Registry {
                 let (caller, reference, repeatable) = (caller.clone(), reference.clone(), repeatable.clone());
                 let change = change.clone();
                 Box::pin(async move {
-                    if let Some(repeatable) = &repeatable
-                        && let Some(finished) = repeatable.finished::<Run>(txn, &caller).await?
-                    {
-                        return Ok(finished.answer);
-                    }
-                    let mut batch = Batch::new(txn);
-                    let family = lock(txn, &caller, &reference, storage_id).await?;
-                    let versions = artifacts::versions(txn, family.id).await?;
-                    let target = Target {
-                        txn,
-                        caller: &caller,
-                        batch: &mut batch,
-                        family,
-                        versions,
-                    };
-                    let run = change(target).await?;
-                    batch.run(txn).await?;
-                    fault::point("delete.in_transaction");
-                    let uids: Vec<Uid> = run.rows.iter().map(ArtifactRow::uid).collect::<Result<_>>()?;
-                    let run = Run {
-                        rows: in_order(artifacts::by_uids(txn, &uids).await?),
-                        ..run
-                    };
-                    if let Some(repeatable) = &repeatable {
-                        let mut answer = Batch::new(txn);
-                        repeatable.remember(&mut answer, &caller, &run, None);
-                        answer.run(txn).await?;
-                    }
-                    Ok(run)
+                    once(repeatable.as_ref(), txn, &caller, async {
+                        let family = lock(txn, &caller, &reference, storage_id).await?;
+                        let versions = artifacts::versions(txn, family.id).await?;
+                        let target = Target {
+                            txn,
+                            caller: &caller,
+                            batch: Batch::new(txn),
+                            family,
+                            before: versions.clone(),
+                            versions,
+                        };
+                        let (run, mut batch) = change(target).await?;
+                        if let Some(repeatable) = &repeatable {
+                            repeatable.remember(&mut batch, &caller, &run, None);
+                        }
+                        batch.run(txn).await?;
+                        fault::point("delete.in_transaction");
+                        Ok(run)
+                    })
+                    .await
                 })
             })
             .await
     }
-}
-
-fn in_order(mut rows: Vec<ArtifactRow>) -> Vec<ArtifactRow> {
-    rows.sort_by_key(|row| std::cmp::Reverse(row.version_number));
-    rows
 }
 
 /// The family that a reference means, locked. A stem finds it even when all of it is in trash.
@@ -200,8 +194,11 @@ async fn lock(txn: &Txn, caller: &Caller, reference: &ArtifactRef, storage_id: i
 struct Target<'c> {
     txn: &'c Txn,
     caller: &'c Caller,
-    batch: &'c mut Batch,
+    batch: Batch,
     family: Family,
+    /// As they were.
+    before: Vec<ArtifactRow>,
+    /// As they will be.
     versions: Vec<ArtifactRow>,
 }
 
@@ -233,23 +230,17 @@ impl Target<'_> {
         }
     }
 
-    async fn delete(mut self, deletion: &Deletion) -> Result<Run> {
+    async fn delete(mut self, deletion: &Deletion) -> Result<(Run, Batch)> {
         let named = self.named(&deletion.reference)?;
         require_one_etag(&deletion.reference, &named, deletion.etag.as_deref())?;
         match deletion.mode {
             DeleteMode::Trash => {
-                let live: Vec<_> = named.iter().filter(|row| !row.in_trash()).cloned().collect();
+                let live = ids(named.iter().filter(|row| !row.in_trash()));
                 if live.is_empty() {
-                    return Ok(Run {
-                        rows: last_trashed(&named),
-                        destroyed_uids: Vec::new(),
-                    });
+                    return Ok((Run::of(last_trashed(&named)), self.batch));
                 }
                 self.trash(&live).await?;
-                Ok(Run {
-                    rows: live,
-                    destroyed_uids: Vec::new(),
-                })
+                Ok((Run::of(self.settled(&live)), self.batch))
             }
             DeleteMode::Destroy { force, bytes } => {
                 // By key only what the key shows goes: an older trashed version is out of reach.
@@ -260,43 +251,61 @@ impl Target<'_> {
                 }
                 let destroyed_uids = doomed.iter().map(|row| row.uid.clone()).collect();
                 self.destroy(&doomed, bytes).await?;
-                Ok(Run {
-                    rows: Vec::new(),
-                    destroyed_uids,
-                })
+                let rows = Vec::new();
+                Ok((Run { rows, destroyed_uids }, self.batch))
             }
         }
     }
 
-    async fn trash(&mut self, live: &[ArtifactRow]) -> Result<()> {
+    async fn trash(&mut self, live: &BTreeSet<i64>) -> Result<()> {
         let (batch_name, now) = (draw_uid(), now_us());
-        for row in live {
-            let mut update = artifacts::update(row.id);
-            update
-                .value(Column::VisibilityBeforeTrash, row.visibility)
-                .value(Column::Visibility, Visibility::Trash.code())
-                .value(Column::TrashBatch, batch_name.as_str())
-                .value(Column::TrashedAtUs, now)
-                .value(Column::IsLatest, false);
-            self.batch.push(artifacts::touch(&mut update, now));
-            events::record(self.batch, self.caller, "trashed", &row.uid, events::nothing());
-        }
-        let gone: BTreeSet<i64> = live.iter().map(|row| row.id).collect();
-        for row in self.versions.iter_mut().filter(|row| gone.contains(&row.id)) {
+        for row in self.versions.iter_mut().filter(|row| live.contains(&row.id)) {
+            row.visibility_before_trash = Some(row.visibility);
             row.visibility = Visibility::Trash.code();
+            row.trash_batch = Some(batch_name.to_string());
+            row.trashed_at_us = Some(now);
+            row.touch(now);
+            events::record(&mut self.batch, self.caller, "trashed", &row.uid, events::nothing());
         }
-        versions::settle_latest(self.txn, self.batch, &self.family, &self.versions).await
+        self.settle(IfKeyTaken::GoWithout).await
+    }
+
+    /// Writes the versions as they will be, with the latest one among them.
+    async fn settle(&mut self, if_taken: IfKeyTaken) -> Result<()> {
+        versions::settle_latest(self.txn, &mut self.batch, &self.family, &mut self.versions, if_taken).await?;
+        let after = self.versions.iter();
+        let changes: Vec<_> = after
+            .filter_map(|after| {
+                let before = self.before.iter().find(|before| before.id == after.id)?;
+                artifacts::change(before, after).map(|update| (after.is_latest, update))
+            })
+            .collect();
+        // The mark of the latest is taken before it is given: only one may have it at any time.
+        let (latest, others): (Vec<_>, Vec<_>) = changes.into_iter().partition(|(is_latest, _)| *is_latest);
+        for (_, update) in others.iter().chain(&latest) {
+            self.batch.push(update);
+        }
+        Ok(())
+    }
+
+    /// Some of the versions as they are once settled.
+    fn settled(&self, ids: &BTreeSet<i64>) -> Vec<ArtifactRow> {
+        self.versions
+            .iter()
+            .filter(|row| ids.contains(&row.id))
+            .cloned()
+            .collect()
     }
 
     async fn destroy(&mut self, doomed: &[ArtifactRow], bytes: KeepBytes) -> Result<()> {
         let now = now_us();
-        let gone: BTreeSet<i64> = doomed.iter().map(|row| row.id).collect();
+        let gone = ids(doomed.iter());
         self.versions.retain(|row| !gone.contains(&row.id));
         for row in doomed {
             self.batch.push(&artifacts::delete(row.id));
             let detail =
                 json!({ "hash": row.digest()?.to_string(), "size": row.size_bytes, "kept": bytes == KeepBytes::Yes });
-            events::record(self.batch, self.caller, "destroyed", &row.uid, detail);
+            events::record(&mut self.batch, self.caller, "destroyed", &row.uid, detail);
             let (Some(blob_id), Some(object_id)) = (row.blob_id, row.object_id) else {
                 continue;
             };
@@ -307,72 +316,47 @@ impl Target<'_> {
                 self.batch.push(&blobs::discard_object_if_unused(object_id, now));
             }
         }
-        versions::settle_latest(self.txn, self.batch, &self.family, &self.versions).await
+        self.settle(IfKeyTaken::GoWithout).await
     }
 
-    async fn restore(mut self, restoration: &Restoration) -> Result<Run> {
+    async fn restore(mut self, restoration: &Restoration) -> Result<(Run, Batch)> {
         let named = self.named(&restoration.reference)?;
         require_one_etag(&restoration.reference, &named, restoration.etag.as_deref())?;
         let trashed = match restoration.reference {
-            ArtifactRef::Uid(_) => named.iter().filter(|row| row.in_trash()).cloned().collect(),
-            _ => last_trashed(&named),
+            ArtifactRef::Uid(_) => ids(named.iter().filter(|row| row.in_trash())),
+            _ => ids(last_trashed(&named).iter()),
         };
         if trashed.is_empty() {
             let latest = named.into_iter().filter(|row| !row.in_trash()).take(1).collect();
-            return Ok(Run {
-                rows: latest,
-                destroyed_uids: Vec::new(),
-            });
+            return Ok((Run::of(latest), self.batch));
         }
         let now = now_us();
-        for row in &trashed {
-            let mut update = artifacts::update(row.id);
-            update
-                .value(
-                    Column::Visibility,
-                    row.visibility_before_trash.unwrap_or(Visibility::Default.code()),
-                )
-                .value(Column::VisibilityBeforeTrash, Expr::val(None::<i16>))
-                .value(Column::TrashBatch, Expr::val(None::<String>))
-                .value(Column::TrashedAtUs, Expr::val(None::<i64>));
+        for row in self.versions.iter_mut().filter(|row| trashed.contains(&row.id)) {
+            row.visibility = row.visibility_before_trash.take().unwrap_or(Visibility::Default.code());
+            (row.trash_batch, row.trashed_at_us) = (None, None);
             if let Some(key) = &restoration.key {
                 require_same_suffix(row, key)?;
-                update.value(Column::Key, key.as_str());
-            }
-            self.batch.push(artifacts::touch(&mut update, now));
-            events::record(self.batch, self.caller, "restored", &row.uid, events::nothing());
-        }
-        self.apply_restored(&trashed, restoration.key.as_ref());
-        self.require_head_key().await?;
-        versions::settle_latest(self.txn, self.batch, &self.family, &self.versions).await?;
-        Ok(Run {
-            rows: trashed,
-            destroyed_uids: Vec::new(),
-        })
-    }
-
-    fn apply_restored(&mut self, trashed: &[ArtifactRow], key: Option<&Key>) {
-        let back: BTreeSet<i64> = trashed.iter().map(|row| row.id).collect();
-        for row in self.versions.iter_mut().filter(|row| back.contains(&row.id)) {
-            row.visibility = row.visibility_before_trash.unwrap_or(Visibility::Default.code());
-            if let Some(key) = key {
                 row.key = Some(key.to_string());
             }
+            row.touch(now);
+            events::record(&mut self.batch, self.caller, "restored", &row.uid, events::nothing());
         }
+        // The key under which the family will be found must not be another's by now.
+        self.settle(IfKeyTaken::Refuse).await?;
+        Ok((Run::of(self.settled(&trashed)), self.batch))
     }
+}
 
-    /// The key under which the family will be found must not be another's by now.
-    async fn require_head_key(&self) -> Result<()> {
-        let head = self.versions.iter().find(|row| !row.in_trash());
-        let Some(key) = head.and_then(|head| head.key.as_deref()) else {
-            return Ok(());
-        };
-        let key: Key = key.parse().map_err(|_| DbError::Row {
-            table: "artifacts",
-            column: "key",
-        })?;
-        versions::require_key(self.txn, self.family.storage_id, &key, Some(self.family.id)).await
+impl Run {
+    /// A transaction that left these records.
+    fn of(rows: Vec<ArtifactRow>) -> Self {
+        let destroyed_uids = Vec::new();
+        Self { rows, destroyed_uids }
     }
+}
+
+fn ids<'r>(rows: impl Iterator<Item = &'r ArtifactRow>) -> BTreeSet<i64> {
+    rows.map(|row| row.id).collect()
 }
 
 /// What the most recent deletion trashed.

@@ -1,7 +1,6 @@
 //! Families: who issues the next version, and which version is the latest.
 
 use artifactd_domain::{Key, Label, Stem, Uid, VersionNumber, VersionSuffix, version_label};
-use sea_orm::sea_query::Expr;
 
 use super::{RegistryError, Result, draw_stem};
 use crate::db::{
@@ -108,27 +107,47 @@ pub(super) async fn require_key(txn: &Txn, storage_id: i64, key: &Key, family_id
     }
 }
 
+/// What to do when the key of the new latest version is another family's by now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum IfKeyTaken {
+    /// Fail.
+    Refuse,
+    /// Go on without: the family is found by stem and uid only.
+    GoWithout,
+}
+
 /// Makes the highest version outside trash the latest, and its key the family's.
 ///
-/// `versions` are those of the family as they will be, highest number first. When
-/// another family took the key meanwhile, this one is found by stem and uid only.
+/// `versions` are those of the family as they will be, highest number first; only
+/// their `is_latest` is settled here, and written by whoever writes them.
 pub(super) async fn settle_latest(
     txn: &Txn,
     batch: &mut Batch,
     family: &Family,
-    versions: &[ArtifactRow],
+    versions: &mut [ArtifactRow],
+    if_taken: IfKeyTaken,
 ) -> Result<()> {
-    let head = versions.iter().find(|version| !version.in_trash());
-    batch.push(&artifacts::clear_latest(family.id));
-    let mut live_key = None;
-    if let Some(head) = head {
-        let mut update = artifacts::update(head.id);
-        batch.push(update.value(crate::db::entities::artifacts::Column::IsLatest, Expr::val(true)));
-        if let Some(key) = &head.key {
-            let holder = families::lock_by_key(txn, family.storage_id, key).await?;
-            live_key = holder.is_none_or(|holder| holder.id == family.id).then(|| key.clone());
+    let head = versions.iter().position(|version| !version.in_trash());
+    for (place, version) in versions.iter_mut().enumerate() {
+        version.is_latest = Some(place) == head;
+    }
+    let mut live_key = head.and_then(|head| versions[head].key.clone());
+    if live_key == family.live_key {
+        return Ok(());
+    }
+    if let Some(key) = &live_key {
+        let holder = families::lock_by_key(txn, family.storage_id, key).await?;
+        match holder.filter(|holder| holder.id != family.id) {
+            Some(holder) if if_taken == IfKeyTaken::Refuse => {
+                let (key, holder) = (key.clone(), holder.stem);
+                return Err(RegistryError::KeyTaken { key, holder });
+            }
+            Some(_) => live_key = None,
+            None => {}
         }
     }
-    batch.push(&families::set_live_key(family.id, live_key));
+    if live_key != family.live_key {
+        batch.push(&families::set_live_key(family.id, live_key));
+    }
     Ok(())
 }

@@ -13,8 +13,8 @@ use serde_json::json;
 use super::{NewArtifact, Revises};
 use crate::{
     db::{
-        Batch, Txn, WriteError,
-        artifacts::{self, ArtifactRow, NewRow},
+        Batch, DbError, Txn, WriteError,
+        artifacts::{self, ArtifactRow, NewRow, ObjectName},
         blobs,
         entities::{blobs::Model as Blob, families::Model as Family},
         families,
@@ -31,6 +31,9 @@ use crate::{
         versions,
     },
 };
+
+/// How many artifacts with the same content an answer names.
+const SAME_CONTENT_NAMED_MAX: u64 = 10;
 
 /// The part of an answer that a repeated request needs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,8 +79,8 @@ pub(super) struct Committed {
     pub(super) not_applied: Vec<String>,
     /// Whether the stored object became the place of the content.
     pub(super) object_used: bool,
-    /// Whether the content was there before.
-    pub(super) content_known: bool,
+    /// Some other live artifacts with the same content.
+    pub(super) same_content_uids: Vec<String>,
 }
 
 /// How a transaction of a save can end well.
@@ -218,12 +221,13 @@ impl Commit {
         self.remember(&mut batch, &row.uid, SaveOutcome::Existing, &not_applied);
         batch.run(txn).await?;
         let outcome = SaveOutcome::Existing;
+        let same_content_uids = self.same_content_uids(txn, &row).await?;
         Ok(Run::Done(Box::new(Committed {
             row,
             outcome,
             not_applied,
             object_used,
-            content_known: true,
+            same_content_uids,
         })))
     }
 
@@ -300,7 +304,7 @@ impl Commit {
         };
         let suffix = self.suffix_with(head.as_ref(), key.as_deref())?;
         let inherited = head.as_ref().and_then(|head| head.description.clone());
-        batch.push(&artifacts::insert(&NewRow {
+        let row = NewRow {
             uid: version.uid,
             space_id: self.caller.space_id,
             storage_id: self.storage_id,
@@ -326,23 +330,62 @@ impl Commit {
             visibility: new.visibility.unwrap_or_default().code(),
             created_by: self.caller.principal.id,
             now_us: now,
-        }));
+        };
+        batch.run(txn).await?;
+        let row = artifacts::insert(txn, row, self.object(txn, blob.as_ref()).await?).await?;
         let detail = json!({
             "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": size_bytes, "key": key,
             "version_number": version.number.get(),
         });
-        events::record(&mut batch, &self.caller, "saved", version.uid.as_str(), detail);
-        self.remember(&mut batch, version.uid.as_str(), outcome, &[]);
-        let row = artifacts::run_then_read(batch, txn, &version.uid).await?;
+        let mut batch = Batch::new(txn);
+        events::record(&mut batch, &self.caller, "saved", &row.uid, detail);
+        self.remember(&mut batch, &row.uid, outcome, &[]);
+        batch.run(txn).await?;
         fault::point("save.in_transaction");
-        let content_known = blob.is_some();
+        let same_content_uids = match &blob {
+            Some(_) => self.same_content_uids(txn, &row).await?,
+            None => Vec::new(),
+        };
         Ok(Run::Done(Box::new(Committed {
             row,
             outcome,
             not_applied: Vec::new(),
             object_used,
-            content_known,
+            same_content_uids,
         })))
+    }
+
+    /// The object in which the content lies: the new one, unless a sound blob was there.
+    async fn object(&self, txn: &Txn, blob: Option<&Blob>) -> Result<ObjectName> {
+        match (&*self.content, blob) {
+            (_, Some(blob)) if blob.damaged_since_us.is_none() => {
+                let object = blobs::object(txn, blob.object_id).await?;
+                let object = object.ok_or_else(|| DbError::Row {
+                    table: "blobs",
+                    column: "object_id",
+                })?;
+                let (name, is_pack) = (object.name, object.is_pack);
+                Ok(ObjectName { name, is_pack })
+            }
+            (NewContent::Stored(stored), _) => Ok(ObjectName {
+                name: stored.object.name.to_string(),
+                is_pack: false,
+            }),
+            (NewContent::Claimed { sha256, .. }, _) => Err(RegistryError::ContentNotHeld(*sha256)),
+        }
+    }
+
+    /// Other artifacts with the content of this one, where there may be some.
+    async fn same_content_uids(&self, txn: &Txn, row: &ArtifactRow) -> Result<Vec<String>> {
+        if row.size_bytes == 0 {
+            return Ok(Vec::new());
+        }
+        let (sha256, most) = (row.digest()?, SAME_CONTENT_NAMED_MAX + 1);
+        let content = (&sha256, row.size_bytes);
+        let mut uids = artifacts::uids_with_content(txn, self.caller.space_id, content, most).await?;
+        uids.retain(|uid| *uid != row.uid);
+        uids.truncate(SAME_CONTENT_NAMED_MAX as usize);
+        Ok(uids)
     }
 
     /// The suffix of the new record. A key that is inherited must fit the file.
