@@ -5,7 +5,7 @@
 //! differ.
 
 mod m0001_spine;
-mod m0002_content_order;
+mod m0002_indexes;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -17,10 +17,7 @@ pub(super) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![
-            Box::new(m0001_spine::Migration),
-            Box::new(m0002_content_order::Migration),
-        ]
+        vec![Box::new(m0001_spine::Migration), Box::new(m0002_indexes::Migration)]
     }
 }
 
