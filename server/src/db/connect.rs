@@ -6,7 +6,10 @@ use std::{
     time::Duration,
 };
 
-use sea_orm::{ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement};
+use sea_orm::{
+    ConnectOptions, ConnectionTrait, Database, DatabaseConnection, Statement,
+    sqlx::{self, Connection, PgConnection},
+};
 use sea_orm_migration::MigratorTrait;
 
 use super::{
@@ -16,6 +19,9 @@ use super::{
     write::Writer,
 };
 use crate::storage::Secret;
+
+/// How long a connection that comes back may take to show that it can be used again.
+const RETURN_WAIT: Duration = Duration::from_secs(2);
 
 /// Two servers that start at once migrate one after the other.
 const MIGRATION_LOCK: i64 = 0x6172_7469_6661_6374;
@@ -66,10 +72,11 @@ async fn open_postgres(url: &Secret, connections_max: u32, acquire_timeout: Dura
         .connect_timeout(acquire_timeout)
         .test_before_acquire_if_idle_for(Duration::from_secs(1))
         .sqlx_logging(false)
+        .map_sqlx_postgres_pool_opts(|pool| pool.after_release(|connection, _| Box::pin(still_answers(connection))))
         .map_sqlx_postgres_opts(|postgres| {
             postgres.options([
                 ("lock_timeout", "5s"),
-                ("statement_timeout", "60s"),
+                ("statement_timeout", "15s"),
                 ("idle_in_transaction_session_timeout", "60s"),
                 ("default_transaction_isolation", "read committed"),
                 ("synchronous_commit", "on"),
@@ -93,6 +100,15 @@ async fn open_postgres(url: &Secret, connections_max: u32, acquire_timeout: Dura
         reader: Reader::Postgres(pool.clone()),
         writer: Writer::pool(pool, connections_max),
     })
+}
+
+/// Whether a connection that comes back can be used again. The pool asks too, but
+/// would wait for ever, and with it the place of the connection.
+async fn still_answers(connection: &mut PgConnection) -> sqlx::Result<bool> {
+    match tokio::time::timeout(RETURN_WAIT, connection.ping()).await {
+        Ok(answer) => answer.map(|()| true),
+        Err(_) => Err(sqlx::Error::PoolTimedOut),
+    }
 }
 
 /// A server that does not fsync loses what it acknowledged, and so would we.

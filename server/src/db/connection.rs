@@ -1,10 +1,10 @@
 //! Connections to either database, for the queries of this folder.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sea_orm::{
     ConnectionTrait, DatabaseConnection, DatabaseTransaction, DbBackend, DbErr, ExecResult, ProxyExecResult, ProxyRow,
-    QueryResult, Statement,
+    QueryResult, RuntimeErr, Statement,
 };
 
 use super::sqlite::{Readers, Sqlite};
@@ -41,6 +41,15 @@ impl Reader {
     }
 }
 
+/// How long a server may take to answer; longer than it may work on one statement.
+const ANSWER_WAIT: Duration = Duration::from_secs(20);
+
+/// Gives up on a server that does not answer: packets may vanish without a word.
+pub(super) async fn answered<T>(call: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
+    let late = |_| DbErr::Conn(RuntimeErr::Internal("the database did not answer in time".to_owned()));
+    tokio::time::timeout(ANSWER_WAIT, call).await.map_err(late)?
+}
+
 fn executed(done: ProxyExecResult) -> ExecResult {
     done.into()
 }
@@ -61,7 +70,7 @@ impl ConnectionTrait for Reader {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         match self {
             Self::Sqlite(readers) => readers.with(|sqlite| sqlite.execute(&statement)).map(executed),
-            Self::Postgres(pool) => pool.execute_raw(statement).await,
+            Self::Postgres(pool) => answered(pool.execute_raw(statement)).await,
         }
     }
 
@@ -70,7 +79,7 @@ impl ConnectionTrait for Reader {
             Self::Sqlite(readers) => readers
                 .with(|sqlite| sqlite.script(sql))
                 .map(|()| executed(Default::default())),
-            Self::Postgres(pool) => pool.execute_unprepared(sql).await,
+            Self::Postgres(pool) => answered(pool.execute_unprepared(sql)).await,
         }
     }
 
@@ -79,7 +88,7 @@ impl ConnectionTrait for Reader {
             Self::Sqlite(readers) => readers
                 .with(|sqlite| sqlite.query(&statement, 1))
                 .map(|rows| rows.into_iter().next().map(QueryResult::from)),
-            Self::Postgres(pool) => pool.query_one_raw(statement).await,
+            Self::Postgres(pool) => answered(pool.query_one_raw(statement)).await,
         }
     }
 
@@ -89,7 +98,7 @@ impl ConnectionTrait for Reader {
             Self::Sqlite(readers) => {
                 blocking::in_place(|| readers.with(|sqlite| sqlite.query(&statement, usize::MAX))).map(results)
             }
-            Self::Postgres(pool) => pool.query_all_raw(statement).await,
+            Self::Postgres(pool) => answered(pool.query_all_raw(statement)).await,
         }
     }
 }
@@ -106,28 +115,28 @@ impl ConnectionTrait for Txn {
     async fn execute_raw(&self, statement: Statement) -> Result<ExecResult, DbErr> {
         match self {
             Self::Sqlite(sqlite) => sqlite.execute(&statement).map(executed),
-            Self::Postgres(txn) => txn.execute_raw(statement).await,
+            Self::Postgres(txn) => answered(txn.execute_raw(statement)).await,
         }
     }
 
     async fn execute_unprepared(&self, sql: &str) -> Result<ExecResult, DbErr> {
         match self {
             Self::Sqlite(sqlite) => sqlite.script(sql).map(|()| executed(Default::default())),
-            Self::Postgres(txn) => txn.execute_unprepared(sql).await,
+            Self::Postgres(txn) => answered(txn.execute_unprepared(sql)).await,
         }
     }
 
     async fn query_one_raw(&self, statement: Statement) -> Result<Option<QueryResult>, DbErr> {
         match self {
             Self::Sqlite(sqlite) => Ok(sqlite.query(&statement, 1)?.into_iter().next().map(QueryResult::from)),
-            Self::Postgres(txn) => txn.query_one_raw(statement).await,
+            Self::Postgres(txn) => answered(txn.query_one_raw(statement)).await,
         }
     }
 
     async fn query_all_raw(&self, statement: Statement) -> Result<Vec<QueryResult>, DbErr> {
         match self {
             Self::Sqlite(sqlite) => sqlite.query(&statement, usize::MAX).map(results),
-            Self::Postgres(txn) => txn.query_all_raw(statement).await,
+            Self::Postgres(txn) => answered(txn.query_all_raw(statement)).await,
         }
     }
 }

@@ -13,7 +13,7 @@ use sea_orm::{DatabaseConnection, TransactionTrait};
 use tokio::sync::Semaphore;
 
 use self::queue::Queue;
-use super::{Db, DbError, Result, Txn};
+use super::{Db, DbError, Result, Txn, connection::answered};
 
 const TRIES_MAX: u32 = 10;
 const BACKOFF_MS: u64 = 4;
@@ -123,7 +123,7 @@ where
         .await
         .map_err(|_| DbError::Busy)?;
     let _turn = turn.expect("the semaphore is never closed");
-    let txn = Txn::Postgres(pool.begin().await.map_err(DbError::from)?);
+    let txn = Txn::Postgres(answered(pool.begin()).await.map_err(DbError::from)?);
     let done = change(&txn).await;
     let Txn::Postgres(txn) = txn else {
         unreachable!("it was made above");
@@ -131,13 +131,16 @@ where
     match done {
         Ok(value) => {
             crate::fault::point("write.before_commit");
-            txn.commit().await.map_err(DbError::from)?;
+            answered(txn.commit()).await.map_err(DbError::from)?;
             crate::fault::point("write.after_commit");
             Ok(value)
         }
         Err(error) => {
-            // A transaction that cannot be rolled back ends with its connection.
-            let _ = txn.rollback().await;
+            // A transaction that cannot be rolled back ends with its connection, and
+            // one that met no answer will get none now.
+            if !matches!(error.as_db(), Some(DbError::Unavailable(_))) {
+                let _ = answered(txn.rollback()).await;
+            }
             Err(error)
         }
     }

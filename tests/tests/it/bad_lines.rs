@@ -224,3 +224,25 @@ async fn a_line_that_stalls_holds_calls_up_until_their_deadline_and_loses_nothin
     let saves = load.end().await;
     scene.assert_settled(saves).await;
 }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_swallows_everything_ends_calls_and_is_left_for_new_ones() {
+    let scene = Scene::prepare().await;
+    let load = scene.load();
+    pause(300).await;
+    scene.proxy.set(Line::BlackHole);
+    pause(3_000).await;
+    scene.proxy.set(Line::Open);
+    // What was in the hole stays there; only new connections help.
+    let began = Instant::now();
+    while scene
+        .server
+        .calls()
+        .get(by_key("none.bin"))
+        .await
+        .is_err_and(|failure| is_outage(&failure))
+    {
+        assert!(began.elapsed() < PATIENCE, "still away {:?} later", began.elapsed());
+    }
+    let saves = load.end().await;
+    scene.assert_settled(saves).await;
+}
