@@ -32,6 +32,7 @@ use tokio_util::task::TaskTracker;
 pub use caller::{Caller, Principal};
 pub use content::{Content, ContentSource, Data, Declared, Piece};
 pub use error::{RegistryError, Rule};
+pub use idempotency::RequestKey;
 pub use list::{ListQuery, Page, VersionsQuery};
 pub use open::{OpenContent, ReadRange};
 pub use place::{Places, Space, StoragePlace};

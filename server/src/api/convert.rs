@@ -4,12 +4,13 @@ use std::str::FromStr;
 
 use artifactd_domain::{ArtifactRef, HashType, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, Visibility};
 use artifactd_proto::v1::{self as pb, ErrorReason};
+use prost::Message;
 use tonic::Status;
 
 use super::{layer::CallId, status};
 use crate::registry::{
-    Artifact, Declared, DeleteMode, Deletion, Field, KeepBytes, NewArtifact, RegistryError, Replacement, Restoration,
-    Revises, Rule, Update,
+    Artifact, Declared, DeleteMode, Deletion, Field, KeepBytes, NewArtifact, RegistryError, Replacement, RequestKey,
+    Restoration, Revises, Rule, Update,
 };
 
 type Result<T> = std::result::Result<T, Status>;
@@ -32,6 +33,18 @@ where
     T::Err: Into<Rule>,
 {
     text.map(|text| parsed(text, field, call_id)).transpose()
+}
+
+/// What makes a call repeatable: the id that it takes out of the message, and the rest.
+fn request_key(
+    method: &str,
+    id: Option<String>,
+    field: &'static str,
+    rest: &impl Message,
+    call_id: &CallId,
+) -> Result<Option<RequestKey>> {
+    let id = optional(id.as_ref(), field, call_id)?;
+    Ok(id.map(|id| RequestKey::new(id, method, &rest.encode_to_vec())))
 }
 
 fn unknown(call_id: &CallId, field: &'static str, number: i32) -> Status {
@@ -117,9 +130,11 @@ pub(super) fn declared_in_trailer(trailer: pb::ContentTrailer, call_id: &CallId)
 }
 
 /// What to save, and whether the content is only claimed.
-pub(super) fn new_artifact(header: pb::SaveHeader, call_id: &CallId) -> Result<(NewArtifact, bool)> {
+pub(super) fn new_artifact(mut header: pb::SaveHeader, call_id: &CallId) -> Result<(NewArtifact, bool)> {
+    let id = header.request_id.take();
+    let request = request_key("SaveArtifact", id, "header.request_id", &header, call_id)?;
     let pb::SaveHeader {
-        request_id,
+        request_id: _,
         key,
         description,
         kind: kind_number,
@@ -135,7 +150,7 @@ pub(super) fn new_artifact(header: pb::SaveHeader, call_id: &CallId) -> Result<(
         claim,
     } = header;
     let new = NewArtifact {
-        request_id: optional(request_id.as_ref(), "header.request_id", call_id)?,
+        request,
         key: optional(key.as_ref(), "header.key", call_id)?,
         description: optional(description.as_ref(), "header.description", call_id)?,
         kind: kind(kind_number, "header.kind", call_id)?,
@@ -172,9 +187,11 @@ fn content_policy(number: i32, call_id: &CallId) -> Result<IfContentExists> {
 }
 
 /// What to replace.
-pub(super) fn replacement(header: pb::ReplaceHeader, call_id: &CallId) -> Result<Replacement> {
+pub(super) fn replacement(mut header: pb::ReplaceHeader, call_id: &CallId) -> Result<Replacement> {
+    let id = header.request_id.take();
+    let request = request_key("ReplaceArtifact", id, "header.request_id", &header, call_id)?;
     let pb::ReplaceHeader {
-        request_id,
+        request_id: _,
         artifact,
         etag,
         file_name,
@@ -183,7 +200,7 @@ pub(super) fn replacement(header: pb::ReplaceHeader, call_id: &CallId) -> Result
         sha256,
     } = header;
     Ok(Replacement {
-        request_id: optional(request_id.as_ref(), "header.request_id", call_id)?,
+        request,
         reference: reference(artifact, call_id)?,
         etag,
         file_name: optional(file_name.as_ref(), "header.file_name", call_id)?,
@@ -196,13 +213,15 @@ pub(super) fn replacement(header: pb::ReplaceHeader, call_id: &CallId) -> Result
 }
 
 /// What to change in a record.
-pub(super) fn update(message: pb::UpdateArtifactRequest, call_id: &CallId) -> Result<Update> {
+pub(super) fn update(mut message: pb::UpdateArtifactRequest, call_id: &CallId) -> Result<Update> {
+    let id = message.request_id.take();
+    let request = request_key("UpdateArtifact", id, "request_id", &message, call_id)?;
     let pb::UpdateArtifactRequest {
         artifact,
         update,
         update_mask,
         etag,
-        request_id,
+        request_id: _,
     } = message;
     let update = update.ok_or_else(|| refused(call_id, "update", Rule::Required))?;
     let mask = update_mask.ok_or_else(|| refused(call_id, "update_mask", Rule::Required))?;
@@ -218,7 +237,7 @@ pub(super) fn update(message: pb::UpdateArtifactRequest, call_id: &CallId) -> Re
         reference: reference(artifact, call_id)?,
         fields,
         etag,
-        request_id: optional(request_id.as_ref(), "request_id", call_id)?,
+        request,
     })
 }
 
@@ -256,14 +275,16 @@ fn updated_field(path: &str, update: &pb::ArtifactUpdate, call_id: &CallId) -> R
 }
 
 /// What to delete.
-pub(super) fn deletion(message: pb::DeleteArtifactRequest, call_id: &CallId) -> Result<Deletion> {
+pub(super) fn deletion(mut message: pb::DeleteArtifactRequest, call_id: &CallId) -> Result<Deletion> {
+    let id = message.request_id.take();
+    let request = request_key("DeleteArtifact", id, "request_id", &message, call_id)?;
     let pb::DeleteArtifactRequest {
         artifact,
         permanent,
         force,
         storage,
         etag,
-        request_id,
+        request_id: _,
     } = message;
     let bytes = match pb::DeleteStorage::try_from(storage).map_err(|_| unknown(call_id, "storage", storage))? {
         // There are no bytes in place yet, so both mean the same.
@@ -281,23 +302,25 @@ pub(super) fn deletion(message: pb::DeleteArtifactRequest, call_id: &CallId) -> 
             DeleteMode::Trash
         },
         etag,
-        request_id: optional(request_id.as_ref(), "request_id", call_id)?,
+        request,
     })
 }
 
 /// What to restore.
-pub(super) fn restoration(message: pb::RestoreArtifactRequest, call_id: &CallId) -> Result<Restoration> {
+pub(super) fn restoration(mut message: pb::RestoreArtifactRequest, call_id: &CallId) -> Result<Restoration> {
+    let id = message.request_id.take();
+    let request = request_key("RestoreArtifact", id, "request_id", &message, call_id)?;
     let pb::RestoreArtifactRequest {
         artifact,
         key,
         etag,
-        request_id,
+        request_id: _,
     } = message;
     Ok(Restoration {
         reference: reference(artifact, call_id)?,
         key: optional(key.as_ref(), "key", call_id)?,
         etag,
-        request_id: optional(request_id.as_ref(), "request_id", call_id)?,
+        request,
     })
 }
 
@@ -393,5 +416,34 @@ fn timestamp(us: i64) -> prost_types::Timestamp {
     prost_types::Timestamp {
         seconds: us.div_euclid(1_000_000),
         nanos,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use artifactd_domain::RequestId;
+
+    use super::*;
+
+    #[test]
+    fn the_hash_of_a_request_is_the_same_in_every_version() {
+        let header = pb::SaveHeader {
+            request_id: Some("one".to_owned()),
+            key: Some("a/b.csv".to_owned()),
+            size: Some(3),
+            kind: pb::ArtifactKind::Model.into(),
+            ..Default::default()
+        };
+        let (new, _) = new_artifact(header.clone(), &CallId::new("call-1")).unwrap();
+        let id: RequestId = "one".parse().unwrap();
+        // Tags and values of the message: key = 2, kind = 4, size = 12.
+        let message = b"\x12\x07a/b.csv\x20\x02\x60\x03";
+        assert_eq!(new.request, Some(RequestKey::new(id, "SaveArtifact", message)));
+        let other = pb::SaveHeader {
+            size: Some(4),
+            ..header
+        };
+        let (other, _) = new_artifact(other, &CallId::new("call-1")).unwrap();
+        assert_ne!(other.request, new.request);
     }
 }

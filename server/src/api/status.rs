@@ -18,7 +18,8 @@ const DOMAIN: &str = "artifactd";
 const BUSY_RETRY: Duration = Duration::from_secs(1);
 const OUTAGE_RETRY: Duration = Duration::from_millis(500);
 
-/// Longest text of a message: details and trailers must stay below 4 KiB.
+/// Longest text of a message: details and trailers must stay below 4 KiB, and tonic
+/// quotes what the caller sent.
 const MESSAGE_CHARS_MAX: usize = 512;
 
 /// The name of a reason as it travels: without the prefix of the enum.
@@ -182,16 +183,36 @@ fn log(error: &RegistryError, code: Code, call_id: &CallId) {
     }
 }
 
-/// Shapes a status that tonic made itself: before a handler saw the request, or
-/// inside a stream of messages.
+/// Gives a status its reason that was made without one: by tonic, or by the health
+/// and reflection services, before a handler saw the request or while it read the
+/// caller's messages. tonic answers INTERNAL where a message cannot be read; here a
+/// caller's fault is the caller's.
 pub(crate) fn from_tonic(made: &Status, call_id: &CallId) -> Status {
-    let (code, reason) = match made.code() {
-        Code::Unimplemented => (Code::Unimplemented, ErrorReason::MethodUnknown),
-        Code::DeadlineExceeded => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
-        Code::OutOfRange | Code::ResourceExhausted => (Code::ResourceExhausted, ErrorReason::MessageTooLarge),
-        Code::Internal | Code::InvalidArgument => (Code::InvalidArgument, ErrorReason::MessageMalformed),
-        Code::Unavailable => (Code::Unavailable, ErrorReason::ServerDraining),
-        _ => (Code::Cancelled, ErrorReason::Cancelled),
+    let (code, reason) = meaning(made);
+    let message = match (made.message(), reason) {
+        ("", ErrorReason::MethodUnknown) => "no such service or method",
+        (message, _) => message,
     };
-    status(call_id, code, reason, made.message())
+    status(call_id, code, reason, message)
+}
+
+fn meaning(made: &Status) -> (Code, ErrorReason) {
+    use ErrorReason as R;
+    match made.code() {
+        // tonic fails to write an answer, or to read a request.
+        Code::Internal if made.message().starts_with("Error encoding") => (Code::Internal, R::Internal),
+        Code::Internal | Code::Unknown | Code::InvalidArgument => (Code::InvalidArgument, R::MessageMalformed),
+        // Its limits: decoded length, and length before decoding.
+        Code::OutOfRange | Code::ResourceExhausted => (Code::ResourceExhausted, R::MessageTooLarge),
+        Code::Unimplemented => (Code::Unimplemented, R::MethodUnknown),
+        // The health service on a service that there is not.
+        Code::NotFound => (Code::NotFound, R::MethodUnknown),
+        Code::DeadlineExceeded => (Code::DeadlineExceeded, R::DeadlineExceeded),
+        Code::Cancelled if made.message().starts_with("Timeout expired") => {
+            (Code::DeadlineExceeded, R::DeadlineExceeded)
+        }
+        Code::Cancelled => (Code::Cancelled, R::Cancelled),
+        Code::Unavailable => (Code::Unavailable, R::ServerDraining),
+        other => (other, R::Internal),
+    }
 }

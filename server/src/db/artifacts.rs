@@ -30,29 +30,41 @@ pub(crate) struct ArtifactRow {
     pub(crate) version_number: i32,
     pub(crate) version_label: String,
     pub(crate) is_latest: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) key: Option<String>,
     pub(crate) key_is_virtual: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) description: Option<String>,
     pub(crate) kind: i16,
     pub(crate) suffix: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) file_name: Option<String>,
     pub(crate) media_type: String,
     pub(crate) size_bytes: i64,
     pub(crate) sha256: Vec<u8>,
     pub(crate) hash_type: i16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blob_id: Option<i64>,
     pub(crate) visibility: i16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) visibility_before_trash: Option<i16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trash_batch: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) trashed_at_us: Option<i64>,
     pub(crate) revision: i64,
     pub(crate) created_by: i64,
     pub(crate) created_at_us: i64,
     pub(crate) updated_at_us: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object_name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object_id: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object_is_pack: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) offset_bytes: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) crc32c: Option<i64>,
 }
 

@@ -16,7 +16,30 @@ use sha2::Digest;
 use super::{Caller, RegistryError, Result, now_us};
 use crate::db::{Batch, DbError, WriteError, entities::requests::Model, requests};
 
-/// A request that can be repeated: its id, and a hash of what it asks for.
+/// What makes a request repeatable: an id that its caller chose, and a hash of all
+/// that it asks for, so that another request under the same id can be told from it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestKey {
+    id: RequestId,
+    asks: Sha256,
+}
+
+impl RequestKey {
+    /// The key of a call of `method` with this message, encoded without the id.
+    ///
+    /// Stored hashes outlive versions of this program: the encoding of a message must
+    /// not change, and does not when fields are added that old callers do not set.
+    pub fn new(id: RequestId, method: &str, message: &[u8]) -> Self {
+        let mut hash = sha2::Sha256::new();
+        hash.update((method.len() as u64).to_le_bytes());
+        hash.update(method);
+        hash.update(message);
+        let asks = Sha256::from_bytes(hash.finalize().into());
+        Self { id, asks }
+    }
+}
+
+/// A request that can be repeated, in a space.
 #[derive(Debug, Clone)]
 pub(super) struct Repeatable {
     id: RequestId,
@@ -34,13 +57,14 @@ pub(super) struct Finished<A> {
 }
 
 impl Repeatable {
-    /// `None` without an id. `asks` must tell any two different requests apart.
-    pub(super) fn new(id: Option<RequestId>, method: &str, asks: &impl std::fmt::Debug) -> Option<Self> {
+    /// `None` without a key.
+    pub(super) fn new(key: Option<&RequestKey>, caller: &Caller) -> Option<Self> {
+        let RequestKey { id, asks } = key?;
         let mut hash = sha2::Sha256::new();
-        hash.update(method);
-        hash.update(format!("{asks:?}"));
+        hash.update(caller.space_id.to_le_bytes());
+        hash.update(asks.as_bytes());
         Some(Self {
-            id: id?,
+            id: id.clone(),
             hash: Sha256::from_bytes(hash.finalize().into()),
             tried: Arc::default(),
         })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use artifactd_domain::{ArtifactRef, FileName, Key, MediaType, RequestId, Sha256, Suffix};
+use artifactd_domain::{ArtifactRef, FileName, Key, MediaType, Sha256, Suffix};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -10,7 +10,7 @@ use super::{
     Artifact, Caller, Content, Registry, RegistryError, Result,
     content::{Declared, Stored},
     events,
-    idempotency::Repeatable,
+    idempotency::{Repeatable, RequestKey},
     now_us,
     placing::{integer, place_object},
     versions,
@@ -30,7 +30,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub struct Replacement {
     /// Makes the call repeatable.
-    pub request_id: Option<RequestId>,
+    pub request: Option<RequestKey>,
     /// The artifact.
     pub reference: ArtifactRef,
     /// Etag that the record must have.
@@ -54,7 +54,7 @@ pub struct Replaced {
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Answer {
-    uid: String,
+    row: ArtifactRow,
     changed: bool,
 }
 
@@ -62,7 +62,7 @@ impl Registry {
     /// Replaces the content of one artifact outside trash.
     pub async fn replace(self: &Arc<Self>, caller: &Caller, by: Replacement, content: Content) -> Result<Replaced> {
         self.check_declared_size(by.declared)?;
-        let repeatable = Repeatable::new(by.request_id.clone(), "ReplaceArtifact", &(caller.space_id, &by));
+        let repeatable = Repeatable::new(by.request.as_ref(), caller);
         if let Some(repeatable) = &repeatable
             && let Some(finished) = repeatable.finished::<Answer>(self.db.reader(), caller).await?
         {
@@ -70,7 +70,7 @@ impl Registry {
             {
                 return Err(repeatable.reused());
             }
-            return self.replaced_before(caller, &finished.answer).await;
+            return self.replaced(finished.answer);
         }
         let row = self.find(self.db.reader(), caller, &by.reference, true).await?;
         require_replaceable(&row, by.etag.as_deref())?;
@@ -92,31 +92,16 @@ impl Registry {
             Box::pin(async move { commit.run(txn).await })
         });
         let done = done.await;
-        if !matches!(
-            &done,
-            Ok(Run::Done { object_used: true, .. }) | Err(RegistryError::Db(_))
-        ) {
+        if !matches!(&done, Ok(Run { object_used: true, .. }) | Err(RegistryError::Db(_))) {
             self.discard(storage.id, name);
         }
         fault::point("replace.before_answer");
-        match done? {
-            Run::Done { row, changed, .. } => Ok(Replaced {
-                artifact: self.to_artifact(*row)?,
-                changed,
-            }),
-            Run::Before(answer) => self.replaced_before(caller, &answer).await,
-        }
+        self.replaced(done?.answer)
     }
 
-    async fn replaced_before(&self, caller: &Caller, answer: &Answer) -> Result<Replaced> {
-        let uid: artifactd_domain::Uid = answer.uid.parse().map_err(|_| DbError::Row {
-            table: "requests",
-            column: "answer",
-        })?;
-        Ok(Replaced {
-            artifact: self.get(caller, &uid.into(), true).await?,
-            changed: answer.changed,
-        })
+    fn replaced(&self, Answer { row, changed }: Answer) -> Result<Replaced> {
+        let artifact = self.to_artifact(row)?;
+        Ok(Replaced { artifact, changed })
     }
 }
 
@@ -157,13 +142,11 @@ struct Commit {
     repeatable: Option<Repeatable>,
 }
 
-enum Run {
-    Done {
-        row: Box<ArtifactRow>,
-        changed: bool,
-        object_used: bool,
-    },
-    Before(Answer),
+/// What a transaction did.
+struct Run {
+    answer: Answer,
+    /// Whether the stored object became the place of the content.
+    object_used: bool,
 }
 
 impl Commit {
@@ -173,7 +156,11 @@ impl Commit {
         {
             let same = finished.content == Some(self.stored.digest.sha256);
             return if same {
-                Ok(Run::Before(finished.answer))
+                let object_used = false;
+                Ok(Run {
+                    answer: finished.answer,
+                    object_used,
+                })
             } else {
                 Err(repeatable.reused())
             };
@@ -206,20 +193,15 @@ impl Commit {
                 batch.push(&blobs::discard_object_if_unused(object_id, now_us()));
             }
         }
+        let row = artifacts::run_then_read(batch, txn, &self.uid).await?;
+        let answer = Answer { row, changed };
         if let Some(repeatable) = &self.repeatable {
-            let answer = Answer {
-                uid: self.uid.to_string(),
-                changed,
-            };
+            let mut batch = Batch::new(txn);
             repeatable.remember(&mut batch, &self.caller, &answer, Some(sha256));
+            batch.run(txn).await?;
         }
-        let row = Box::new(artifacts::run_then_read(batch, txn, &self.uid).await?);
         fault::point("replace.in_transaction");
-        Ok(Run::Done {
-            row,
-            changed,
-            object_used,
-        })
+        Ok(Run { answer, object_used })
     }
 
     /// The key with the suffix of the new content; it must be free.

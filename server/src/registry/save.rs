@@ -5,14 +5,16 @@ mod commit;
 use std::sync::Arc;
 
 use artifactd_domain::{
-    Description, FileName, IfContentExists, Key, Kind, Label, MediaType, RequestId, SaveOutcome, Sha256, Stem,
-    StorageName, Suffix, Uid, Visibility,
+    Description, FileName, IfContentExists, Key, Kind, Label, MediaType, SaveOutcome, Sha256, Stem, StorageName,
+    Suffix, Uid, Visibility,
 };
 
-use self::commit::{Answer, Commit, Committed, NewContent, Run};
+use self::commit::{Answer, Commit, NewContent, Run};
 use super::{
-    Artifact, Caller, Content, Registry, RegistryError, Result, StoragePlace, content::Declared, error::Rule,
-    idempotency::Repeatable,
+    Artifact, Caller, Content, Registry, RegistryError, Result, StoragePlace,
+    content::Declared,
+    error::Rule,
+    idempotency::{Repeatable, RequestKey},
 };
 use crate::{
     db::{DbError, families},
@@ -23,7 +25,7 @@ use crate::{
 #[derive(Debug, Clone, Default)]
 pub struct NewArtifact {
     /// Makes the save repeatable.
-    pub request_id: Option<RequestId>,
+    pub request: Option<RequestKey>,
     /// Name in the storage.
     pub key: Option<Key>,
     /// Free text.
@@ -93,8 +95,7 @@ impl Registry {
     pub async fn save(self: &Arc<Self>, caller: &Caller, new: NewArtifact, content: Content) -> Result<Saved> {
         let suffix = new.suffix()?;
         self.check_declared_size(new.declared)?;
-        let claim = matches!(content, Content::Claim);
-        let repeatable = Repeatable::new(new.request_id.clone(), "SaveArtifact", &(caller.space_id, claim, &new));
+        let repeatable = Repeatable::new(new.request.as_ref(), caller);
         // What came in one message is soon stored again, and the transaction looks anyway.
         if matches!(content, Content::Stream(_))
             && let Some(saved) = self.saved_before(caller, repeatable.as_ref(), &new).await?
@@ -138,8 +139,7 @@ impl Registry {
         self.discard_unused(&storage, &commit, &done);
         fault::point("save.before_answer");
         match done? {
-            Run::Done(done) => self.answer(*done),
-            Run::Before(answer) => self.answer_again(caller, &answer).await,
+            Run::Done { answer, .. } | Run::Before(answer) => self.saved(*answer),
         }
     }
 
@@ -157,7 +157,6 @@ impl Registry {
         // A declared digest is part of the request's hash.
         let compare = new.declared.sha256.is_none();
         Ok(Some(Before {
-            caller: caller.clone(),
             repeatable: repeatable.clone(),
             declared: new.declared,
             answer: finished.answer,
@@ -188,7 +187,7 @@ impl Registry {
             return;
         };
         let unused = match done {
-            Ok(Run::Done(done)) => !done.object_used,
+            Ok(Run::Done { object_used, .. }) => !object_used,
             Ok(Run::Before(_)) => true,
             Err(RegistryError::Db(_)) => false,
             Err(_) => true,
@@ -198,35 +197,22 @@ impl Registry {
         }
     }
 
-    fn answer(&self, done: Committed) -> Result<Saved> {
-        Ok(Saved {
-            artifact: self.to_artifact(done.row)?,
-            outcome: done.outcome,
-            not_applied: done.not_applied,
-            same_content_uids: done.same_content_uids,
-        })
-    }
-
-    async fn answer_again(&self, caller: &Caller, answer: &Answer) -> Result<Saved> {
-        let impossible = || DbError::Row {
+    fn saved(&self, answer: Answer) -> Result<Saved> {
+        let outcome = SaveOutcome::from_name(&answer.outcome).ok_or(DbError::Row {
             table: "requests",
             column: "answer",
-        };
-        let uid: Uid = answer.uid.parse().map_err(|_| impossible())?;
-        let outcome = SaveOutcome::from_name(&answer.outcome).ok_or_else(impossible)?;
-        let artifact = self.get(caller, &uid.into(), true).await?;
+        })?;
         Ok(Saved {
-            artifact,
+            artifact: self.to_artifact(answer.row)?,
             outcome,
-            not_applied: answer.not_applied.clone(),
-            same_content_uids: Vec::new(),
+            not_applied: answer.not_applied,
+            same_content_uids: answer.same_content_uids,
         })
     }
 }
 
 /// A save that was finished before.
 struct Before {
-    caller: Caller,
     repeatable: Repeatable,
     declared: Declared,
     answer: Answer,
@@ -241,7 +227,7 @@ impl Before {
         {
             return Err(self.repeatable.reused());
         }
-        registry.answer_again(&self.caller, &self.answer).await
+        registry.saved(self.answer)
     }
 }
 

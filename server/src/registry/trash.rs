@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use artifactd_domain::{ArtifactRef, Key, RequestId, VersionName, Visibility};
+use artifactd_domain::{ArtifactRef, Key, VersionName, Visibility};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -13,7 +13,7 @@ use super::{
     Artifact, Caller, Registry, RegistryError, Result, draw_uid,
     error::Rule,
     events,
-    idempotency::{Repeatable, once},
+    idempotency::{Repeatable, RequestKey, once},
     now_us,
     replace::require_etag,
     versions::{self, IfKeyTaken},
@@ -39,7 +39,7 @@ pub struct Deletion {
     /// Etag that the record must have.
     pub etag: Option<String>,
     /// Makes the call repeatable.
-    pub request_id: Option<RequestId>,
+    pub request: Option<RequestKey>,
 }
 
 /// How to delete.
@@ -84,7 +84,7 @@ pub struct Restoration {
     /// Etag that the record must have.
     pub etag: Option<String>,
     /// Makes the call repeatable.
-    pub request_id: Option<RequestId>,
+    pub request: Option<RequestKey>,
 }
 
 /// What a transaction did; kept whole, so that a repeated request is answered
@@ -98,11 +98,7 @@ struct Run {
 impl Registry {
     /// Moves artifacts to trash, or destroys them.
     pub async fn delete(&self, caller: &Caller, deletion: Deletion) -> Result<Deleted> {
-        let repeatable = Repeatable::new(
-            deletion.request_id.clone(),
-            "DeleteArtifact",
-            &(caller.space_id, &deletion),
-        );
+        let repeatable = Repeatable::new(deletion.request.as_ref(), caller);
         let run = self.change(caller, deletion.reference.clone(), repeatable, move |target| {
             let deletion = deletion.clone();
             Box::pin(async move { target.delete(&deletion).await })
@@ -119,8 +115,7 @@ impl Registry {
         if matches!(restoration.reference, ArtifactRef::Key { .. }) {
             return Err(RegistryError::other("artifact", "must be a uid or a stem"));
         }
-        let asks = (caller.space_id, &restoration);
-        let repeatable = Repeatable::new(restoration.request_id.clone(), "RestoreArtifact", &asks);
+        let repeatable = Repeatable::new(restoration.request.as_ref(), caller);
         let run = self.change(caller, restoration.reference.clone(), repeatable, move |target| {
             let restoration = restoration.clone();
             Box::pin(async move { target.restore(&restoration).await })

@@ -1,16 +1,20 @@
 //! Changing fields of one record.
 
-use artifactd_domain::{ArtifactRef, Description, Key, Kind, MediaType, RequestId, Suffix, Visibility};
-use serde::{Deserialize, Serialize};
+use artifactd_domain::{ArtifactRef, Description, Key, Kind, MediaType, Suffix, Visibility};
 use serde_json::json;
 
 use super::{
-    Artifact, Caller, Registry, RegistryError, Result, error::Rule, events, idempotency::Repeatable, now_us,
-    replace::require_etag, versions,
+    Artifact, Caller, Registry, RegistryError, Result,
+    error::Rule,
+    events,
+    idempotency::{Repeatable, RequestKey, once},
+    now_us,
+    replace::require_etag,
+    versions,
 };
 use crate::{
     db::{
-        Batch, DbError, Txn,
+        Batch, Txn,
         artifacts::{self, ArtifactRow},
         entities::artifacts::Column,
         families,
@@ -28,7 +32,7 @@ pub struct Update {
     /// Etag that the record must have.
     pub etag: Option<String>,
     /// Makes the call repeatable.
-    pub request_id: Option<RequestId>,
+    pub request: Option<RequestKey>,
 }
 
 /// The new value of one field.
@@ -46,19 +50,14 @@ pub enum Field {
     Visibility(Visibility),
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize)]
-struct Answer {
-    uid: String,
-}
-
 impl Registry {
     /// Changes fields of one artifact outside trash.
     pub async fn update(&self, caller: &Caller, update: Update) -> Result<Artifact> {
-        let repeatable = Repeatable::new(update.request_id.clone(), "UpdateArtifact", &(caller.space_id, &update));
+        let repeatable = Repeatable::new(update.request.as_ref(), caller);
         if let Some(repeatable) = &repeatable
-            && let Some(finished) = repeatable.finished::<Answer>(self.db.reader(), caller).await?
+            && let Some(finished) = repeatable.finished::<ArtifactRow>(self.db.reader(), caller).await?
         {
-            return self.updated_before(caller, &finished.answer).await;
+            return self.to_artifact(finished.answer);
         }
         let uid = self
             .find(self.db.reader(), caller, &update.reference, true)
@@ -74,18 +73,7 @@ impl Registry {
             let commit = commit.clone();
             Box::pin(async move { commit.run(txn).await })
         });
-        match done.await? {
-            Run::Done(row) => self.to_artifact(*row),
-            Run::Before(answer) => self.updated_before(caller, &answer).await,
-        }
-    }
-
-    async fn updated_before(&self, caller: &Caller, answer: &Answer) -> Result<Artifact> {
-        let uid: artifactd_domain::Uid = answer.uid.parse().map_err(|_| DbError::Row {
-            table: "requests",
-            column: "answer",
-        })?;
-        self.get(caller, &uid.into(), true).await
+        self.to_artifact(done.await?)
     }
 }
 
@@ -97,18 +85,13 @@ struct Commit {
     repeatable: Option<Repeatable>,
 }
 
-enum Run {
-    Done(Box<ArtifactRow>),
-    Before(Answer),
-}
-
 impl Commit {
-    async fn run(&self, txn: &Txn) -> Result<Run> {
-        if let Some(repeatable) = &self.repeatable
-            && let Some(finished) = repeatable.finished::<Answer>(txn, &self.caller).await?
-        {
-            return Ok(Run::Before(finished.answer));
-        }
+    /// Answers the record as it is then.
+    async fn run(&self, txn: &Txn) -> Result<ArtifactRow> {
+        once(self.repeatable.as_ref(), txn, &self.caller, self.change(txn)).await
+    }
+
+    async fn change(&self, txn: &Txn) -> Result<ArtifactRow> {
         let family = families::lock_by_stem(txn, self.uid.stem()).await?;
         let row = artifacts::by_uid(txn, &self.uid).await?;
         let (Some(family), Some(row)) = (family, row) else {
@@ -166,12 +149,14 @@ impl Commit {
                 json!({ "fields": changed }),
             );
         }
-        if let Some(repeatable) = &self.repeatable {
-            repeatable.remember(&mut batch, &self.caller, &Answer { uid: row.uid }, None);
-        }
         let row = artifacts::run_then_read(batch, txn, &self.uid).await?;
+        if let Some(repeatable) = &self.repeatable {
+            let mut batch = Batch::new(txn);
+            repeatable.remember(&mut batch, &self.caller, &row, None);
+            batch.run(txn).await?;
+        }
         fault::point("update.in_transaction");
-        Ok(Run::Done(Box::new(row)))
+        Ok(row)
     }
 }
 

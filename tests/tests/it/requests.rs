@@ -31,11 +31,7 @@ async fn a_repeated_save_has_one_effect_and_one_answer() {
         server.kill();
         server.start_again().await;
         let later = server.calls().save(repeatable("r-1", "x.bin"), &bytes).await.unwrap();
-        assert_eq!(
-            saved(later).uid,
-            saved(first).uid,
-            "after a restart and a newer version on {backend:?}"
-        );
+        assert_eq!(later, first, "after a restart and a newer version on {backend:?}");
         assert_eq!(server.calls().family(by_key("x.bin")).await.unwrap().len(), 2);
     }
 }
@@ -202,6 +198,12 @@ async fn every_other_mutation_is_repeatable_too() {
             "the etag was right for the first, {backend:?}"
         );
 
+        assert_eq!(
+            calls.replace(replace(), b"2").await.unwrap(),
+            first,
+            "the first answer, although the record has changed since, {backend:?}"
+        );
+
         let trash = || pb::DeleteArtifactRequest {
             artifact: reference(),
             request_id: some("trash"),
@@ -233,6 +235,11 @@ async fn every_other_mutation_is_repeatable_too() {
         };
         let destroyed = calls.delete(destroy()).await.unwrap();
         assert_eq!(calls.delete(destroy()).await.unwrap(), destroyed);
+        assert_eq!(
+            calls.update(update()).await.unwrap(),
+            updated,
+            "the first answer, although the record is gone, {backend:?}"
+        );
     }
 }
 

@@ -1,9 +1,6 @@
 //! One shape for all errors: a reason, and the id of the call.
 //!
-//! What our handlers answer has a reason already. A status without details was
-//! made by tonic, or by the health and reflection services: before a handler saw
-//! the request, or while it read the caller's messages. tonic answers INTERNAL
-//! where a message cannot be read; here a caller's fault is the caller's.
+//! What our handlers answer has a reason already; what others made gets one here.
 
 use artifactd_proto::v1::ErrorReason;
 use http::{HeaderMap, HeaderName};
@@ -14,14 +11,9 @@ use tonic_types::pb;
 
 use super::{super::status, CallId};
 
-const DOMAIN: &str = "artifactd";
 const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
-const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
 const REQUEST_INFO: &str = "type.googleapis.com/google.rpc.RequestInfo";
-
-/// tonic quotes what the caller sent; trailers must stay small all the same.
-const MESSAGE_CHARS_MAX: usize = 512;
 
 /// Shapes the status in a head or in trailers; answers its code when there is one.
 pub(super) fn shape(headers: &mut HeaderMap, id: &CallId) -> Option<Code> {
@@ -31,10 +23,10 @@ pub(super) fn shape(headers: &mut HeaderMap, id: &CallId) -> Option<Code> {
     }
     let made = Status::from_header_map(headers)?;
     let shaped = match made.details() {
-        [] => with_reason(&made, id),
+        [] => Some(status::from_tonic(&made, id)),
         details => match pb::Status::decode(details) {
             Ok(status) => with_request(&made, status, id),
-            Err(_) => with_reason(&made, id),
+            Err(_) => Some(status::from_tonic(&made, id)),
         },
     };
     let Some(shaped) = shaped else {
@@ -51,53 +43,7 @@ pub(super) fn shape(headers: &mut HeaderMap, id: &CallId) -> Option<Code> {
 /// The answer to a call whose handler panicked. The panic itself is in the log.
 pub(super) fn panicked(id: &CallId) -> Status {
     tracing::error!(request_id = id.as_str(), "A call panicked");
-    build(Code::Internal, ErrorReason::Internal, "internal error; see the log", id)
-}
-
-fn with_reason(made: &Status, id: &CallId) -> Option<Status> {
-    let (code, reason) = meaning(made);
-    let message = match (made.message(), reason) {
-        ("", ErrorReason::MethodUnknown) => "no such service or method",
-        (message, _) => message,
-    };
-    Some(build(code, reason, message, id))
-}
-
-/// What a status means that nobody gave a reason.
-fn meaning(made: &Status) -> (Code, ErrorReason) {
-    use ErrorReason as R;
-    match made.code() {
-        // tonic fails to write an answer, or to read a request.
-        Code::Internal if made.message().starts_with("Error encoding") => (Code::Internal, R::Internal),
-        Code::Internal | Code::Unknown | Code::InvalidArgument => (Code::InvalidArgument, R::MessageMalformed),
-        // Its limits: decoded length, and length before decoding.
-        Code::OutOfRange | Code::ResourceExhausted => (Code::ResourceExhausted, R::MessageTooLarge),
-        Code::Unimplemented => (Code::Unimplemented, R::MethodUnknown),
-        // The health service on a service that there is not.
-        Code::NotFound => (Code::NotFound, R::MethodUnknown),
-        Code::DeadlineExceeded => (Code::DeadlineExceeded, R::DeadlineExceeded),
-        Code::Cancelled if made.message().starts_with("Timeout expired") => {
-            (Code::DeadlineExceeded, R::DeadlineExceeded)
-        }
-        Code::Cancelled => (Code::Cancelled, R::Cancelled),
-        Code::Unavailable => (Code::Unavailable, R::ServerDraining),
-        other => (other, R::Internal),
-    }
-}
-
-fn build(code: Code, reason: ErrorReason, message: &str, id: &CallId) -> Status {
-    let message: String = message.chars().take(MESSAGE_CHARS_MAX).collect();
-    let info = pb::ErrorInfo {
-        reason: status::name(reason).to_owned(),
-        domain: DOMAIN.to_owned(),
-        metadata: Default::default(),
-    };
-    let details = pb::Status {
-        code: code.into(),
-        message: message.clone(),
-        details: vec![any(ERROR_INFO, &info), request_info(id)],
-    };
-    Status::with_details(code, message, details.encode_to_vec().into())
+    status::status(id, Code::Internal, ErrorReason::Internal, "internal error; see the log")
 }
 
 /// Adds the id of the call where a handler did not.
@@ -189,7 +135,7 @@ mod tests {
 
     #[test]
     fn what_a_handler_made_keeps_its_code_reason_and_details() {
-        let mut details = tonic_types::ErrorDetails::with_error_info("KEY_TAKEN", DOMAIN, []);
+        let mut details = tonic_types::ErrorDetails::with_error_info("KEY_TAKEN", "artifactd", []);
         details.add_bad_request_violation("key", "is taken");
         let made = Status::with_error_details(Code::AlreadyExists, "taken", details);
         let shaped = shaped(&made);

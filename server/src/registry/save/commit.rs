@@ -35,12 +35,15 @@ use crate::{
 /// How many artifacts with the same content an answer names.
 const SAME_CONTENT_NAMED_MAX: u64 = 10;
 
-/// The part of an answer that a repeated request needs.
+/// What a save is answered, also when it is repeated.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Answer {
-    pub(super) uid: String,
+    pub(super) row: ArtifactRow,
+    /// Name of the outcome.
     pub(super) outcome: String,
     pub(super) not_applied: Vec<String>,
+    /// Some other live artifacts with the same content.
+    pub(super) same_content_uids: Vec<String>,
 }
 
 /// A save that is ready to be committed; the transaction may run more than once.
@@ -71,22 +74,14 @@ impl NewContent {
     }
 }
 
-/// What a transaction did.
-#[derive(Debug)]
-pub(super) struct Committed {
-    pub(super) row: ArtifactRow,
-    pub(super) outcome: SaveOutcome,
-    pub(super) not_applied: Vec<String>,
-    /// Whether the stored object became the place of the content.
-    pub(super) object_used: bool,
-    /// Some other live artifacts with the same content.
-    pub(super) same_content_uids: Vec<String>,
-}
-
 /// How a transaction of a save can end well.
 pub(super) enum Run {
-    Done(Box<Committed>),
-    Before(Answer),
+    Done {
+        answer: Box<Answer>,
+        /// Whether the stored object became the place of the content.
+        object_used: bool,
+    },
+    Before(Box<Answer>),
 }
 
 impl Commit {
@@ -110,7 +105,7 @@ impl Commit {
     fn run_before(&self, repeatable: &Repeatable, finished: Finished<Answer>) -> Result<Run> {
         match finished.content {
             Some(content) if content != self.sha256() => Err(repeatable.reused()),
-            _ => Ok(Run::Before(finished.answer)),
+            _ => Ok(Run::Before(Box::new(finished.answer))),
         }
     }
 
@@ -218,17 +213,16 @@ impl Commit {
             }
             _ => false,
         };
-        self.remember(&mut batch, &row.uid, SaveOutcome::Existing, &not_applied);
-        batch.run(txn).await?;
-        let outcome = SaveOutcome::Existing;
-        let same_content_uids = self.same_content_uids(txn, &row).await?;
-        Ok(Run::Done(Box::new(Committed {
-            row,
-            outcome,
+        let answer = Answer {
+            same_content_uids: self.same_content_uids(txn, &row).await?,
+            outcome: SaveOutcome::Existing.as_str().to_owned(),
             not_applied,
-            object_used,
-            same_content_uids,
-        })))
+            row,
+        };
+        self.remember(&mut batch, &answer);
+        batch.run(txn).await?;
+        let answer = Box::new(answer);
+        Ok(Run::Done { answer, object_used })
     }
 
     /// What the caller passed that the existing record does not say.
@@ -339,20 +333,20 @@ impl Commit {
         });
         let mut batch = Batch::new(txn);
         events::record(&mut batch, &self.caller, "saved", &row.uid, detail);
-        self.remember(&mut batch, &row.uid, outcome, &[]);
+        let answer = Answer {
+            same_content_uids: match &blob {
+                Some(_) => self.same_content_uids(txn, &row).await?,
+                None => Vec::new(),
+            },
+            outcome: outcome.as_str().to_owned(),
+            not_applied: Vec::new(),
+            row,
+        };
+        self.remember(&mut batch, &answer);
         batch.run(txn).await?;
         fault::point("save.in_transaction");
-        let same_content_uids = match &blob {
-            Some(_) => self.same_content_uids(txn, &row).await?,
-            None => Vec::new(),
-        };
-        Ok(Run::Done(Box::new(Committed {
-            row,
-            outcome,
-            not_applied: Vec::new(),
-            object_used,
-            same_content_uids,
-        })))
+        let answer = Box::new(answer);
+        Ok(Run::Done { answer, object_used })
     }
 
     /// The object in which the content lies: the new one, unless a sound blob was there.
@@ -428,14 +422,9 @@ impl Commit {
         true
     }
 
-    fn remember(&self, batch: &mut Batch, uid: &str, outcome: SaveOutcome, not_applied: &[String]) {
+    fn remember(&self, batch: &mut Batch, answer: &Answer) {
         if let Some(repeatable) = &self.repeatable {
-            let answer = Answer {
-                uid: uid.to_owned(),
-                outcome: outcome.as_str().to_owned(),
-                not_applied: not_applied.to_vec(),
-            };
-            repeatable.remember(batch, &self.caller, &answer, Some(self.sha256()));
+            repeatable.remember(batch, &self.caller, answer, Some(self.sha256()));
         }
     }
 }
