@@ -90,6 +90,13 @@ pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
     }
 }
 
+/// A status that came inside an answer, as if it had come as one.
+pub(crate) fn status_in_message(status: tonic_types::pb::Status) -> tonic::Status {
+    use prost::Message;
+    let details = status.encode_to_vec().into();
+    tonic::Status::with_details(status.code.into(), status.message, details)
+}
+
 /// A request id that nobody else draws.
 pub(crate) fn draw_request_id() -> String {
     let mut bytes = [0; 16];

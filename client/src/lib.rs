@@ -18,6 +18,7 @@
 //! each chunk against its crc32c, a whole content against its sha256.
 
 mod artifact;
+mod batch;
 mod client;
 mod convert;
 mod download;

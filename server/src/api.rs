@@ -5,6 +5,7 @@
 
 mod admin;
 mod artifacts;
+mod batch;
 mod chunks;
 mod content;
 mod convert;

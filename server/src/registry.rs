@@ -5,6 +5,7 @@
 //! the same: content becomes durable, then one transaction makes it visible, then
 //! the caller hears of it.
 
+mod batch;
 mod caller;
 mod clock;
 mod content;
@@ -29,6 +30,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
+pub use batch::BatchItem;
 pub use caller::{Caller, Principal};
 pub use content::{Content, ContentSource, Data, Declared, Piece};
 pub use error::{RegistryError, Rule};

@@ -127,6 +127,18 @@ pub fn honest_trailer(content: &[u8]) -> pb::ContentTrailer {
     }
 }
 
+fn batch_outcome(result: pb::BatchSaveResult) -> Outcome<pb::SaveArtifactResponse> {
+    use pb::batch_save_result::Result as R;
+    use prost::Message as _;
+    match result.result.expect("a result has content") {
+        R::Saved(saved) => Ok(saved),
+        R::Error(status) => {
+            let details = status.encode_to_vec().into();
+            Err(Status::with_details(status.code.into(), status.message, details).into())
+        }
+    }
+}
+
 impl Calls {
     /// Saves content as a stream.
     pub async fn save(&self, header: pb::SaveHeader, content: &[u8]) -> Outcome<pb::SaveArtifactResponse> {
@@ -159,6 +171,37 @@ impl Calls {
     /// Sends one message of a small save as it is.
     pub async fn save_small_raw(&self, request: pb::SaveSmallArtifactRequest) -> Outcome<pb::SaveArtifactResponse> {
         answer(self.artifacts().save_small_artifact(request)).await
+    }
+
+    /// Saves some contents in one message of a batch; a result for each.
+    pub async fn save_batch(
+        &self,
+        files: Vec<(pb::SaveHeader, Vec<u8>)>,
+    ) -> Outcome<Vec<Outcome<pb::SaveArtifactResponse>>> {
+        let items = files.into_iter().map(|(header, content)| pb::BatchSaveItem {
+            header: Some(header),
+            crc32c: Some(artifactd_domain::crc32c(&content)),
+            content: content.into(),
+        });
+        let items = items.collect();
+        let mut answers = self.save_batches(vec![pb::BatchSaveRequest { items }]).await?;
+        Ok(answers.remove(0))
+    }
+
+    /// Sends messages of a batch as they are; the results of each.
+    pub async fn save_batches(
+        &self,
+        messages: Vec<pb::BatchSaveRequest>,
+    ) -> Outcome<Vec<Vec<Outcome<pb::SaveArtifactResponse>>>> {
+        use futures::TryStreamExt;
+        let call = async {
+            let answers = self.artifacts().batch_save(futures::stream::iter(messages)).await?;
+            let answers: Vec<pb::BatchSaveResponse> = answers.into_inner().try_collect().await?;
+            Ok(Response::new(answers))
+        };
+        let answers = answer(call).await?;
+        let outcomes = |answer: pb::BatchSaveResponse| answer.results.into_iter().map(batch_outcome).collect();
+        Ok(answers.into_iter().map(outcomes).collect())
     }
 
     /// Replaces content.

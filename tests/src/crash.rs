@@ -14,6 +14,7 @@ use crate::{
 
 const KEY: &str = "base.bin";
 const NEW_KEY: &str = "new.bin";
+const OTHER_KEY: &str = "other.bin";
 const REQUEST_ID: &str = "the-request";
 const TIMES_AT_START_MAX: usize = 10;
 
@@ -40,11 +41,13 @@ pub enum Operation {
     Destroy,
     /// Another description.
     Update,
+    /// New content under two new keys, in one message.
+    Batch,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -55,6 +58,7 @@ impl Operation {
         Self::Restore,
         Self::Destroy,
         Self::Update,
+        Self::Batch,
     ];
 }
 
@@ -102,13 +106,14 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 /// says. Saves a start of the server for each pair that cannot meet.
 pub fn may_meet(point: &str, operation: Operation) -> bool {
     use Operation::{
-        Destroy, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SharedContent, Trash, Update,
+        Batch, Destroy, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SharedContent, Trash, Update,
     };
     match point.split('.').next() {
         Some("local" | "cloud" | "save") => matches!(
             operation,
-            Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace
+            Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace | Batch
         ),
+        Some("batch") => operation == Batch,
         Some("replace") => operation == Replace,
         Some("update") => operation == Update,
         Some("delete") => matches!(operation, Trash | Restore | Destroy),
@@ -160,7 +165,7 @@ impl Scene {
         let old = content(1, 300_000).to_vec();
         // On S3 the content must be larger than one part.
         let new = match (operation, backend.storage) {
-            (Operation::SaveSmall, _) => content(2, 400_000),
+            (Operation::SaveSmall | Operation::Batch, _) => content(2, 400_000),
             (_, Storage::Local) => content(2, 2_500_000),
             (_, Storage::S3) => content(2, 20_000_000),
         };
@@ -249,6 +254,15 @@ impl Scene {
                     .map(drop)
             }
             Operation::Update => calls.update(self.update(request_id)).await.map(drop),
+            Operation::Batch => {
+                let other = pb::SaveHeader {
+                    request_id: Some(format!("{REQUEST_ID}-2")),
+                    ..keyed(OTHER_KEY)
+                };
+                let files = vec![(header(NEW_KEY), self.new.clone()), (other, self.old[1..].to_vec())];
+                let results = calls.save_batch(files).await?;
+                results.into_iter().try_for_each(|result| result.map(drop))
+            }
         }
     }
 
@@ -349,6 +363,12 @@ impl Scene {
             Operation::Destroy => {
                 let gone = crate::refusal(calls.get(by_uid(&self.base.uid)).await);
                 assert_eq!(gone, pb::ErrorReason::ArtifactNotFound);
+            }
+            Operation::Batch => {
+                for (key, bytes) in [(NEW_KEY, &self.new[..]), (OTHER_KEY, &self.old[1..])] {
+                    assert_eq!(found(key).await.len(), 1);
+                    assert!(calls.read(by_key(key)).await.expect("read") == bytes);
+                }
             }
             Operation::Update => {
                 let record = calls.get(by_uid(&self.base.uid)).await.expect("find the base");

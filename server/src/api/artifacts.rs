@@ -7,12 +7,13 @@ use artifactd_proto::{
     Messages, Received,
     v1::{self as pb, ErrorReason, artifact_service_server::ArtifactService},
 };
+use futures::{StreamExt, stream::BoxStream};
 use prost::Message;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    Api, call_id,
-    chunks::{check_sum, messages, nothing_more, out_of_order, pieces},
+    Api, batch, call_id,
+    chunks::{messages, nothing_more, out_of_order, pieces},
     convert,
     layer::CallId,
     pages, status,
@@ -26,7 +27,7 @@ const HEADER_FIRST: &str = "the first message must be the header";
 
 impl Api {
     /// Waits for a part of a stream, but not for ever.
-    async fn within_idle<T>(
+    pub(super) async fn within_idle<T>(
         &self,
         call_id: &CallId,
         part: impl Future<Output = Result<T, Status>>,
@@ -53,7 +54,7 @@ impl Api {
     }
 
     /// Runs a mutation that must not stop half-way when its caller goes away.
-    async fn to_the_end<T, F>(&self, call_id: &CallId, work: F) -> Result<T, Status>
+    pub(super) async fn to_the_end<T, F>(&self, call_id: &CallId, work: F) -> Result<T, Status>
     where
         T: Send + 'static,
         F: Future<Output = Result<T, RegistryError>> + Send + 'static,
@@ -70,7 +71,7 @@ impl Api {
     }
 }
 
-fn save_response(saved: Saved) -> pb::SaveArtifactResponse {
+pub(super) fn save_response(saved: Saved) -> pb::SaveArtifactResponse {
     let Saved {
         artifact,
         outcome,
@@ -125,29 +126,21 @@ impl ArtifactService for Api {
             content,
             crc32c,
         } = request.into_inner();
-        let header =
-            header.ok_or_else(|| status::field_with(&call_id, ErrorReason::FieldRequired, "header", "is required"))?;
-        let (new, claim) = convert::new_artifact(header, &call_id)?;
-        if content.len() > SMALL_CONTENT_BYTES_MAX {
-            let message = format!(
-                "the content has {} bytes, at most {SMALL_CONTENT_BYTES_MAX} are taken in one message",
-                content.len()
-            );
-            return Err(status::status(
-                &call_id,
-                Code::ResourceExhausted,
-                ErrorReason::MessageTooLarge,
-                message,
-            ));
-        }
-        if claim && !content.is_empty() {
-            return Err(status::field(&call_id, "content", "must be empty with a claim"));
-        }
-        check_sum(artifactd_domain::crc32c(&content), crc32c, "crc32c", &call_id)?;
-        let content = if claim { Content::Claim } else { Content::Whole(content) };
+        let (new, content) = convert::small_file(header, content, crc32c, SMALL_CONTENT_BYTES_MAX, &call_id)?;
         let saved = self.registry.save(&caller, new, content).await;
         let saved = saved.map_err(|error| status::from_registry(error, &call_id))?;
         Ok(Response::new(save_response(saved)))
+    }
+
+    type BatchSaveStream = BoxStream<'static, Result<pb::BatchSaveResponse, Status>>;
+
+    async fn batch_save(
+        &self,
+        request: Request<Streaming<pb::BatchSaveRequest>>,
+    ) -> Result<Response<Self::BatchSaveStream>, Status> {
+        let caller = self.caller(&request)?;
+        let answers = batch::answers(self.clone(), caller, request.into_inner());
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn replace_artifact(

@@ -4,13 +4,14 @@ use std::str::FromStr;
 
 use artifactd_domain::{ArtifactRef, HashType, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, Visibility};
 use artifactd_proto::v1::{self as pb, ErrorReason};
+use bytes::Bytes;
 use prost::Message;
-use tonic::Status;
+use tonic::{Code, Status};
 
-use super::{layer::CallId, status};
+use super::{chunks::check_sum, layer::CallId, status};
 use crate::registry::{
-    Artifact, Declared, DeleteMode, Deletion, Field, KeepBytes, NewArtifact, RegistryError, Replacement, RequestKey,
-    Restoration, Revises, Rule, Update,
+    Artifact, Content, Declared, DeleteMode, Deletion, Field, KeepBytes, NewArtifact, RegistryError, Replacement,
+    RequestKey, Restoration, Revises, Rule, Update,
 };
 
 type Result<T> = std::result::Result<T, Status>;
@@ -184,6 +185,31 @@ fn content_policy(number: i32, call_id: &CallId) -> Result<IfContentExists> {
         pb::IfContentExists::Create => Ok(IfContentExists::Create),
         pb::IfContentExists::Fail => Ok(IfContentExists::Fail),
     }
+}
+
+/// A file that came in one message with its header.
+pub(super) fn small_file(
+    header: Option<pb::SaveHeader>,
+    content: Bytes,
+    crc32c: Option<u32>,
+    bytes_max: usize,
+    call_id: &CallId,
+) -> Result<(NewArtifact, Content)> {
+    let header = header.ok_or_else(|| refused(call_id, "header", Rule::Required))?;
+    let (new, claim) = new_artifact(header, call_id)?;
+    if content.len() > bytes_max {
+        let message = format!(
+            "the content has {} bytes, at most {bytes_max} are taken in one message",
+            content.len()
+        );
+        let (code, reason) = (Code::ResourceExhausted, ErrorReason::MessageTooLarge);
+        return Err(status::status(call_id, code, reason, message));
+    }
+    if claim && !content.is_empty() {
+        return Err(status::field(call_id, "content", "must be empty with a claim"));
+    }
+    check_sum(artifactd_domain::crc32c(&content), crc32c, "crc32c", call_id)?;
+    Ok((new, if claim { Content::Claim } else { Content::Whole(content) }))
 }
 
 /// What to replace.

@@ -60,14 +60,18 @@ fn object_id_of(name: &str) -> Expr {
     Expr::SubQuery(None, Box::new(select.into()))
 }
 
-/// Inserts an object that holds one blob.
-pub(crate) fn insert_object(
-    storage_id: i64,
-    name: &str,
-    size_bytes: i64,
-    store_etag: Option<String>,
-    now_us: i64,
-) -> InsertStatement {
+/// A stored object that no row names yet.
+#[derive(Debug, Clone)]
+pub(crate) struct NewObject {
+    pub(crate) storage_id: i64,
+    pub(crate) name: String,
+    pub(crate) is_pack: bool,
+    pub(crate) size_bytes: i64,
+    pub(crate) store_etag: Option<String>,
+}
+
+/// Inserts an object that holds one blob, or a pack of some.
+pub(crate) fn insert_object(object: &NewObject, now_us: i64) -> InsertStatement {
     use objects::Column;
     let mut insert = Query::insert();
     insert
@@ -81,22 +85,25 @@ pub(crate) fn insert_object(
             Column::CreatedAtUs,
         ])
         .values_panic([
-            storage_id.into(),
-            name.into(),
-            false.into(),
-            size_bytes.into(),
-            store_etag.into(),
+            object.storage_id.into(),
+            object.name.as_str().into(),
+            object.is_pack.into(),
+            object.size_bytes.into(),
+            object.store_etag.clone().into(),
             now_us.into(),
         ]);
     insert
 }
 
-/// Inserts the blob that fills the object `name`.
+/// Where the bytes of a blob lie: the name of an object, and the first byte in it.
+pub(crate) type PlaceInObject<'n> = (&'n str, i64);
+
+/// Inserts a blob.
 pub(crate) fn insert(
     storage_id: i64,
     sha256: &Sha256,
     size_bytes: i64,
-    object_name: &str,
+    (object_name, offset_bytes): PlaceInObject<'_>,
     crc32c: Option<u32>,
     now_us: i64,
 ) -> InsertStatement {
@@ -118,7 +125,7 @@ pub(crate) fn insert(
             sha256.as_bytes().to_vec().into(),
             size_bytes.into(),
             object_id_of(object_name),
-            0i64.into(),
+            offset_bytes.into(),
             crc32c.map(i64::from).into(),
             false.into(),
             now_us.into(),
@@ -154,11 +161,11 @@ pub(crate) async fn checksums(conn: &impl ConnectionTrait, blob_id: i64, page: i
 }
 
 /// Points a damaged blob at sound bytes that came in again.
-pub(crate) fn heal(id: i64, object_name: &str) -> UpdateStatement {
+pub(crate) fn heal(id: i64, (object_name, offset_bytes): PlaceInObject<'_>) -> UpdateStatement {
     let mut update = update(id);
     update
         .value(Col::ObjectId, object_id_of(object_name))
-        .value(Col::OffsetBytes, 0i64)
+        .value(Col::OffsetBytes, offset_bytes)
         .value(Col::DamagedSinceUs, None::<i64>);
     update
 }
@@ -219,6 +226,21 @@ pub(crate) fn delete_if_unused(id: i64) -> DeleteStatement {
     delete
 }
 
+/// Digests and sizes of sound blobs of a storage, among those with some digests.
+pub(crate) async fn held(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    digests: &[Sha256],
+) -> Result<Vec<(Vec<u8>, i64)>> {
+    let found = blobs::Entity::find()
+        .select_only()
+        .columns([Col::Sha256, Col::SizeBytes])
+        .filter(Col::StorageId.eq(storage_id))
+        .filter(Col::Sha256.is_in(digests.iter().map(|digest| digest.as_bytes().to_vec())))
+        .filter(Col::DamagedSinceUs.is_null());
+    Ok(found.into_tuple().all(conn).await?)
+}
+
 /// Marks an object that no blob lies in any more as garbage.
 pub(crate) fn discard_object_if_unused(id: i64, now_us: i64) -> UpdateStatement {
     let mut blob_in_it = Query::select();
@@ -232,6 +254,16 @@ pub(crate) fn discard_object_if_unused(id: i64, now_us: i64) -> UpdateStatement 
         .value(objects::Column::GarbageSinceUs, now_us)
         .and_where(Expr::col(objects::Column::Id).eq(id))
         .and_where(Expr::exists(blob_in_it).not());
+    update
+}
+
+/// Marks an object that nothing came to lie in as garbage.
+pub(crate) fn discard_object_by_name(name: &str, now_us: i64) -> UpdateStatement {
+    let mut update = Query::update();
+    update
+        .table(objects::Entity)
+        .value(objects::Column::GarbageSinceUs, now_us)
+        .and_where(Expr::col(objects::Column::Name).eq(name));
     update
 }
 

@@ -260,7 +260,7 @@ impl Registry {
     ///
     /// The wait is bounded too: a stream that is not read holds back its
     /// connection's window, and with it the streams that have their turn.
-    async fn content_turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
+    pub(super) async fn content_turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
         match timeout(self.limits.content_wait, self.content_turns.acquire()).await {
             Ok(turn) => Ok(turn.expect("the semaphore is never closed")),
             Err(_) => Err(RegistryError::Busy),

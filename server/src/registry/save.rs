@@ -1,6 +1,6 @@
 //! Saving: content first, record second, acknowledgement last.
 
-mod commit;
+pub(super) mod commit;
 
 use std::sync::Arc;
 
@@ -165,7 +165,7 @@ impl Registry {
     }
 
     /// The storage of a save: that of the family, which may be named by a version.
-    async fn storage_of(&self, caller: &Caller, new: &NewArtifact) -> Result<&StoragePlace> {
+    pub(super) async fn storage_of(&self, caller: &Caller, new: &NewArtifact) -> Result<&StoragePlace> {
         let named = self.places.storage(caller, new.storage.as_ref())?;
         let Some(revises) = new.revises else { return Ok(named) };
         let family = families::by_stem(self.db.reader(), revises.stem()).await?;
@@ -197,7 +197,7 @@ impl Registry {
         }
     }
 
-    fn saved(&self, answer: Answer) -> Result<Saved> {
+    pub(super) fn saved(&self, answer: Answer) -> Result<Saved> {
         let outcome = SaveOutcome::from_name(&answer.outcome).ok_or(DbError::Row {
             table: "requests",
             column: "answer",
@@ -233,7 +233,7 @@ impl Before {
 
 impl NewArtifact {
     /// The suffix of the content, and that all which name it agree.
-    fn suffix(&self) -> Result<Suffix> {
+    pub(super) fn suffix(&self) -> Result<Suffix> {
         if self.key.is_none() && self.description.is_none() && self.revises.is_none() {
             return Err(RegistryError::field("header.key", Rule::NameRequired));
         }

@@ -75,6 +75,12 @@ pub struct Finding {
     pub what: String,
 }
 
+/// An object that a storage lists, and whether some blob lies in it.
+struct Listed {
+    size_bytes: u64,
+    used: bool,
+}
+
 impl VerifyReport {
     /// 0 when all is well, 2 when data is lost or wrong.
     pub fn exit_code(&self) -> u8 {
@@ -165,9 +171,18 @@ impl Registry {
         // has no row yet, and a row has its object always.
         let listed = storage.store.writer.list_objects().await?;
         report.checked.objects += listed.len() as u64;
-        let mut stored: HashMap<String, u64> = listed
+        let mut stored: HashMap<String, Listed> = listed
             .into_iter()
-            .map(|object| (object.name.to_string(), object.size_bytes))
+            .map(|object| {
+                let size_bytes = object.size_bytes;
+                (
+                    object.name.to_string(),
+                    Listed {
+                        size_bytes,
+                        used: false,
+                    },
+                )
+            })
             .collect();
         let mut after = 0;
         loop {
@@ -178,7 +193,7 @@ impl Registry {
                 self.verify_blob(storage, &blob, deep, &mut stored, report).await?;
             }
         }
-        for name in stored.into_keys() {
+        for (name, _) in stored.into_iter().filter(|(_, listed)| !listed.used) {
             match blobs::object_by_name(self.db.reader(), &name).await? {
                 Some(object) if object.garbage_since_us.is_none() => {
                     report.add("F2", false, name, "no blob lies in this object");
@@ -198,7 +213,7 @@ impl Registry {
         storage: &StoragePlace,
         blob: &Blob,
         deep: bool,
-        stored: &mut HashMap<String, u64>,
+        stored: &mut HashMap<String, Listed>,
         report: &mut VerifyReport,
     ) -> Result<()> {
         report.checked.blobs += 1;
@@ -211,8 +226,11 @@ impl Registry {
             report.add("F1", true, digest, "the blob names no object");
             return Ok(());
         };
-        let size = match stored.remove(&object.name) {
-            Some(size) => size,
+        let size = match stored.get_mut(&object.name) {
+            Some(listed) => {
+                listed.used = true;
+                listed.size_bytes
+            }
             None => match storage.store.reader_size(&object.name).await? {
                 Some(size) => size,
                 None => {

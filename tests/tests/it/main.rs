@@ -6,6 +6,7 @@ mod bad_fields;
 mod bad_frames;
 mod bad_lines;
 mod bad_streams;
+mod batches;
 mod claims;
 mod clocks;
 mod content_sharing;

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use artifactd_domain::{
-    Description, FileName, HashType, IfContentExists, Key, Label, MediaType, SaveOutcome, Sha256, Suffix,
+    ContentDigest, Description, FileName, HashType, IfContentExists, Key, Label, MediaType, SaveOutcome, Sha256, Suffix,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -27,7 +27,7 @@ use crate::{
         events,
         idempotency::{Finished, Repeatable},
         now_us,
-        placing::{integer, place_object},
+        placing::{integer, place_blob, place_object},
         versions,
     },
 };
@@ -37,7 +37,7 @@ const SAME_CONTENT_NAMED_MAX: u64 = 10;
 
 /// What a save is answered, also when it is repeated.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Answer {
+pub(in crate::registry) struct Answer {
     pub(super) row: ArtifactRow,
     /// Name of the outcome.
     pub(super) outcome: String,
@@ -48,26 +48,34 @@ pub(super) struct Answer {
 
 /// A save that is ready to be committed; the transaction may run more than once.
 #[derive(Debug, Clone)]
-pub(super) struct Commit {
-    pub(super) caller: Caller,
-    pub(super) new: Arc<NewArtifact>,
-    pub(super) suffix: Suffix,
-    pub(super) storage_id: i64,
-    pub(super) space_id: i64,
-    pub(super) content: Arc<NewContent>,
-    pub(super) repeatable: Option<Repeatable>,
+pub(in crate::registry) struct Commit {
+    pub(in crate::registry) caller: Caller,
+    pub(in crate::registry) new: Arc<NewArtifact>,
+    pub(in crate::registry) suffix: Suffix,
+    pub(in crate::registry) storage_id: i64,
+    pub(in crate::registry) space_id: i64,
+    pub(in crate::registry) content: Arc<NewContent>,
+    pub(in crate::registry) repeatable: Option<Repeatable>,
 }
 
 /// The content of a commit.
 #[derive(Debug)]
-pub(super) enum NewContent {
+pub(in crate::registry) enum NewContent {
+    /// In an object of its own.
     Stored(Stored),
+    /// In a pack whose object has its row already.
+    Packed {
+        digest: ContentDigest,
+        pack: crate::storage::ObjectName,
+        offset_bytes: i64,
+    },
+    /// Held by the storage.
     Claimed { sha256: Sha256, size_bytes: Option<u64> },
 }
 
 impl NewContent {
     /// What a storage is said to hold.
-    pub(super) fn claimed(declared: Declared) -> Result<Self> {
+    pub(in crate::registry) fn claimed(declared: Declared) -> Result<Self> {
         let Declared { sha256, size_bytes } = declared;
         let sha256 = sha256.ok_or(RegistryError::field("header.sha256", Rule::Required))?;
         Ok(Self::Claimed { sha256, size_bytes })
@@ -75,7 +83,7 @@ impl NewContent {
 }
 
 /// How a transaction of a save can end well.
-pub(super) enum Run {
+pub(in crate::registry) enum Run {
     Done {
         answer: Box<Answer>,
         /// Whether the stored object became the place of the content.
@@ -85,7 +93,7 @@ pub(super) enum Run {
 }
 
 impl Commit {
-    pub(super) async fn run(&self, txn: &Txn) -> Result<Run> {
+    pub(in crate::registry) async fn run(&self, txn: &Txn) -> Result<Run> {
         let Some(repeatable) = &self.repeatable else {
             return self.decide(txn).await;
         };
@@ -125,7 +133,7 @@ impl Commit {
 
     fn sha256(&self) -> Sha256 {
         match &*self.content {
-            NewContent::Stored(stored) => stored.digest.sha256,
+            NewContent::Stored(Stored { digest, .. }) | NewContent::Packed { digest, .. } => digest.sha256,
             NewContent::Claimed { sha256, .. } => *sha256,
         }
     }
@@ -158,9 +166,9 @@ impl Commit {
 
     async fn blob(&self, txn: &Txn) -> Result<Option<Blob>> {
         match &*self.content {
-            NewContent::Stored(stored) => {
-                let size_bytes = integer(stored.digest.size_bytes)?;
-                Ok(blobs::find(txn, self.storage_id, &stored.digest.sha256, size_bytes).await?)
+            NewContent::Stored(Stored { digest, .. }) | NewContent::Packed { digest, .. } => {
+                let size_bytes = integer(digest.size_bytes)?;
+                Ok(blobs::find(txn, self.storage_id, &digest.sha256, size_bytes).await?)
             }
             NewContent::Claimed { sha256, size_bytes } => {
                 let blob = match size_bytes {
@@ -175,7 +183,9 @@ impl Commit {
 
     fn size_bytes(&self, blob: Option<&Blob>) -> Result<i64> {
         match (&*self.content, blob) {
-            (NewContent::Stored(stored), _) => integer(stored.digest.size_bytes),
+            (NewContent::Stored(Stored { digest, .. }) | NewContent::Packed { digest, .. }, _) => {
+                integer(digest.size_bytes)
+            }
             (NewContent::Claimed { .. }, Some(blob)) => Ok(blob.size_bytes),
             (NewContent::Claimed { sha256, .. }, None) => Err(RegistryError::ContentNotHeld(*sha256)),
         }
@@ -325,8 +335,9 @@ impl Commit {
             created_by: self.caller.principal.id,
             now_us: now,
         };
+        let object = self.object(txn, blob.as_ref()).await?;
         batch.run(txn).await?;
-        let row = artifacts::insert(txn, row, self.object(txn, blob.as_ref()).await?).await?;
+        let row = artifacts::insert(txn, row, object).await?;
         let detail = json!({
             "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": size_bytes, "key": key,
             "version_number": version.number.get(),
@@ -364,6 +375,10 @@ impl Commit {
             (NewContent::Stored(stored), _) => Ok(ObjectName {
                 name: stored.object.name.to_string(),
                 is_pack: false,
+            }),
+            (NewContent::Packed { pack, .. }, _) => Ok(ObjectName {
+                name: pack.to_string(),
+                is_pack: true,
             }),
             (NewContent::Claimed { sha256, .. }, _) => Err(RegistryError::ContentNotHeld(*sha256)),
         }
@@ -407,18 +422,29 @@ impl Commit {
 
     /// Makes sure that a blob with this content exists; whether it is the stored object.
     fn place_content(&self, batch: &mut Batch, blob: Option<&Blob>, size_bytes: i64) -> bool {
-        let stored = match (&*self.content, blob) {
-            (NewContent::Stored(stored), None) => stored,
-            (NewContent::Stored(stored), Some(blob)) if blob.damaged_since_us.is_some() => stored,
-            (_, Some(blob)) => {
+        let damaged = blob.filter(|blob| blob.damaged_since_us.is_some());
+        match (&*self.content, blob) {
+            (NewContent::Claimed { .. }, None) => return false,
+            (_, Some(blob)) if damaged.is_none() => {
                 if blob.kept {
                     batch.push(&blobs::adopt(blob.id));
                 }
                 return false;
             }
-            (NewContent::Claimed { .. }, None) => return false,
-        };
-        place_object(batch, self.storage_id, stored, blob, size_bytes);
+            (NewContent::Claimed { .. }, Some(_)) => return false,
+            (NewContent::Stored(stored), _) => place_object(batch, self.storage_id, stored, damaged, size_bytes),
+            (
+                NewContent::Packed {
+                    digest,
+                    pack,
+                    offset_bytes,
+                },
+                _,
+            ) => {
+                let place = (pack.as_str(), *offset_bytes);
+                place_blob(batch, self.storage_id, digest, place, damaged, size_bytes);
+            }
+        }
         true
     }
 
