@@ -206,12 +206,14 @@ impl Registry {
                     batch.run(txn).await?;
                 }
                 let mut runs = Vec::with_capacity(commits.len());
-                for commit in commits {
-                    runs.push(match commit.run(txn).await {
+                for (number, commit) in in_lock_order(commits) {
+                    match commit.run(txn).await {
                         Err(error) if error.as_db().is_some() => return Err(error),
-                        run => run,
-                    });
+                        run => runs.push((number, run)),
+                    }
                 }
+                runs.sort_by_key(|(number, _)| *number);
+                let runs: Vec<_> = runs.into_iter().map(|(_, run)| run).collect();
                 let uses = |run: &Result<Run>| matches!(run, Ok(Run::Done { object_used: true, .. }));
                 if let Some(object) = object
                     && !runs.iter().any(uses)
@@ -263,6 +265,17 @@ impl Registry {
             self.discard(first.storage.id, packed.object.name);
         }
     }
+}
+
+/// The order in which families are locked, the same in every batch, so that two
+/// batches do not wait for each other. Files of one family stay in theirs.
+fn in_lock_order(commits: &[Commit]) -> Vec<(usize, &Commit)> {
+    let mut ordered: Vec<_> = commits.iter().enumerate().collect();
+    ordered.sort_by_cached_key(|(_, commit)| {
+        let revises = commit.new.revises.map(|revises| revises.to_string());
+        revises.or_else(|| Some(commit.new.key.as_ref()?.to_string()))
+    });
+    ordered
 }
 
 fn commit(caller: &Caller, ready: &Ready, packed: Option<&Packed>) -> Commit {
