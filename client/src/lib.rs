@@ -23,6 +23,7 @@ mod client;
 mod convert;
 mod download;
 mod error;
+mod folder;
 mod memory;
 mod options;
 mod reference;
@@ -34,6 +35,7 @@ pub use artifactd_domain as domain;
 pub use client::{Builder, Client};
 pub use download::Content;
 pub use error::{Error, Reason};
+pub use folder::{SavedFolder, Skipped};
 pub use options::{
     DeleteOptions, DeleteStorage, ListOptions, ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions,
     Update,

@@ -65,6 +65,11 @@ pub(crate) const MEMORY_IN: Case = case("memory/10-gib-in", Measure::MebibytesMo
 pub(crate) const MEMORY_OUT: Case = case("memory/10-gib-out", Measure::MebibytesMore, Some(64.0), None);
 pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::MebibytesMore, Some(300.0), None);
 
+pub(crate) const BATCH: Case = case("batch/lamindb", Measure::TimesAsFast, Some(50.0), Some(100.0));
+
+/// Many files at once.
+pub(crate) const MANY: &[Case] = &[BATCH];
+
 /// Calls about one small artifact, and what the server costs that only holds such ones.
 pub(crate) const SMALL: &[Case] = &[SAVE_BARE, GET, SAVE_LAMINDB, CLAIM, TRASH, RESTORE, DELETE, START, IDLE];
 
@@ -82,5 +87,5 @@ pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    [SMALL, LARGE, MEMORY].into_iter().flatten()
+    [SMALL, MANY, LARGE, MEMORY].into_iter().flatten()
 }

@@ -68,6 +68,24 @@ def delete(number):
     return took
 
 
+def save_many(number):
+    """All files of a folder, each as an artifact, the fastest way that there is."""
+    many = folder / f"many-{number}"
+    paths = sorted(many.iterdir())
+
+    def work():
+        made = lamindb.Artifact.from_dir(many, key=f"many-{number}")
+        lamindb.save(made)
+        return made
+
+    made, took = timed(work)
+    made = list(made)
+    assert len(made) == len(paths)
+    last = max(made, key=lambda artifact: artifact.key)
+    assert last.path.read_bytes() == paths[-1].read_bytes()
+    return took
+
+
 def fill(count):
     """Rows without files: saving as many would take minutes and tell nothing more."""
     source("fill").write_bytes(b"fill")
@@ -86,7 +104,7 @@ def fill(count):
     return took
 
 
-operations = {work.__name__: work for work in (save, save_again, trash, restore, delete, fill)}
+operations = {work.__name__: work for work in (save, save_again, save_many, trash, restore, delete, fill)}
 
 # A first save loads what is loaded late.
 source("warm").write_bytes(b"warm")

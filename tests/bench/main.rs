@@ -21,6 +21,7 @@ mod grpcio;
 mod lamindb;
 mod large;
 mod machine;
+mod many;
 mod memory;
 mod nginx;
 mod rounds;
@@ -65,6 +66,10 @@ fn main() {
         // One call after another needs one thread, as lamindb's does.
         let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
         one_thread.expect("a runtime").block_on(small::run(&wanted));
+    }
+    if wanted.has_any(cases::MANY) {
+        let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        one_thread.expect("a runtime").block_on(many::run(&wanted));
     }
     let threads = tokio::runtime::Runtime::new().expect("a runtime");
     if wanted.has_any(cases::LARGE) {

@@ -303,3 +303,60 @@ async fn the_client_saves_more_files_than_fit_into_one_message() {
     assert!(client.read("large.bin").await.unwrap() == content(5_000, 3_000_000));
     assert!(server.query_integer(OBJECTS).await <= 5);
 }
+
+#[tokio::test]
+async fn a_folder_is_saved_file_by_file() {
+    use artifactd_client::{Error, SaveOptions, Skipped, domain::SaveOutcome};
+    use std::os::unix::ffi::OsStrExt;
+    let server = TestServer::on(Backend::EMBEDDED).await;
+    let client = server.client().await;
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = scratch.path().join("data set");
+    std::fs::create_dir_all(folder.join("a/b")).unwrap();
+    std::fs::create_dir_all(folder.join("empty/inner")).unwrap();
+    let large = content(1, 2_500_000);
+    for (path, bytes) in [
+        ("a/1.txt", b"same".as_slice()),
+        ("a/b/2.txt", b"same"),
+        ("a/zero.bin", b""),
+        ("large.bin", &large),
+    ] {
+        std::fs::write(folder.join(path), bytes).unwrap();
+    }
+    std::os::unix::fs::symlink("a/1.txt", folder.join("link")).unwrap();
+    std::fs::write(folder.join(std::ffi::OsStr::from_bytes(b"\xff.txt")), b"x").unwrap();
+
+    let saved = client.save_dir(&folder, SaveOptions::default()).await.unwrap();
+    let paths: Vec<_> = saved.files.iter().map(|(path, _)| path.to_str().unwrap()).collect();
+    assert_eq!(paths, ["a/1.txt", "a/b/2.txt", "a/zero.bin", "large.bin"]);
+    for (path, result) in &saved.files {
+        let saved = result.as_ref().unwrap();
+        assert_eq!(saved.outcome, SaveOutcome::Created, "equal files are kept");
+        let key = format!("data set/{}", path.to_str().unwrap());
+        assert_eq!(saved.artifact.key.as_ref().map(ToString::to_string), Some(key.clone()));
+        assert!(client.read(key.as_str()).await.unwrap() == std::fs::read(folder.join(path)).unwrap());
+    }
+    let reasons: Vec<_> = saved.skipped.iter().map(|(_, why)| *why).collect();
+    assert_eq!(
+        reasons,
+        [Skipped::EmptyFolder, Skipped::NotRegular, Skipped::NotUnicode]
+    );
+
+    // Empty content never counts as the same.
+    use SaveOutcome::{Existing, NewVersion};
+    let again = client.save_dir(&folder, SaveOptions::key("data set/")).await.unwrap();
+    let outcomes: Vec<_> = again
+        .files
+        .iter()
+        .map(|(_, result)| result.as_ref().unwrap().outcome)
+        .collect();
+    assert_eq!(outcomes, [Existing, Existing, NewVersion, Existing]);
+
+    let of_one = SaveOptions {
+        request_id: Some("r".to_owned()),
+        ..SaveOptions::default()
+    };
+    assert!(matches!(client.save_dir(&folder, of_one).await, Err(Error::Input(_))));
+    let missing = client.save_dir(folder.join("none"), SaveOptions::key("k")).await;
+    assert!(missing.is_err());
+}

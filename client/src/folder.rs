@@ -1,0 +1,187 @@
+//! The files of a folder, each as an artifact of its own.
+
+use std::{
+    fs::Metadata,
+    io,
+    path::{Path, PathBuf},
+};
+
+use bytes::Bytes;
+
+use crate::{Client, Error, Result, SaveOptions, Saved};
+
+/// Files below this size are read into memory and saved together.
+const SMALL_BYTES_END: u64 = 1024 * 1024;
+
+/// Bytes of small files that are in memory at once.
+const READ_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Small files that are saved together.
+const READ_FILES_MAX: usize = 2_000;
+
+/// What became of the files of a folder.
+#[derive(Debug, Default)]
+pub struct SavedFolder {
+    /// A result for each regular file, by its path below the folder, in the order of paths.
+    pub files: Vec<(PathBuf, Result<Saved>)>,
+    /// What is no file, by its path below the folder.
+    pub skipped: Vec<(PathBuf, Skipped)>,
+}
+
+/// Why something in a folder was not saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Skipped {
+    /// A folder with nothing in it, which no key can stand for.
+    EmptyFolder,
+    /// A link, which is not followed, or a pipe, socket or device.
+    NotRegular,
+    /// Its path is not UTF-8, so that it cannot be a key.
+    NotUnicode,
+}
+
+/// A regular file below a folder.
+#[derive(Debug, Clone)]
+struct Found {
+    relative: PathBuf,
+    size_bytes: u64,
+}
+
+impl Client {
+    /// Saves every file of a folder as an artifact of its own under `<key>/<path>`.
+    ///
+    /// The key is that of the options, else the name of the folder; the other options
+    /// go for every file. Files with the same content are all kept. `Input` when the
+    /// options name one file: `revises`, `file_name`, `sha256`, `request_id`.
+    pub async fn save_dir(&self, folder: impl AsRef<Path>, options: SaveOptions) -> Result<SavedFolder> {
+        let folder = folder.as_ref().to_owned();
+        let prefix = prefix(&folder, &options)?;
+        let walked = {
+            let folder = folder.clone();
+            tokio::task::spawn_blocking(move || walk(&folder)).await
+        };
+        let failed = |error| Error::file(&folder, io::Error::other(error));
+        let (found, skipped) = walked.map_err(failed)??;
+        let mut saved = SavedFolder {
+            files: Vec::with_capacity(found.len()),
+            skipped,
+        };
+        let mut group: Vec<Found> = Vec::new();
+        let mut bytes = 0;
+        for file in found {
+            if file.size_bytes >= SMALL_BYTES_END {
+                let options = of_file(&options, &prefix, &file);
+                let result = self.save_file(folder.join(&file.relative), options).await;
+                saved.files.push((file.relative, result));
+                continue;
+            }
+            if group.len() == READ_FILES_MAX || bytes + file.size_bytes > READ_BYTES_MAX {
+                self.save_group(&folder, &prefix, &options, std::mem::take(&mut group), &mut saved)
+                    .await?;
+                bytes = 0;
+            }
+            bytes += file.size_bytes;
+            group.push(file);
+        }
+        self.save_group(&folder, &prefix, &options, group, &mut saved).await?;
+        saved.files.sort_by(|(left, _), (right, _)| left.cmp(right));
+        Ok(saved)
+    }
+
+    async fn save_group(
+        &self,
+        folder: &Path,
+        prefix: &str,
+        options: &SaveOptions,
+        group: Vec<Found>,
+        saved: &mut SavedFolder,
+    ) -> Result<()> {
+        let paths: Vec<PathBuf> = group.iter().map(|file| folder.join(&file.relative)).collect();
+        let read = tokio::task::spawn_blocking(move || {
+            let read = |path: PathBuf| std::fs::read(&path).map_err(|error| Error::file(&path, error));
+            paths.into_iter().map(read).collect::<Vec<_>>()
+        });
+        let read = read
+            .await
+            .map_err(|error| Error::file(folder, io::Error::other(error)))?;
+        let (mut sent, mut files) = (Vec::new(), Vec::new());
+        for (file, content) in group.into_iter().zip(read) {
+            match content {
+                Ok(content) => {
+                    files.push((Bytes::from(content), of_file(options, prefix, &file)));
+                    sent.push(file.relative);
+                }
+                Err(error) => saved.files.push((file.relative, Err(error))),
+            }
+        }
+        let results = self.save_many(files).await?;
+        saved.files.extend(sent.into_iter().zip(results));
+        Ok(())
+    }
+}
+
+fn prefix(folder: &Path, options: &SaveOptions) -> Result<String> {
+    let of_one = [
+        ("revises", options.revises.is_some()),
+        ("file_name", options.file_name.is_some()),
+        ("sha256", options.sha256.is_some()),
+        ("request_id", options.request_id.is_some()),
+    ];
+    if let Some((name, _)) = of_one.iter().find(|(_, given)| *given) {
+        return Err(Error::Input(format!("`{name}` belongs to one file, not to a folder")));
+    }
+    if let Some(key) = &options.key {
+        return Ok(key.trim_end_matches('/').to_owned());
+    }
+    let whole = folder.canonicalize().map_err(|error| Error::file(folder, error))?;
+    let name = whole.file_name().and_then(|name| name.to_str());
+    let name = name.ok_or_else(|| Error::Input(format!("{} has no name that can be a key", folder.display())))?;
+    Ok(name.to_owned())
+}
+
+fn of_file(options: &SaveOptions, prefix: &str, file: &Found) -> SaveOptions {
+    let relative = file.relative.to_str().expect("others were skipped");
+    SaveOptions {
+        key: Some(format!("{prefix}/{relative}")),
+        ..options.clone()
+    }
+}
+
+type Walked = (Vec<Found>, Vec<(PathBuf, Skipped)>);
+
+/// Everything below a folder, in the order of paths.
+fn walk(folder: &Path) -> Result<Walked> {
+    let (mut found, mut skipped) = (Vec::new(), Vec::new());
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(relative) = waiting.pop() {
+        let path = folder.join(&relative);
+        let failed = |error| Error::file(&path, error);
+        let mut is_empty = true;
+        for entry in std::fs::read_dir(&path).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            is_empty = false;
+            let below = relative.join(entry.file_name());
+            // Of the entry itself, not of what a link leads to.
+            let metadata: Metadata = entry.metadata().map_err(failed)?;
+            if below.to_str().is_none() {
+                skipped.push((below, Skipped::NotUnicode));
+            } else if metadata.is_dir() {
+                waiting.push(below);
+            } else if metadata.is_file() {
+                let size_bytes = metadata.len();
+                found.push(Found {
+                    relative: below,
+                    size_bytes,
+                });
+            } else {
+                skipped.push((below, Skipped::NotRegular));
+            }
+        }
+        if is_empty && !relative.as_os_str().is_empty() {
+            skipped.push((relative, Skipped::EmptyFolder));
+        }
+    }
+    found.sort_by(|left, right| left.relative.cmp(&right.relative));
+    skipped.sort_by(|(left, _), (right, _)| left.cmp(right));
+    Ok((found, skipped))
+}
