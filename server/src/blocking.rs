@@ -5,9 +5,21 @@
 //! another one is left for the tasks and connections that it cannot look after
 //! meanwhile. The last one hands those over to a new thread instead.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{
+    cell::Cell,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
 
 use tokio::runtime::{Handle, RuntimeFlavor};
+
+/// How long a thread that was woken is taken to look after the rest.
+const LOOKED_AFTER: Duration = Duration::from_millis(2);
+
+thread_local! {
+    /// When this thread woke another one.
+    static WOKEN: Cell<Option<Instant>> = const { Cell::new(None) };
+}
 
 /// Threads that work without having handed anything over, in all runtimes of the process.
 static STAYING: AtomicUsize = AtomicUsize::new(0);
@@ -21,7 +33,12 @@ pub(crate) fn in_place<T>(work: impl FnOnce() -> T) -> T {
     };
     match Stay::begin(runtime.metrics().num_workers()) {
         Some(_stay) => {
-            wake_another(&runtime);
+            // A call that waits twice needs no second one; a wake costs as much as a small write.
+            let woken = WOKEN.get().is_some_and(|woken| woken.elapsed() < LOOKED_AFTER);
+            if !woken {
+                wake_another(&runtime);
+                WOKEN.set(Some(Instant::now()));
+            }
             work()
         }
         None => tokio::task::block_in_place(work),
