@@ -237,8 +237,8 @@ async fn a_log_that_cannot_be_folded_into_the_database_keeps_what_was_acknowledg
         let file = database_file(&server, "");
         let held = FailingCalls::of(&server, &Failing::all(calls_that_fail).on(&file));
         let bytes = |number: u64| content(number, 2_000);
-        for number in 0..80_u64 {
-            // Long descriptions fill the log, which is folded after a thousand pages.
+        for number in 0..200_u64 {
+            // Long descriptions fill the log, which is folded after four thousand pages.
             let header = pb::SaveHeader {
                 description: Some("x".repeat(60_000)),
                 ..keyed(&format!("{number}.bin"))
@@ -249,7 +249,7 @@ async fn a_log_that_cannot_be_folded_into_the_database_keeps_what_was_acknowledg
         let seen = held.end();
         assert!(seen.iter().any(|call| call.failed), "{calls_that_fail}: nothing failed");
         server.start_again().await;
-        for number in 0..80_u64 {
+        for number in 0..200_u64 {
             let read = server.calls().read(by_key(&format!("{number}.bin"))).await.unwrap();
             assert!(read == bytes(number), "{calls_that_fail}");
         }
