@@ -143,6 +143,21 @@ def check_deleting(artifacts, contents, saved):
     assert list(artifacts.DeleteArtifact(request).destroyed_uids) == [saved.uid]
 
 
+def check_batches(artifacts, contents):
+    def item(name, content):
+        return service_pb2.BatchSaveItem(header=service_pb2.SaveHeader(key=name), content=content)
+
+    files = [item(f"batch/{number}.txt", b"%d" % number) for number in range(300)] + [item("/bad", b"x")]
+    messages = (service_pb2.BatchSaveRequest(items=files[at : at + 100]) for at in range(0, len(files), 100))
+    results = [result for answer in artifacts.BatchSave(messages) for result in answer.results]
+    assert len(results) == 301
+    assert all(result.saved.outcome == service_pb2.SAVE_OUTCOME_CREATED for result in results[:300])
+    assert read(contents, key("batch/299.txt")) == b"299"
+    info = error_details_pb2.ErrorInfo()
+    assert any(detail.Unpack(info) for detail in results[300].error.details)
+    assert (results[300].error.code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT.value[0], "KEY_INVALID")
+
+
 def main():
     with grpc.insecure_channel(sys.argv[1]) as channel:
         artifacts = service_grpc.ArtifactServiceStub(channel)
@@ -152,6 +167,7 @@ def main():
         check_ranges(contents, saved)
         check_refusals(artifacts, contents, saved)
         check_deleting(artifacts, contents, saved)
+        check_batches(artifacts, contents)
     print("all checks passed")
 
 
