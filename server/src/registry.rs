@@ -49,8 +49,11 @@ pub(crate) use clock::now_us;
 
 use crate::{
     db::{DatabaseConfig, Db},
-    storage::{StorageError, StorageRoot, Store},
+    storage::{ArtifactView, Member, ReadBudget, StorageError, StorageRoot, Store},
 };
+
+/// Memory of content that is read ahead of its callers, for all of them together.
+const READ_AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Result of a registry call.
 pub(crate) type Result<T> = std::result::Result<T, RegistryError>;
@@ -92,6 +95,8 @@ pub struct Registry {
     pub(crate) limits: Limits,
     /// Turns of content streams.
     content_turns: Arc<tokio::sync::Semaphore>,
+    /// Memory of content that is read ahead of its callers.
+    read_budget: ReadBudget,
     /// Work that outlives the call which began it.
     tasks: TaskTracker,
 }
@@ -117,6 +122,7 @@ impl Registry {
             places,
             limits: config.limits,
             content_turns,
+            read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),
             tasks: TaskTracker::new(),
         };
         Ok(Arc::new(registry))
@@ -133,6 +139,11 @@ impl Registry {
             storage.store.writer.probe().await?;
         }
         Ok(())
+    }
+
+    /// Members of an artifact, read in the memory that all readers share.
+    pub(crate) fn view(&self, store: &Store, members: Vec<Member>) -> ArtifactView {
+        ArtifactView::new(Arc::clone(&store.reader), members).within(&self.read_budget)
     }
 
     /// Runs work to its end even when its caller goes away.

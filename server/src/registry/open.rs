@@ -224,7 +224,7 @@ impl Registry {
             path: Path::from("content"),
             content: content.clone(),
         };
-        let view = ArtifactView::new(Arc::clone(&store.reader), vec![member]);
+        let view = self.view(store, vec![member]);
         let (registry, caller) = (Arc::clone(self), caller.clone());
         Ok(Reader {
             registry,

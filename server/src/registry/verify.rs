@@ -18,7 +18,7 @@ use crate::{
         entities::{blobs::Model as Blob, objects::Model as Object},
         events, families,
     },
-    storage::{ArtifactView, BlobContent, BlockSums, Member},
+    storage::{BlobContent, BlockSums, Member},
 };
 
 const ROWS_AT_ONCE: u64 = 1_000;
@@ -278,7 +278,7 @@ impl Registry {
             path: Path::from("content"),
             content: content.clone(),
         };
-        let view = ArtifactView::new(Arc::clone(&storage.store.reader), vec![member]);
+        let view = self.view(&storage.store, vec![member]);
         let mut chunks = view.stream(&content, 0..size_bytes, 4 * BLOCK_BYTES as u64);
         let mut hasher = ContentHasher::new();
         while let Some(chunk) = chunks.next().await {

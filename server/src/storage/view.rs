@@ -26,15 +26,17 @@ use object_store::{
     ObjectStoreExt, PutMultipartOptions, PutOptions, PutPayload, PutResult, path::Path,
 };
 
+mod budget;
+mod flow;
+
+pub use self::budget::ReadBudget;
+use self::flow::{Flow, PIECE_BYTES};
 use super::{BlockSums, ObjectName, StorageError, error::Result, sums::blocks_of};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
 
-/// Bytes fetched in one request while content is streamed.
-const PIECE_BYTES: u64 = 4 * 1024 * 1024;
-
-/// Pieces under way at once: one is sent while the next is fetched.
-const PIECES_AHEAD: usize = 2;
+/// Pieces under way at once for those who gather them.
+const PIECES_GATHERED: usize = 2;
 
 /// Where the bytes of one blob lie, and what they must be.
 #[derive(Debug, Clone)]
@@ -94,6 +96,7 @@ pub struct ArtifactView {
     storage: Arc<dyn ObjectStore>,
     members: Arc<[Member]>,
     counter: Arc<ReadCounter>,
+    budget: ReadBudget,
 }
 
 impl ArtifactView {
@@ -103,7 +106,15 @@ impl ArtifactView {
             storage,
             members: members.into(),
             counter: Arc::default(),
+            budget: ReadBudget::default(),
         }
+    }
+
+    /// Lets streams of this view take large pieces out of a budget; without one,
+    /// they are small.
+    pub fn within(self, budget: &ReadBudget) -> Self {
+        let budget = budget.clone();
+        Self { budget, ..self }
     }
 
     /// What reads through this view, and its clones, have cost.
@@ -121,20 +132,7 @@ impl ArtifactView {
         chunk_bytes: u64,
     ) -> BoxStream<'static, Result<VerifiedChunk>> {
         debug_assert!(range.end <= content.size_bytes);
-        let (view, content) = (self.clone(), content.clone());
-        stream::iter(cut(range, PIECE_BYTES))
-            .map(move |piece| {
-                let (view, content) = (view.clone(), content.clone());
-                async move {
-                    let blocks = view.fetch(&content, &piece).await?;
-                    Ok(stream::iter(
-                        cut(piece, chunk_bytes).map(move |chunk| Ok(blocks.chunk(chunk))),
-                    ))
-                }
-            })
-            .buffered(PIECES_AHEAD)
-            .try_flatten()
-            .boxed()
+        Flow::new(self.clone(), content.clone(), range, chunk_bytes).chunks()
     }
 
     /// Reads a range of one member.
@@ -144,6 +142,18 @@ impl ArtifactView {
         }
         let blocks = self.fetch(content, &range).await?;
         Ok(blocks.slice(&range))
+    }
+
+    /// The same in large pieces, for those who gather them in memory of their own.
+    fn pieces(&self, content: &BlobContent, range: Range<u64>) -> BoxStream<'static, Result<Bytes>> {
+        let (view, content) = (self.clone(), content.clone());
+        stream::iter(cut(range, PIECE_BYTES))
+            .map(move |piece| {
+                let (view, content) = (view.clone(), content.clone());
+                async move { view.read(&content, piece).await }
+            })
+            .buffered(PIECES_GATHERED)
+            .boxed()
     }
 
     /// Fetches and checks the whole blocks around `range`.
@@ -165,6 +175,7 @@ impl ArtifactView {
         self.counter.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
         check(&content.object, &wide, &data, &sums)?;
         Ok(CheckedBlocks {
+            range: range.clone(),
             start,
             data,
             sums,
@@ -203,10 +214,14 @@ impl ArtifactView {
     }
 }
 
-/// Cuts a range at the multiples of `step`.
+/// Cuts a range at the multiples of `step`. No part is empty.
 fn cut(range: Range<u64>, step: u64) -> impl Iterator<Item = Range<u64>> {
     let first = range.start / step;
-    let last = range.end.div_ceil(step);
+    let last = if range.is_empty() {
+        first
+    } else {
+        range.end.div_ceil(step)
+    };
     (first..last).map(move |n| (n * step).max(range.start)..((n + 1) * step).min(range.end))
 }
 
@@ -238,6 +253,8 @@ fn check(object: &ObjectName, range: &Range<u64>, data: &Bytes, sums: &[u32]) ->
 
 /// Whole blocks that agree with their sums.
 struct CheckedBlocks {
+    /// What was asked for.
+    range: Range<u64>,
     start: u64,
     data: Bytes,
     sums: Vec<u32>,
@@ -323,12 +340,8 @@ impl ObjectStore for ArtifactView {
                 source: Box::new(refused),
             })?,
         };
-        let chunks = if options.head {
-            stream::empty().boxed()
-        } else {
-            self.stream(&member.content, range.clone(), PIECE_BYTES)
-        };
-        let payload = GetResultPayload::Stream(chunks.map_ok(|chunk| chunk.data).map_err(generic).boxed());
+        let wanted = if options.head { 0..0 } else { range.clone() };
+        let payload = GetResultPayload::Stream(self.pieces(&member.content, wanted).map_err(generic).boxed());
         Ok(GetResult {
             payload,
             meta,

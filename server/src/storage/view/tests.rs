@@ -84,19 +84,54 @@ proptest! {
     }
 }
 
-#[tokio::test]
-async fn a_stream_gives_what_is_sound_before_its_error() {
-    let mut damaged = CONTENT.to_vec();
-    damaged[5 * 1024 * 1024] ^= 1;
-    let (view, content) = view_of(&damaged).await;
-    let chunks: Vec<_> = view
+/// What a stream of a view gives with some memory for large pieces, and in how many requests.
+async fn streamed(stored: &[u8], budget_bytes: u64) -> (Vec<Result<VerifiedChunk>>, u64) {
+    let (view, content) = view_of(stored).await;
+    let view = view.within(&ReadBudget::of_bytes(budget_bytes));
+    let chunks = view
         .stream(&content, 0..content.size_bytes, 1024 * 1024)
         .collect()
         .await;
-    let sound = PIECE_BYTES / (1024 * 1024);
-    assert_eq!(chunks.len() as u64, sound + 1);
-    assert!(chunks[..sound as usize].iter().all(Result::is_ok));
-    assert!(matches!(chunks.last(), Some(Err(StorageError::Corrupt { .. }))));
+    (chunks, view.counter().requests())
+}
+
+#[tokio::test]
+async fn a_stream_gives_what_is_sound_before_its_error() {
+    let mut damaged = CONTENT.to_vec();
+    let at = 5 * BLOCK_BYTES;
+    damaged[at] ^= 1;
+    let (mut chunks, _) = streamed(&damaged, 0).await;
+    let error = chunks.pop();
+    assert!(matches!(error, Some(Err(StorageError::Corrupt { offset, .. })) if offset == at as u64));
+    let sound: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.unwrap().data).collect();
+    assert_eq!(sound, CONTENT[..at]);
+}
+
+#[tokio::test]
+async fn pieces_are_large_where_there_is_room_and_small_where_there_is_none() {
+    let blocks = CONTENT.len().div_ceil(BLOCK_BYTES) as u64;
+    for (budget_bytes, requests) in [(0, blocks), (PIECE_BYTES - 1, blocks), (2 * PIECE_BYTES, 3)] {
+        let (chunks, made) = streamed(&CONTENT, budget_bytes).await;
+        let given: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.unwrap().data).collect();
+        assert_eq!(given, *CONTENT);
+        assert_eq!(made, requests, "{budget_bytes}");
+    }
+}
+
+#[tokio::test]
+async fn who_takes_slowly_takes_no_room() {
+    let (view, content) = view_of(&CONTENT).await;
+    let budget = ReadBudget::of_bytes(PIECE_BYTES);
+    let view = view.within(&budget);
+    let mut chunks = view.stream(&content, 0..content.size_bytes, 64 * 1024);
+    while chunks.try_next().await.unwrap().is_some() {
+        assert!(budget.room().is_some());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        if view.counter().requests() == 3 {
+            return;
+        }
+    }
+    panic!("the content was fetched at once");
 }
 
 #[tokio::test]
