@@ -331,10 +331,10 @@ pub(crate) struct NewRow {
 pub(crate) async fn insert(txn: &Txn, new: NewRow, object: ObjectName) -> Result<ArtifactRow> {
     let row = txn.query_one(&insert_statement(&new)).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotInserted)?;
-    let blob_id: Option<i64> = row.try_get_by_index(2)?;
+    let blob_id: Option<i64> = row.try_get("", "blob_id")?;
     Ok(ArtifactRow {
-        id: row.try_get_by_index(0)?,
-        family_id: row.try_get_by_index(1)?,
+        id: row.try_get("", "id")?,
+        family_id: row.try_get("", "family_id")?,
         blob_id: Some(blob_id.ok_or_else(content_went)?),
         uid: new.uid.to_string(),
         space_id: new.space_id,

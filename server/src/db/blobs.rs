@@ -232,13 +232,17 @@ pub(crate) async fn held(
     storage_id: i64,
     digests: &[Sha256],
 ) -> Result<Vec<(Vec<u8>, i64)>> {
-    let found = blobs::Entity::find()
-        .select_only()
+    let mut select = Query::select();
+    select
         .columns([Col::Sha256, Col::SizeBytes])
-        .filter(Col::StorageId.eq(storage_id))
-        .filter(Col::Sha256.is_in(digests.iter().map(|digest| digest.as_bytes().to_vec())))
-        .filter(Col::DamagedSinceUs.is_null());
-    Ok(found.into_tuple().all(conn).await?)
+        .from(blobs::Entity)
+        .and_where(Expr::col(Col::StorageId).eq(storage_id))
+        .and_where(Expr::col(Col::Sha256).is_in(digests.iter().map(|digest| digest.as_bytes().to_vec())))
+        .and_where(Expr::col(Col::DamagedSinceUs).is_null());
+    let rows = conn.query_all(&select).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("", "sha256")?, row.try_get("", "size_bytes")?)))
+        .collect()
 }
 
 /// Marks an object that no blob lies in any more as garbage.

@@ -116,7 +116,7 @@ async fn refuse_unsafe_postgres(pool: &DatabaseConnection) -> Result<()> {
     let row = pool
         .query_one_raw(Statement::from_string(pool.get_database_backend(), "SHOW fsync"))
         .await?;
-    let fsync: Option<String> = row.map(|row| row.try_get_by_index(0)).transpose()?;
+    let fsync: Option<String> = row.map(|row| row.try_get("", "fsync")).transpose()?;
     if fsync.as_deref() == Some("off") {
         return Err(DbError::Schema(
             "the server runs with fsync = off, so it can lose acknowledged data".to_owned(),

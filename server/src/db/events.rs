@@ -85,7 +85,7 @@ pub(crate) async fn take_lease(txn: &Txn, name: &str, holder: &str, lease_us: i6
     let row = txn
         .query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
         .await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    Ok(row.map(|row| row.try_get("", "epoch")).transpose()?)
 }
 
 /// Gives the next positions to committed events that have none, in the order in
@@ -126,7 +126,7 @@ pub(crate) async fn newest_us(conn: &impl ConnectionTrait) -> Result<Option<i64>
         .order_by(Col::Id, Order::Desc)
         .limit(1);
     let row = conn.query_one(&newest).await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    Ok(row.map(|row| row.try_get("", "at_us")).transpose()?)
 }
 
 /// The clock of a database that has one of its own.
@@ -134,9 +134,9 @@ pub(crate) async fn database_clock_us(conn: &impl ConnectionTrait) -> Result<Opt
     if conn.get_database_backend() != DbBackend::Postgres {
         return Ok(None);
     }
-    let sql = format!("SELECT {DATABASE_NOW_US}");
+    let sql = format!("SELECT {DATABASE_NOW_US} AS now_us");
     let row = conn
         .query_one_raw(Statement::from_string(DbBackend::Postgres, sql))
         .await?;
-    Ok(row.map(|row| row.try_get_by_index(0)).transpose()?)
+    Ok(row.map(|row| row.try_get("", "now_us")).transpose()?)
 }

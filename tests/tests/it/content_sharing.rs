@@ -23,7 +23,9 @@ async fn the_same_bytes_under_two_keys_are_two_artifacts_on_one_object() {
         let answer = server.calls().save(keyed("two.csv"), b"a,b\n1,2\n").await.unwrap();
         assert_eq!(answer.outcome(), SaveOutcome::Created);
         assert_eq!(answer.same_content_uids, [one.uid.as_str()]);
-        assert_ne!(saved(answer).uid, one.uid);
+        let two = saved(answer);
+        assert_ne!(two.uid, one.uid);
+        assert_eq!(two, server.calls().get(by_uid(&two.uid)).await.unwrap());
         assert_eq!(server.calls().read(by_key("two.csv")).await.unwrap(), b"a,b\n1,2\n");
         assert_eq!(
             server.query_integer("SELECT count(*) FROM blobs").await,
