@@ -39,11 +39,11 @@ async fn hold_record(database: &DatabaseConnection, uid: &str) -> DatabaseTransa
 
 async fn until_somebody_waits(database: &DatabaseConnection) {
     let waiting =
-        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
     for _ in 0..1_000 {
         let statement = Statement::from_string(database.get_database_backend(), waiting);
         let row = database.query_one_raw(statement).await.unwrap().unwrap();
-        if row.try_get_by_index::<i64>(0).unwrap() > 0 {
+        if row.try_get::<i64>("", "n").unwrap() > 0 {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
