@@ -23,8 +23,10 @@ pub struct Artifact {
     pub media_type: String,
     /// Bytes.
     pub size_bytes: u64,
-    /// sha256 of the content.
+    /// sha256 of the content, or of the list of files of a folder.
     pub sha256: Sha256,
+    /// Files of a folder; unset for a file.
+    pub n_objects: Option<u64>,
     /// Label of the version.
     pub version: Label,
     /// Number of the version.

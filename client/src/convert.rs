@@ -5,7 +5,9 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use artifactd_domain::{ArtifactRef, IfContentExists, Kind, SaveOutcome, VersionName, VersionNumber, Visibility};
+use artifactd_domain::{
+    ArtifactRef, IfContentExists, Kind, SaveOutcome, VersionName, VersionNumber, Visibility, manifest::Member,
+};
 use artifactd_proto::v1 as pb;
 
 use crate::{Artifact, Error, Result, Revises, SaveOptions, Saved, ServerInfo};
@@ -134,6 +136,16 @@ pub(crate) fn some(message: Option<pb::Artifact>) -> Result<Artifact> {
     artifact(message.ok_or_else(|| Error::Answer("an answer without its artifact".to_owned()))?)
 }
 
+/// A file of a folder.
+pub(crate) fn member(message: pb::Member) -> Result<Member> {
+    let pb::Member { path, size, sha256 } = message;
+    Ok(Member {
+        path: parsed(&path, "path")?,
+        size_bytes: u64::try_from(size).map_err(|_| Error::Answer(format!("size {size}")))?,
+        sha256: parsed(&sha256, "sha256")?,
+    })
+}
+
 pub(crate) fn artifacts(messages: Vec<pb::Artifact>) -> Result<Vec<Artifact>> {
     messages.into_iter().map(artifact).collect()
 }
@@ -166,6 +178,7 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
         etag,
         content_etag,
         id,
+        n_objects,
     } = message;
     let answer = |what: &str| Error::Answer(format!("artifact {uid} has an impossible {what}"));
     Ok(Artifact {
@@ -177,6 +190,10 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
         },
         size_bytes: u64::try_from(size).map_err(|_| answer("size"))?,
         sha256: hash.parse().map_err(|_| answer("hash"))?,
+        n_objects: n_objects
+            .map(u64::try_from)
+            .transpose()
+            .map_err(|_| answer("n_objects"))?,
         version: version.parse().map_err(|_| answer("version"))?,
         version_number: VersionNumber::from_integer(version_number.into()).ok_or_else(|| answer("version_number"))?,
         visibility: match pb::Visibility::try_from(visibility) {

@@ -28,6 +28,8 @@ const CHUNKS_WAITING: usize = 16;
 #[derive(Debug)]
 pub struct Content {
     artifact: Artifact,
+    /// Of the whole, also where a range is read.
+    sha256: Sha256,
     offset: u64,
     end: u64,
     chunks: Messages<pb::ReadContentResponse>,
@@ -111,6 +113,7 @@ impl Client {
             length,
             if_match,
             include_hidden,
+            member,
         } = options;
         let length = length
             .map(i64::try_from)
@@ -123,6 +126,7 @@ impl Client {
             if_match,
             chunk_bytes: 0,
             include_hidden,
+            member,
         };
         let call = || async {
             let mut answer = self.contents().read_content(message.clone()).await?;
@@ -137,6 +141,7 @@ impl Client {
                         artifact,
                         offset,
                         length,
+                        member,
                     })),
             })) = chunks.message().await?
             else {
@@ -145,8 +150,14 @@ impl Client {
             let impossible = |_| Error::Answer("a negative position".to_owned());
             let offset = u64::try_from(offset).map_err(impossible)?;
             let end = offset + u64::try_from(length).map_err(impossible)?;
+            let artifact = convert::some(artifact)?;
+            let sha256 = match member {
+                Some(member) => convert::member(member)?.sha256,
+                None => artifact.sha256,
+            };
             Ok(Content {
-                artifact: convert::some(artifact)?,
+                artifact,
+                sha256,
                 offset,
                 end,
                 chunks,
@@ -158,8 +169,21 @@ impl Client {
 
     /// Reads a whole content into memory, checked against its sha256.
     pub async fn read(&self, artifact: impl IntoReference) -> Result<Bytes> {
-        let content = self.open(artifact, ReadOptions::default()).await?;
-        let (expected, uid, size) = (content.artifact.sha256, content.artifact.uid, content.remaining_bytes());
+        self.read_whole(artifact, ReadOptions::default()).await
+    }
+
+    /// Reads a whole file of a folder into memory, checked against its sha256.
+    pub async fn read_member(&self, artifact: impl IntoReference, path: impl Into<String>) -> Result<Bytes> {
+        let options = ReadOptions {
+            member: Some(path.into()),
+            ..ReadOptions::default()
+        };
+        self.read_whole(artifact, options).await
+    }
+
+    async fn read_whole(&self, artifact: impl IntoReference, options: ReadOptions) -> Result<Bytes> {
+        let content = self.open(artifact, options).await?;
+        let (expected, uid, size) = (content.sha256, content.artifact.uid, content.remaining_bytes());
         let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0).min(1 << 30));
         let actual = take(content, |data| {
             bytes.extend_from_slice(&data);
@@ -228,6 +252,7 @@ impl Client {
                         if_match: Some(artifact.content_etag.clone()),
                         include_hidden: true,
                         length: None,
+                        member: None,
                     };
                     match self.open(artifact.uid, options).await {
                         Ok(next) => content = next,

@@ -174,4 +174,6 @@ pub struct ReadOptions {
     pub if_match: Option<String>,
     /// Whether a key or stem may name a hidden artifact.
     pub include_hidden: bool,
+    /// Path of the file to read, when the artifact is a folder.
+    pub member: Option<String>,
 }

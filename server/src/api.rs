@@ -9,6 +9,7 @@ mod batch;
 mod chunks;
 mod content;
 mod convert;
+mod folders;
 pub(crate) mod layer;
 mod pages;
 pub(crate) mod status;

@@ -17,6 +17,8 @@ pub(crate) mod entities;
 mod error;
 pub(crate) mod events;
 pub(crate) mod families;
+pub(crate) mod folder_saves;
+pub(crate) mod manifests;
 mod migrations;
 pub(crate) mod places;
 pub(crate) mod requests;

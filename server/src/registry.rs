@@ -11,6 +11,7 @@ mod clock;
 mod content;
 mod error;
 mod events;
+mod folders;
 mod idempotency;
 mod list;
 mod lookup;
@@ -34,9 +35,10 @@ pub use batch::BatchItem;
 pub use caller::{Caller, Principal};
 pub use content::{Content, ContentSource, Data, Declared, Piece};
 pub use error::{RegistryError, Rule};
+pub use folders::{FolderBegun, FolderEdit, FolderSave, FolderSource, MemberPage, MembersQuery, NewFolder};
 pub use idempotency::RequestKey;
 pub use list::{ListQuery, Page, VersionsQuery};
-pub use open::{OpenContent, ReadRange};
+pub use open::{ContentOf, OpenContent, ReadRange};
 pub use place::{Places, Space, StoragePlace};
 pub use record::Artifact;
 pub use replace::{Replaced, Replacement};
@@ -93,6 +95,8 @@ pub struct Registry {
     pub(crate) places: Places,
     /// Limits of single calls.
     pub(crate) limits: Limits,
+    /// Pages of folders that were read lately.
+    pages: folders::PageCache,
     /// Turns of content streams.
     content_turns: Arc<tokio::sync::Semaphore>,
     /// Memory of content that is read ahead of its callers.
@@ -121,6 +125,7 @@ impl Registry {
             db,
             places,
             limits: config.limits,
+            pages: folders::PageCache::default(),
             content_turns,
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),
             tasks: TaskTracker::new(),

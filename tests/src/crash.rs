@@ -2,6 +2,8 @@
 //! what was acknowledged is readable with its digest, what was not is absent or
 //! whole, no record lacks its bytes, and a retry of the request has the effect of one.
 
+mod folders;
+
 use std::{fs, path::Path};
 
 use artifactd_proto::v1 as pb;
@@ -43,11 +45,17 @@ pub enum Operation {
     Update,
     /// New content under two new keys, in one message.
     Batch,
+    /// A folder, first without one of its files, then whole.
+    Folder,
+    /// A folder of which pages are written before it is whole.
+    LargeFolder,
+    /// A folder destroyed.
+    DestroyFolder,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 14] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -59,6 +67,9 @@ impl Operation {
         Self::Destroy,
         Self::Update,
         Self::Batch,
+        Self::Folder,
+        Self::LargeFolder,
+        Self::DestroyFolder,
     ];
 }
 
@@ -106,17 +117,23 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 /// says. Saves a start of the server for each pair that cannot meet.
 pub fn may_meet(point: &str, operation: Operation) -> bool {
     use Operation::{
-        Batch, Destroy, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SharedContent, Trash, Update,
+        Batch, Destroy, DestroyFolder, Folder, LargeFolder, NewVersion, Replace, Restore, SameContent, Save, SaveSmall,
+        SharedContent, Trash, Update,
     };
+    if operation == LargeFolder {
+        return point == folders::ONLY_LARGE;
+    }
     match point.split('.').next() {
         Some("local" | "cloud" | "save") => matches!(
             operation,
-            Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace | Batch
+            Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace | Batch | Folder
         ),
+        Some("folder") => operation == Folder && point != folders::ONLY_LARGE,
+        Some("sweep") => operation == DestroyFolder,
         Some("batch") => operation == Batch,
         Some("replace") => operation == Replace,
         Some("update") => operation == Update,
-        Some("delete") => matches!(operation, Trash | Restore | Destroy),
+        Some("delete") => matches!(operation, Trash | Restore | Destroy | DestroyFolder),
         _ => true,
     }
 }
@@ -170,9 +187,12 @@ impl Scene {
             (_, Storage::S3) => content(2, 20_000_000),
         };
         let base = server.calls().save(keyed(KEY), &old).await.expect("save the base");
-        let base = crate::calls::saved(base);
+        let mut base = crate::calls::saved(base);
         if operation == Operation::Restore {
             server.calls().trash(by_uid(&base.uid)).await.expect("trash the base");
+        }
+        if operation == Operation::DestroyFolder {
+            base = folders::base(&server.calls()).await;
         }
         let mut scene = Self {
             server,
@@ -238,7 +258,9 @@ impl Scene {
                 };
                 calls.restore_raw(request).await.map(drop)
             }
-            Operation::Destroy => {
+            Operation::Folder => folders::save_twice(&calls, header(NEW_KEY)).await,
+            Operation::LargeFolder => folders::save_large(&calls, header(NEW_KEY)).await,
+            Operation::Destroy | Operation::DestroyFolder => {
                 let force = pb::DeleteArtifactRequest {
                     permanent: true,
                     force: true,
@@ -299,6 +321,12 @@ impl Scene {
 
     /// Before any retry: old or new state, never anything between.
     async fn assert_absent_or_whole(&self, operation: Operation) {
+        if matches!(
+            operation,
+            Operation::Folder | Operation::LargeFolder | Operation::DestroyFolder
+        ) {
+            return folders::assert_absent_or_whole(&self.calls(), operation).await;
+        }
         for key in [KEY, NEW_KEY] {
             let found = self.calls().get(by_key(key)).await;
             let Ok(artifact) = found else { continue };
@@ -360,7 +388,11 @@ impl Scene {
                 assert_eq!(record.visibility(), pb::Visibility::Trash);
             }
             Operation::Restore => assert!(calls.read(by_key(KEY)).await.expect("read") == self.old),
-            Operation::Destroy => {
+            Operation::Folder | Operation::LargeFolder => {
+                assert_eq!(found(NEW_KEY).await.len(), 1);
+                folders::assert_whole(&calls, operation).await;
+            }
+            Operation::Destroy | Operation::DestroyFolder => {
                 let gone = crate::refusal(calls.get(by_uid(&self.base.uid)).await);
                 assert_eq!(gone, pb::ErrorReason::ArtifactNotFound);
             }

@@ -10,6 +10,7 @@
 //!   that keeps a hanging server from hanging the tests.
 //! - `failure`: a refused call. Every refusal of every test goes through it, so
 //!   that an error without a published reason fails the test that met it.
+//! - `folders`: saves of folders, step by step or whole.
 //! - `content`: content that looks random and can be made again.
 //! - `crash`: operations that meet a named crash point, and the checks after.
 //! - `storm`: mixed load under random kills.
@@ -26,6 +27,7 @@ pub mod crash;
 pub mod database;
 pub mod failing_calls;
 pub mod failure;
+pub mod folders;
 pub mod guarded;
 pub mod postgres;
 pub mod proxy;

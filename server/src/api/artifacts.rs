@@ -14,7 +14,7 @@ use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 use super::{
     Api, batch, call_id,
     chunks::{messages, nothing_more, out_of_order, pieces},
-    convert,
+    convert, folders,
     layer::CallId,
     pages, status,
 };
@@ -141,6 +141,39 @@ impl ArtifactService for Api {
         let caller = self.caller(&request)?;
         let answers = batch::answers(self.clone(), caller, request.into_inner());
         Ok(Response::new(answers.boxed()))
+    }
+
+    type SaveFolderStream = BoxStream<'static, Result<pb::SaveFolderResponse, Status>>;
+
+    async fn save_folder(
+        &self,
+        request: Request<Streaming<pb::SaveFolderRequest>>,
+    ) -> Result<Response<Self::SaveFolderStream>, Status> {
+        let caller = self.caller(&request)?;
+        let answers = folders::answers(self.clone(), caller, request.into_inner());
+        Ok(Response::new(answers.boxed()))
+    }
+
+    async fn list_members(
+        &self,
+        request: Request<pb::ListMembersRequest>,
+    ) -> Result<Response<pb::ListMembersResponse>, Status> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let message = request.into_inner();
+        let mut query = convert::members_query(&message, pages::rows(message.page_size, &call_id)?, &call_id)?;
+        let asks = format!(
+            "ListMembers {} {} {} {:?}",
+            caller.principal.id, query.reference, message.prefix, message.glob
+        );
+        query.after = self.place(&message.page_token, &asks, &call_id)?;
+        let page = self.registry.members(&caller, &query, message.include_hidden).await;
+        let page = page.map_err(|error| status::from_registry(error, &call_id))?;
+        Ok(Response::new(pb::ListMembersResponse {
+            members: page.members.iter().map(convert::member).collect(),
+            next_page_token: self.token(page.next.as_ref(), &asks),
+            uid: page.artifact.uid.to_string(),
+        }))
     }
 
     async fn replace_artifact(

@@ -88,7 +88,7 @@ fn result(saved: Result<Saved, Status>) -> pb::BatchSaveResult {
 }
 
 /// A status as part of an answer: what its details hold already, if it has some.
-fn in_message(status: &Status) -> rpc::Status {
+pub(super) fn in_message(status: &Status) -> rpc::Status {
     use prost::Message;
     rpc::Status::decode(status.details()).unwrap_or_else(|_| rpc::Status {
         code: status.code().into(),

@@ -9,7 +9,7 @@ use futures::{StreamExt, stream};
 use tonic::{Request, Response, Status, async_trait, body::Body};
 
 use super::{Api, call_id, chunks, convert, status};
-use crate::registry::ReadRange;
+use crate::registry::{ContentOf, ReadRange};
 
 const CHUNK_BYTES_DEFAULT: u64 = 1024 * 1024;
 const CHUNK_BYTES_MIN: u64 = 64 * 1024;
@@ -32,8 +32,12 @@ impl ContentService for Api {
             if_match,
             chunk_bytes,
             include_hidden,
+            member,
         } = request.into_inner();
         let reference = convert::reference(artifact, &call_id)?;
+        let member = member
+            .map(|path| convert::member_path(&path, "member", &call_id))
+            .transpose()?;
         let length = length.map(u64::try_from).transpose();
         let length = length.map_err(|_| status::field(&call_id, "length", "must not be negative"))?;
         let chunk_bytes = match u64::try_from(chunk_bytes) {
@@ -42,15 +46,19 @@ impl ContentService for Api {
             Ok(wish) => wish.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_DEFAULT),
         };
         let range = ReadRange { offset, length };
-        let open = self
-            .registry
-            .open_content(&caller, &reference, range, if_match.as_deref(), include_hidden)
-            .await;
+        let from = ContentOf {
+            reference,
+            member,
+            if_match,
+            include_hidden,
+        };
+        let open = self.registry.open_content(&caller, &from, range).await;
         let open = open.map_err(|error| status::from_registry(error, &call_id))?;
         let head = pb::ContentHead {
             artifact: Some(convert::artifact(open.artifact.clone())),
             offset: i64::try_from(open.range.start).expect("sizes come from the database's integers"),
             length: i64::try_from(open.range.end - open.range.start).expect("sizes come from the database's integers"),
+            member: open.member.as_ref().map(convert::member),
         };
         let head = Outgoing::message(&pb::ReadContentResponse {
             message: Some(Message::Head(head)),

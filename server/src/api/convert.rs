@@ -2,7 +2,10 @@
 
 use std::str::FromStr;
 
-use artifactd_domain::{ArtifactRef, HashType, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, Visibility};
+use artifactd_domain::{
+    ArtifactRef, HashType, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, Visibility,
+    manifest::{Glob, GlobRefused, Member, MemberPath},
+};
 use artifactd_proto::v1::{self as pb, ErrorReason};
 use bytes::Bytes;
 use prost::Message;
@@ -10,9 +13,12 @@ use tonic::{Code, Status};
 
 use super::{chunks::check_sum, layer::CallId, status};
 use crate::registry::{
-    Artifact, Content, Declared, DeleteMode, Deletion, Field, KeepBytes, NewArtifact, RegistryError, Replacement,
-    RequestKey, Restoration, Revises, Rule, Update,
+    Artifact, Content, Declared, DeleteMode, Deletion, Field, FolderEdit, FolderSource, KeepBytes, MembersQuery,
+    NewArtifact, NewFolder, RegistryError, Replacement, RequestKey, Restoration, Revises, Rule, Update,
 };
+
+/// No path of a member is longer.
+const PREFIX_BYTES_MAX: usize = 1024;
 
 type Result<T> = std::result::Result<T, Status>;
 
@@ -134,6 +140,11 @@ pub(super) fn declared_in_trailer(trailer: pb::ContentTrailer, call_id: &CallId)
 pub(super) fn new_artifact(mut header: pb::SaveHeader, call_id: &CallId) -> Result<(NewArtifact, bool)> {
     let id = header.request_id.take();
     let request = request_key("SaveArtifact", id, "header.request_id", &header, call_id)?;
+    record(header, request, call_id)
+}
+
+/// What the record of a new artifact shall say.
+fn record(header: pb::SaveHeader, request: Option<RequestKey>, call_id: &CallId) -> Result<(NewArtifact, bool)> {
     let pb::SaveHeader {
         request_id: _,
         key,
@@ -184,6 +195,95 @@ fn content_policy(number: i32, call_id: &CallId) -> Result<IfContentExists> {
         pb::IfContentExists::Unspecified | pb::IfContentExists::ReturnExisting => Ok(IfContentExists::ReturnExisting),
         pb::IfContentExists::Create => Ok(IfContentExists::Create),
         pb::IfContentExists::Fail => Ok(IfContentExists::Fail),
+    }
+}
+
+/// What folder to save.
+pub(super) fn new_folder(mut header: pb::SaveFolderHeader, call_id: &CallId) -> Result<NewFolder> {
+    let id = header.save.as_mut().and_then(|save| save.request_id.take());
+    let request = request_key("SaveFolder", id, "header.request_id", &header, call_id)?;
+    let pb::SaveFolderHeader { save, base_uid } = header;
+    let save = save.ok_or_else(|| refused(call_id, "header.save", Rule::Required))?;
+    let (artifact, claim) = record(save, request, call_id)?;
+    if claim {
+        return Err(status::field(
+            call_id,
+            "header.claim",
+            "is for files: contents of a folder are asked for one by one",
+        ));
+    }
+    let base = base_uid
+        .map(|uid| identifier(&uid, "header.base_uid", call_id))
+        .transpose()?;
+    Ok(NewFolder { artifact, base })
+}
+
+/// A file of a folder, or a change of its base.
+pub(super) fn folder_edit(entry: pb::FolderEntry, call_id: &CallId) -> Result<FolderEdit> {
+    use pb::folder_entry::Content;
+    let pb::FolderEntry { path, content } = entry;
+    let path = member_path(&path, "entries.path", call_id)?;
+    match content.ok_or_else(|| refused(call_id, "entries.content", Rule::Required))? {
+        Content::File(pb::FolderFileIdentity { size: bytes, sha256 }) => Ok(FolderEdit::Put(Member {
+            path,
+            size_bytes: size(Some(bytes), "entries.file.size", call_id)?.unwrap_or_default(),
+            sha256: parsed(&sha256, "entries.file.sha256", call_id)?,
+        })),
+        Content::Copy(pb::FolderCopy { artifact, path: source }) => {
+            let reference = reference(artifact, call_id)?;
+            let source = source.map(|path| member_path(&path, "entries.copy.path", call_id));
+            let from = FolderSource {
+                reference,
+                path: source.transpose()?,
+            };
+            Ok(FolderEdit::Copy { path, from })
+        }
+        Content::Remove(true) => Ok(FolderEdit::Remove(path)),
+        Content::Remove(false) => Err(status::field(call_id, "entries.remove", "must be true when it is set")),
+    }
+}
+
+/// The path of a member.
+pub(super) fn member_path(text: &str, field: &'static str, call_id: &CallId) -> Result<MemberPath> {
+    parsed(text, field, call_id)
+}
+
+/// Which members to list, but for the place where the page starts.
+pub(super) fn members_query(message: &pb::ListMembersRequest, rows: u64, call_id: &CallId) -> Result<MembersQuery> {
+    let pb::ListMembersRequest {
+        artifact,
+        prefix,
+        glob,
+        page_size: _,
+        page_token: _,
+        include_hidden: _,
+    } = message;
+    let glob = glob.as_ref().map(|text| {
+        let refused = |error: GlobRefused| status::field(call_id, "glob", error.to_string());
+        text.parse::<Glob>().map_err(refused)
+    });
+    if prefix.len() > PREFIX_BYTES_MAX {
+        return Err(status::field(
+            call_id,
+            "prefix",
+            format!("must have at most {PREFIX_BYTES_MAX} bytes"),
+        ));
+    }
+    Ok(MembersQuery {
+        reference: reference(artifact.clone(), call_id)?,
+        prefix: prefix.clone(),
+        glob: glob.transpose()?,
+        after: None,
+        rows: usize::try_from(rows).expect("pages are small"),
+    })
+}
+
+/// A file of a folder, as a message.
+pub(super) fn member(member: &Member) -> pb::Member {
+    pb::Member {
+        path: member.path.to_string(),
+        size: i64::try_from(member.size_bytes).expect("folders are limited to the database's integers"),
+        sha256: member.sha256.to_string(),
     }
 }
 
@@ -365,6 +465,7 @@ pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
         size_bytes,
         sha256,
         hash_type,
+        n_objects,
         version,
         version_number,
         is_latest,
@@ -420,6 +521,7 @@ pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
         etag,
         content_etag,
         id,
+        n_objects: n_objects.map(|objects| i64::try_from(objects).expect("it comes from the database's integers")),
     }
 }
 

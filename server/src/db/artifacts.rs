@@ -1,6 +1,6 @@
 //! Queries over artifacts. A row comes with the place of its bytes.
 
-use artifactd_domain::{Label, Sha256, Uid, VersionNumber, Visibility};
+use artifactd_domain::{HashType, Label, Sha256, Uid, VersionNumber, Visibility};
 use sea_orm::{
     ConnectionTrait, DbErr, FromQueryResult, Iterable, Order,
     sea_query::{
@@ -44,7 +44,11 @@ pub(crate) struct ArtifactRow {
     pub(crate) sha256: Vec<u8>,
     pub(crate) hash_type: i16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) n_objects: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) blob_id: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) manifest_id: Option<i64>,
     pub(crate) visibility: i16,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) visibility_before_trash: Option<i16>,
@@ -142,7 +146,7 @@ pub(crate) async fn run_then_read(batch: Batch, txn: &Txn, uid: &Uid) -> Result<
     let mut select = select();
     select.and_where(col(Col::Uid).eq(uid.as_str()));
     let row = ArtifactRow::from_query_result(&batch.run_then(txn, &select).await?, "")?;
-    if row.blob_id.is_none() {
+    if row.blob_id.is_none() && row.manifest_id.is_none() {
         return Err(content_went());
     }
     Ok(row)
@@ -263,11 +267,14 @@ pub(crate) async fn page(
     all(conn, &select).await
 }
 
+/// What tells contents apart: a folder is never a file that happens to hold what is hashed of it.
+pub(crate) type Content<'d> = (HashType, &'d Sha256, i64);
+
 /// The newest live artifact of a space with this content.
 pub(crate) async fn newest_with_content(
     conn: &impl ConnectionTrait,
     space_id: i64,
-    content: (&Sha256, i64),
+    content: Content<'_>,
 ) -> Result<Option<ArtifactRow>> {
     let mut select = select();
     one(conn, newest_first(&mut select, space_id, content).limit(1)).await
@@ -277,7 +284,7 @@ pub(crate) async fn newest_with_content(
 pub(crate) async fn uids_with_content(
     conn: &impl ConnectionTrait,
     space_id: i64,
-    content: (&Sha256, i64),
+    content: Content<'_>,
     most: u64,
 ) -> Result<Vec<String>> {
     let mut select = Query::select();
@@ -292,12 +299,13 @@ pub(crate) async fn uids_with_content(
 fn newest_first<'s>(
     select: &'s mut SelectStatement,
     space_id: i64,
-    (sha256, size_bytes): (&Sha256, i64),
+    (hash_type, sha256, size_bytes): Content<'_>,
 ) -> &'s mut SelectStatement {
     select
         .and_where(col(Col::SpaceId).eq(space_id))
         .and_where(col(Col::Sha256).eq(sha256.as_bytes().to_vec()))
         .and_where(col(Col::SizeBytes).eq(size_bytes))
+        .and_where(col(Col::HashType).eq(hash_type.code()))
         .and_where(outside_trash())
         .order_by((artifacts::Entity, Col::Id), Order::Desc)
 }
@@ -319,6 +327,8 @@ pub(crate) struct NewRow {
     pub(crate) size_bytes: i64,
     pub(crate) sha256: Sha256,
     pub(crate) hash_type: i16,
+    /// Of a folder: its manifest, and how many files it has.
+    pub(crate) manifest: Option<(i64, i64)>,
     pub(crate) visibility: i16,
     pub(crate) created_by: i64,
     pub(crate) now_us: i64,
@@ -328,14 +338,20 @@ pub(crate) struct NewRow {
 /// its bytes lie in the object.
 ///
 /// `Conflict` when it would name no bytes; once it does, a foreign key keeps them.
-pub(crate) async fn insert(txn: &Txn, new: NewRow, object: ObjectName) -> Result<ArtifactRow> {
+pub(crate) async fn insert(txn: &Txn, new: NewRow, object: Option<ObjectName>) -> Result<ArtifactRow> {
     let row = txn.query_one(&insert_statement(&new)).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotInserted)?;
     let blob_id: Option<i64> = row.try_get("", "blob_id")?;
+    if blob_id.is_none() && new.manifest.is_none() {
+        return Err(content_went());
+    }
+    let (object_name, object_is_pack) = object.map(|object| (object.name, object.is_pack)).unzip();
     Ok(ArtifactRow {
         id: row.try_get("", "id")?,
         family_id: row.try_get("", "family_id")?,
-        blob_id: Some(blob_id.ok_or_else(content_went)?),
+        blob_id,
+        manifest_id: new.manifest.map(|(id, _)| id),
+        n_objects: new.manifest.map(|(_, objects)| objects),
         uid: new.uid.to_string(),
         space_id: new.space_id,
         storage_id: new.storage_id,
@@ -360,9 +376,9 @@ pub(crate) async fn insert(txn: &Txn, new: NewRow, object: ObjectName) -> Result
         created_by: new.created_by,
         created_at_us: new.now_us,
         updated_at_us: new.now_us,
-        object_name: Some(object.name),
+        object_name,
         object_id: None,
-        object_is_pack: Some(object.is_pack),
+        object_is_pack,
         offset_bytes: None,
         crc32c: None,
     })
@@ -406,7 +422,9 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             Col::SizeBytes,
             Col::Sha256,
             Col::HashType,
+            Col::NObjects,
             Col::BlobId,
+            Col::ManifestId,
             Col::Visibility,
             Col::Revision,
             Col::CreatedBy,
@@ -431,7 +449,12 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             row.size_bytes.into(),
             row.sha256.as_bytes().to_vec().into(),
             row.hash_type.into(),
-            blob_id_of(row.storage_id, &row.sha256, row.size_bytes),
+            row.manifest.map(|(_, objects)| objects).into(),
+            match row.manifest {
+                None => blob_id_of(row.storage_id, &row.sha256, row.size_bytes),
+                Some(_) => Expr::val(None::<i64>),
+            },
+            row.manifest.map(|(id, _)| id).into(),
             row.visibility.into(),
             1i64.into(),
             row.created_by.into(),

@@ -2,16 +2,20 @@
 
 use artifactd_domain::Sha256;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QueryOrder, QuerySelect,
+    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Statement,
+    Value,
     sea_query::{DeleteStatement, Expr, ExprTrait, InsertStatement, Query, SelectStatement, UpdateStatement},
 };
 
 use super::{
-    DbError, Result,
+    DbError, Result, Txn,
     entities::{artifacts, blob_checksums, blobs, manifest_page_blobs, objects},
 };
 
 type Col = blobs::Column;
+
+/// Digests in one query.
+const DIGESTS_AT_ONCE: usize = 512;
 
 /// The blob with this content in a storage.
 pub(crate) async fn find(
@@ -243,6 +247,77 @@ pub(crate) async fn held(
     rows.iter()
         .map(|row| Ok((row.try_get("", "sha256")?, row.try_get("", "size_bytes")?)))
         .collect()
+}
+
+/// Blobs of a storage with some digests, of whatever size, sound or not.
+pub(crate) async fn with_digests(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    digests: &[Sha256],
+) -> Result<Vec<blobs::Model>> {
+    let mut found = Vec::new();
+    for digests in digests.chunks(DIGESTS_AT_ONCE) {
+        let query = blobs::Entity::find()
+            .filter(Col::StorageId.eq(storage_id))
+            .filter(Col::Sha256.is_in(digests.iter().map(|digest| digest.as_bytes().to_vec())));
+        found.extend(query.all(conn).await?);
+    }
+    Ok(found)
+}
+
+/// Where the bytes of a blob lie, and what they must be.
+#[derive(Debug, Clone, FromQueryResult)]
+pub(crate) struct BlobPlace {
+    pub(crate) blob_id: i64,
+    pub(crate) object_name: String,
+    pub(crate) offset_bytes: i64,
+    pub(crate) size_bytes: i64,
+    pub(crate) crc32c: Option<i64>,
+}
+
+const PLACE: &str = "SELECT blobs.id AS blob_id, objects.name AS object_name, blobs.offset_bytes, blobs.size_bytes, \
+     blobs.crc32c FROM blobs JOIN objects ON objects.id = blobs.object_id";
+
+/// Where the bytes of a blob lie.
+pub(crate) async fn place(conn: &impl ConnectionTrait, id: i64) -> Result<Option<BlobPlace>> {
+    place_by(conn, "blobs.id = $1", [id.into()]).await
+}
+
+/// Where the bytes of the blob with this content lie.
+pub(crate) async fn place_of(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    sha256: &Sha256,
+    size_bytes: i64,
+) -> Result<Option<BlobPlace>> {
+    let values: [Value; 3] = [storage_id.into(), sha256.as_bytes().to_vec().into(), size_bytes.into()];
+    place_by(
+        conn,
+        "blobs.storage_id = $1 AND blobs.sha256 = $2 AND blobs.size_bytes = $3",
+        values,
+    )
+    .await
+}
+
+async fn place_by(
+    conn: &impl ConnectionTrait,
+    condition: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Option<BlobPlace>> {
+    let sql = format!("{PLACE} WHERE {condition}");
+    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
+    let row = conn.query_one_raw(statement).await?;
+    Ok(row.map(|row| BlobPlace::from_query_result(&row, "")).transpose()?)
+}
+
+/// The id of the object with this row, inserted unless it is there.
+pub(crate) async fn ensure_object(txn: &Txn, object: &NewObject, now_us: i64) -> Result<i64> {
+    if let Some(there) = object_by_name(txn, &object.name).await? {
+        return Ok(there.id);
+    }
+    let mut insert = insert_object(object, now_us);
+    let row = txn.query_one(insert.returning_col(objects::Column::Id)).await?;
+    Ok(row.ok_or(DbErr::RecordNotInserted)?.try_get("", "id")?)
 }
 
 /// Marks an object that no blob lies in any more as garbage.

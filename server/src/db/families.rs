@@ -2,13 +2,16 @@
 
 use artifactd_domain::Stem;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, EntityTrait, QueryFilter, QuerySelect,
-    sea_query::{Expr, ExprTrait, InsertStatement, LockType, Query, UpdateStatement},
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
+    sea_query::{Expr, ExprTrait, InsertStatement, JoinType, LockType, Query, UpdateStatement},
 };
 
 use super::{
-    Result,
-    entities::families::{Column as Col, Entity, Model},
+    Result, Txn,
+    entities::{
+        artifacts,
+        families::{Column as Col, Entity, Model},
+    },
 };
 
 /// The family with this stem, locked.
@@ -100,4 +103,63 @@ pub(crate) fn family_id_of(stem: Stem) -> Expr {
         .from(Entity)
         .and_where(Expr::col(Col::Stem).eq(stem.as_str()));
     Expr::SubQuery(None, Box::new(select.into()))
+}
+
+/// Makes changes of folders wait for other changes of keys that may overlap theirs.
+///
+/// On SQLite one change runs at a time anyway. The lock ends with the transaction.
+pub(crate) async fn lock_overlaps(txn: &Txn, storage_id: i64, key: &str, is_folder: bool) -> Result<()> {
+    if txn.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    let function = if is_folder {
+        "pg_advisory_xact_lock"
+    } else {
+        "pg_advisory_xact_lock_shared"
+    };
+    let sql = format!("SELECT {function}(hashtextextended($1, $2))");
+    let segment = key.split('/').next().unwrap_or_default();
+    let values = [segment.into(), storage_id.into()];
+    txn.execute_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
+        .await?;
+    Ok(())
+}
+
+/// The key of a live folder in which `key` would lie.
+pub(crate) async fn folder_above(conn: &impl ConnectionTrait, storage_id: i64, key: &str) -> Result<Option<String>> {
+    let above: Vec<&str> = key.match_indices('/').map(|(end, _)| &key[..end]).collect();
+    if above.is_empty() {
+        return Ok(None);
+    }
+    let mut select = Query::select();
+    select
+        .column((Entity, Col::LiveKey))
+        .from(Entity)
+        .join(
+            JoinType::InnerJoin,
+            artifacts::Entity,
+            Expr::col((artifacts::Entity, artifacts::Column::FamilyId)).equals((Entity, Col::Id)),
+        )
+        .and_where(Expr::col((Entity, Col::StorageId)).eq(storage_id))
+        .and_where(Expr::col((Entity, Col::LiveKey)).is_in(above))
+        .and_where(Expr::col((artifacts::Entity, artifacts::Column::IsLatest)).eq(true))
+        .and_where(Expr::col((artifacts::Entity, artifacts::Column::ManifestId)).is_not_null())
+        .limit(1);
+    let row = conn.query_one(&select).await?;
+    Ok(row.map(|row| row.try_get("", "live_key")).transpose()?)
+}
+
+/// A live key that would lie in a folder with this key.
+pub(crate) async fn key_below(conn: &impl ConnectionTrait, storage_id: i64, key: &str) -> Result<Option<String>> {
+    let mut select = Query::select();
+    select
+        .column(Col::LiveKey)
+        .from(Entity)
+        .and_where(Expr::col(Col::StorageId).eq(storage_id))
+        .and_where(Expr::col(Col::LiveKey).gte(format!("{key}/")))
+        // The character that follows `/`.
+        .and_where(Expr::col(Col::LiveKey).lt(format!("{key}0")))
+        .limit(1);
+    let row = conn.query_one(&select).await?;
+    Ok(row.map(|row| row.try_get("", "live_key")).transpose()?)
 }

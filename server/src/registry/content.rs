@@ -96,7 +96,7 @@ pub struct Declared {
 }
 
 impl Declared {
-    fn check_size(&self, actual: u64) -> Result<()> {
+    pub(super) fn check_size(&self, actual: u64) -> Result<()> {
         match self.size_bytes {
             Some(declared) if declared != actual => Err(RegistryError::SizeMismatch { declared, actual }),
             _ => Ok(()),
@@ -164,7 +164,8 @@ impl Registry {
         })
     }
 
-    async fn store_stream(
+    /// The same for a stream whose turn is taken care of.
+    pub(super) async fn store_stream(
         &self,
         mut object: Box<dyn PendingObject>,
         source: ContentSource,
@@ -262,6 +263,20 @@ impl Registry {
     /// connection's window, and with it the streams that have their turn.
     pub(super) async fn content_turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
         match timeout(self.limits.content_wait, self.content_turns.acquire()).await {
+            Ok(turn) => Ok(turn.expect("the semaphore is never closed")),
+            Err(_) => Err(RegistryError::Busy),
+        }
+    }
+}
+
+/// What lets one content stream be read.
+pub(super) type Turn = tokio::sync::OwnedSemaphorePermit;
+
+impl Registry {
+    /// The same for a stream that outlives the call that waits.
+    pub(super) async fn owned_content_turn(&self) -> Result<Turn> {
+        let turns = std::sync::Arc::clone(&self.content_turns);
+        match timeout(self.limits.content_wait, turns.acquire_owned()).await {
             Ok(turn) => Ok(turn.expect("the semaphore is never closed")),
             Err(_) => Err(RegistryError::Busy),
         }

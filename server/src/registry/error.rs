@@ -38,6 +38,14 @@ pub enum RegistryError {
         /// Stem of the family that has it.
         holder: String,
     },
+    /// One of the keys would lie inside the folder that has the other.
+    #[error("key {key} overlaps {other}: one is a folder, and the other would lie in it")]
+    KeyOverlaps {
+        /// The key.
+        key: String,
+        /// The key that is there.
+        other: String,
+    },
     /// The same content exists, and the caller asked to fail then.
     #[error("artifact {0} has the same content")]
     ContentExists(Uid),
@@ -50,6 +58,34 @@ pub enum RegistryError {
     /// The artifact is not in trash, and destroying it needs `force`.
     #[error("artifact {0} is not in trash")]
     NotInTrash(Uid),
+    /// The artifact is a folder, and this works on files.
+    #[error("artifact {0} is a folder")]
+    IsFolder(Uid),
+    /// The artifact is a file, and this works on folders.
+    #[error("artifact {0} is a file")]
+    IsFile(Uid),
+    /// A folder has no such member.
+    #[error("folder {uid} has no member {path}")]
+    MemberNotFound {
+        /// The folder.
+        uid: Uid,
+        /// The path.
+        path: String,
+    },
+    /// What was listed makes no folder.
+    #[error("{0}")]
+    FolderRefused(String),
+    /// A folder was to be committed while files of it had not come.
+    #[error("{missing} files have not come, the first of them is {first}")]
+    FolderIncomplete {
+        /// How many.
+        missing: usize,
+        /// The path of the first.
+        first: String,
+    },
+    /// More files were listed than may wait for their content.
+    #[error("at most {0} entries may be listed after the first one whose content has not come")]
+    FolderWindowFull(usize),
     /// The family has issued its last version.
     #[error("family {0} has no version suffix left")]
     VersionsExhausted(String),

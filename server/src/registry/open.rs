@@ -2,22 +2,38 @@
 
 use std::{ops::Range, sync::Arc};
 
-use artifactd_domain::{ArtifactRef, Uid};
+use artifactd_domain::{
+    ArtifactRef, Uid,
+    manifest::{Member, MemberPath},
+};
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
 };
 use object_store::path::Path;
 
-use super::{Artifact, Caller, Registry, RegistryError, Result, events, now_us};
+use super::{Artifact, Caller, Registry, RegistryError, Result, events, now_us, placing::integer};
 use crate::{
     db::{
         Batch, DbError,
         artifacts::{self, ArtifactRow},
-        blobs,
+        blobs::{self, BlobPlace},
     },
-    storage::{ArtifactView, BlobContent, BlockSums, Member, StorageError, VerifiedChunk},
+    storage::{ArtifactView, BlobContent, BlockSums, Member as InView, StorageError, VerifiedChunk},
 };
+
+/// Whose content is asked for.
+#[derive(Debug, Clone)]
+pub struct ContentOf {
+    /// The artifact.
+    pub reference: ArtifactRef,
+    /// The file of it, when it is a folder.
+    pub member: Option<MemberPath>,
+    /// Entity tag that its content must have.
+    pub if_match: Option<String>,
+    /// Whether a look-up by key or stem may find a hidden artifact.
+    pub include_hidden: bool,
+}
 
 /// The part of a content that is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +68,8 @@ impl ReadRange {
 pub struct OpenContent {
     /// Whose content it is.
     pub artifact: Artifact,
+    /// The file of it, when it is a folder.
+    pub member: Option<Member>,
     /// The bytes that will be streamed.
     pub range: Range<u64>,
     reader: Reader,
@@ -83,6 +101,8 @@ struct Reader {
     registry: Arc<Registry>,
     caller: Caller,
     uid: Uid,
+    /// The manifest that names the content, when it is that of a member.
+    manifest_id: Option<i64>,
     blob_id: i64,
     view: ArtifactView,
     content: BlobContent,
@@ -153,15 +173,21 @@ impl Streaming {
             registry,
             caller,
             uid,
+            manifest_id,
             blob_id,
             ..
         } = &self.reader;
         let row = artifacts::by_uid(registry.db.reader(), uid).await?;
         let row = row.ok_or(RegistryError::ContentChanged(*uid))?;
-        if row.blob_id != Some(*blob_id) {
-            return Err(RegistryError::ContentChanged(*uid));
-        }
-        self.reader = registry.reader(caller, &row)?;
+        self.reader = match manifest_id {
+            None if row.blob_id == Some(*blob_id) => registry.reader(caller, &row)?,
+            Some(_) if row.manifest_id == *manifest_id => {
+                let place = blobs::place(registry.db.reader(), *blob_id).await?;
+                let place = place.ok_or(RegistryError::ContentChanged(*uid))?;
+                registry.reader_of(caller, &row, place)?
+            }
+            _ => return Err(RegistryError::ContentChanged(*uid)),
+        };
         self.chunks = self.reader.chunks(self.range.clone(), self.chunk_bytes);
         let uid = self.reader.uid;
         match self.chunks.next().await {
@@ -173,27 +199,41 @@ impl Streaming {
 }
 
 impl Registry {
-    /// Opens the content of an artifact, or a range of it.
+    /// Opens the content of an artifact, or of a file in a folder, or a range of it.
     pub async fn open_content(
         self: &Arc<Self>,
         caller: &Caller,
-        reference: &ArtifactRef,
+        from: &ContentOf,
         range: ReadRange,
-        if_match: Option<&str>,
-        include_hidden: bool,
     ) -> Result<OpenContent> {
-        let row = self.find(self.db.reader(), caller, reference, include_hidden).await?;
+        let row = self
+            .find(self.db.reader(), caller, &from.reference, from.include_hidden)
+            .await?;
         if row.in_trash() {
             return Err(RegistryError::InTrash(row.uid));
         }
-        let reader = self.reader(caller, &row)?;
+        let (reader, member) = match &from.member {
+            None => {
+                row.require_file()?;
+                (self.reader(caller, &row)?, None)
+            }
+            Some(path) => {
+                let member = self.member(&row, path).await?;
+                (self.reader_of_member(caller, &row, &member).await?, Some(member))
+            }
+        };
         let artifact = self.to_artifact(row)?;
-        if if_match.is_some_and(|wanted| wanted != artifact.content_etag()) {
+        if from
+            .if_match
+            .as_ref()
+            .is_some_and(|wanted| *wanted != artifact.content_etag())
+        {
             return Err(RegistryError::ContentChanged(artifact.uid));
         }
-        let range = range.within(artifact.size_bytes)?;
+        let range = range.within(reader.content.size_bytes)?;
         Ok(OpenContent {
             artifact,
+            member,
             range,
             reader,
         })
@@ -207,30 +247,52 @@ impl Registry {
             })
         };
         let blob_id = row.blob_id.ok_or(impossible("blob_id"))?;
-        let (Some(object), Some(offset)) = (&row.object_name, row.offset_bytes) else {
+        let (Some(object), Some(offset_bytes)) = (&row.object_name, row.offset_bytes) else {
             return Err(impossible("blob_id"));
         };
+        let place = BlobPlace {
+            blob_id,
+            object_name: object.clone(),
+            offset_bytes,
+            size_bytes: row.size_bytes,
+            crc32c: row.crc32c,
+        };
+        self.reader_of(caller, row, place)
+    }
+
+    /// Reads a member of a folder, whose blob is found by its content.
+    async fn reader_of_member(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow, member: &Member) -> Result<Reader> {
+        let size_bytes = integer(member.size_bytes)?;
+        let place = blobs::place_of(self.db.reader(), row.storage_id, &member.sha256, size_bytes).await?;
+        // A page keeps its blobs, so the folder itself is gone.
+        let place = place.ok_or(RegistryError::ContentChanged(row.uid()?))?;
+        self.reader_of(caller, row, place)
+    }
+
+    fn reader_of(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow, place: BlobPlace) -> Result<Reader> {
+        let impossible = |column| RegistryError::Db(DbError::Row { table: "blobs", column });
         let content = BlobContent {
-            object: object.parse().map_err(|_| impossible("object_name"))?,
-            offset: u64::try_from(offset).map_err(|_| impossible("offset_bytes"))?,
-            size_bytes: u64::try_from(row.size_bytes).map_err(|_| impossible("size_bytes"))?,
-            sums: match row.crc32c {
+            object: place.object_name.parse().map_err(|_| impossible("object_name"))?,
+            offset: u64::try_from(place.offset_bytes).map_err(|_| impossible("offset_bytes"))?,
+            size_bytes: u64::try_from(place.size_bytes).map_err(|_| impossible("size_bytes"))?,
+            sums: match place.crc32c {
                 Some(sum) => BlockSums::Inline([u32::try_from(sum).map_err(|_| impossible("crc32c"))?].into()),
-                None => self.stored_sums(blob_id),
+                None => self.stored_sums(place.blob_id),
             },
         };
         let store = &self.places.storage_by_id(row.storage_id)?.store;
-        let member = Member {
+        let in_view = InView {
             path: Path::from("content"),
             content: content.clone(),
         };
-        let view = self.view(store, vec![member]);
+        let view = self.view(store, vec![in_view]);
         let (registry, caller) = (Arc::clone(self), caller.clone());
         Ok(Reader {
             registry,
             caller,
             uid: row.uid()?,
-            blob_id,
+            manifest_id: row.manifest_id,
+            blob_id: place.blob_id,
             view,
             content,
         })

@@ -2,8 +2,11 @@
 
 use artifactd_domain::{HashType, Kind, Label, Sha256, Uid, VersionNumber, Visibility, content_etag};
 
-use super::{Registry, Result};
-use crate::db::{DbError, artifacts::ArtifactRow};
+use super::{Registry, RegistryError, Result};
+use crate::db::{
+    DbError,
+    artifacts::{ArtifactRow, Content},
+};
 
 /// One version of one dataset, model or code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +33,8 @@ pub struct Artifact {
     pub sha256: Sha256,
     /// How the digest was made.
     pub hash_type: HashType,
+    /// Files of a folder; unset for a file.
+    pub n_objects: Option<u64>,
     /// Label of the version.
     pub version: Label,
     /// Number of the version.
@@ -93,6 +98,10 @@ impl Registry {
             size_bytes: row.size_bytes.try_into().map_err(|_| impossible("size_bytes"))?,
             sha256: row.digest()?,
             hash_type: HashType::from_code(row.hash_type).ok_or(impossible("hash_type"))?,
+            n_objects: match row.n_objects.map(u64::try_from).transpose() {
+                Ok(n_objects) => n_objects,
+                Err(_) => return Err(impossible("n_objects").into()),
+            },
             version: row.version_label.parse().map_err(|_| impossible("version_label"))?,
             version_number: row.number()?,
             visibility: row.visibility()?,
@@ -158,8 +167,24 @@ impl ArtifactRow {
         self.visibility == Visibility::Trash.code()
     }
 
-    pub(super) fn has_content(&self, sha256: &Sha256, size_bytes: i64) -> bool {
-        self.sha256 == sha256.as_bytes() && self.size_bytes == size_bytes
+    pub(super) fn has_content(&self, (hash_type, sha256, size_bytes): Content<'_>) -> bool {
+        self.hash_type == hash_type.code() && self.sha256 == sha256.as_bytes() && self.size_bytes == size_bytes
+    }
+
+    /// The manifest of a folder.
+    pub(super) fn folder(&self) -> Result<i64> {
+        match self.manifest_id {
+            Some(manifest_id) => Ok(manifest_id),
+            None => Err(RegistryError::IsFile(self.uid()?)),
+        }
+    }
+
+    /// Fails for a folder.
+    pub(super) fn require_file(&self) -> Result<()> {
+        match self.manifest_id {
+            Some(_) => Err(RegistryError::IsFolder(self.uid()?)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn etag(&self) -> Result<String> {

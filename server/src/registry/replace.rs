@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use artifactd_domain::{ArtifactRef, FileName, Key, MediaType, Sha256, Suffix};
+use artifactd_domain::{ArtifactRef, FileName, HashType, Key, MediaType, Sha256, Suffix};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -109,6 +109,7 @@ fn require_replaceable(row: &ArtifactRow, etag: Option<&str>) -> Result<()> {
     if row.in_trash() {
         return Err(RegistryError::InTrash(row.uid.clone()));
     }
+    row.require_file()?;
     require_etag(row, etag)
 }
 
@@ -181,7 +182,7 @@ impl Commit {
             place_object(&mut batch, row.storage_id, &self.stored, damaged, size_bytes);
         }
         let same_suffix = self.suffix.as_str() == row.suffix;
-        let changed = !row.has_content(&sha256, size_bytes) || !same_suffix;
+        let changed = !row.has_content((HashType::Sha256, &sha256, size_bytes)) || !same_suffix;
         if changed {
             let key = self.new_key(txn, &row, same_suffix).await?;
             self.change(&mut batch, &row, key.as_deref(), size_bytes);

@@ -3,7 +3,7 @@
 //! Deleting moves to trash; destroying is a step of its own that says so. Bytes
 //! that nothing references become garbage, which is collected after a grace.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use artifactd_domain::{ArtifactRef, Key, VersionName, Visibility};
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use crate::{
         artifacts::{self, ArtifactRow},
         blobs,
         entities::families::Model as Family,
-        families,
+        families, manifests,
     },
     fault,
 };
@@ -97,13 +97,17 @@ struct Run {
 
 impl Registry {
     /// Moves artifacts to trash, or destroys them.
-    pub async fn delete(&self, caller: &Caller, deletion: Deletion) -> Result<Deleted> {
+    pub async fn delete(self: &Arc<Self>, caller: &Caller, deletion: Deletion) -> Result<Deleted> {
+        let destroys = deletion.mode != DeleteMode::Trash;
         let repeatable = Repeatable::new(deletion.request.as_ref(), caller);
         let run = self.change(caller, deletion.reference.clone(), repeatable, move |target| {
             let deletion = deletion.clone();
             Box::pin(async move { target.delete(&deletion).await })
         });
         let Run { rows, destroyed_uids } = run.await?;
+        if destroys {
+            self.sweep_soon();
+        }
         Ok(Deleted {
             trashed: self.to_artifacts(rows)?,
             destroyed_uids,
@@ -301,6 +305,10 @@ impl Target<'_> {
             let detail =
                 json!({ "hash": row.digest()?.to_string(), "size": row.size_bytes, "kept": bytes == KeepBytes::Yes });
             events::record(&mut self.batch, self.caller, "destroyed", &row.uid, detail);
+            if let Some(manifest_id) = row.manifest_id {
+                // It may be large, so it is taken apart afterwards.
+                manifests::discard(self.txn, manifest_id, bytes == KeepBytes::Yes, now).await?;
+            }
             let (Some(blob_id), Some(object_id)) = (row.blob_id, row.object_id) else {
                 continue;
             };

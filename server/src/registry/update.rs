@@ -110,6 +110,8 @@ impl Commit {
                     require_suffix(&row, key)?;
                     if row.is_latest {
                         versions::require_key(txn, row.storage_id, key, Some(family.id)).await?;
+                        let is_folder = row.manifest_id.is_some();
+                        versions::require_no_overlap(txn, row.storage_id, key.as_str(), is_folder).await?;
                         batch.push(&families::set_live_key(family.id, Some(key.to_string())));
                     }
                     update.value(Column::Key, key.as_str());

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use object_store::path::Path;
 use serde::Serialize;
 
-use super::{Registry, RegistryConfig, Result, StoragePlace};
+use super::{Registry, RegistryConfig, Result, StoragePlace, folders::CheckedPages};
 use crate::{
     db::{
         artifacts, blobs,
@@ -134,7 +134,7 @@ impl Registry {
     }
 
     async fn verify_families(&self, storage: &StoragePlace, report: &mut VerifyReport) -> Result<()> {
-        let mut after = 0;
+        let (mut after, mut checked_pages) = (0, CheckedPages::new());
         loop {
             let page = families::walk(self.db.reader(), storage.id, after, ROWS_AT_ONCE).await?;
             let Some(last) = page.last() else { return Ok(()) };
@@ -159,8 +159,14 @@ impl Registry {
                 {
                     report.add("F8", true, &family.stem, "a version number could be issued twice");
                 }
-                for row in versions.iter().filter(|row| row.object_name.is_none()) {
-                    report.add("F1", true, &row.uid, "the record names no bytes");
+                for row in &versions {
+                    if row.manifest_id.is_some() {
+                        if let Some(what) = self.wrong_folder(row, &mut checked_pages).await? {
+                            report.add("F4", true, &row.uid, what);
+                        }
+                    } else if row.object_name.is_none() {
+                        report.add("F1", true, &row.uid, "the record names no bytes");
+                    }
                 }
             }
         }

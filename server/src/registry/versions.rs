@@ -107,6 +107,26 @@ pub(super) async fn require_key(txn: &Txn, storage_id: i64, key: &Key, family_id
     }
 }
 
+/// Fails when a key would lie in a live folder, or, as that of a folder, above live keys.
+pub(super) async fn require_no_overlap(txn: &Txn, storage_id: i64, key: &str, is_folder: bool) -> Result<()> {
+    if !is_folder && !key.contains('/') {
+        return Ok(());
+    }
+    families::lock_overlaps(txn, storage_id, key, is_folder).await?;
+    let above = families::folder_above(txn, storage_id, key).await?;
+    let other = match above {
+        None if is_folder => families::key_below(txn, storage_id, key).await?,
+        above => above,
+    };
+    match other {
+        Some(other) => Err(RegistryError::KeyOverlaps {
+            key: key.to_owned(),
+            other,
+        }),
+        None => Ok(()),
+    }
+}
+
 /// What to do when the key of the new latest version is another family's by now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum IfKeyTaken {
@@ -144,6 +164,13 @@ pub(super) async fn settle_latest(
             }
             Some(_) => live_key = None,
             None => {}
+        }
+    }
+    if let (Some(key), Some(head)) = (&live_key, head) {
+        let is_folder = versions[head].manifest_id.is_some();
+        match require_no_overlap(txn, family.storage_id, key, is_folder).await {
+            Err(RegistryError::KeyOverlaps { .. }) if if_taken == IfKeyTaken::GoWithout => live_key = None,
+            checked => checked?,
         }
     }
     if live_key != family.live_key {

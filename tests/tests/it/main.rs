@@ -13,6 +13,8 @@ mod content_sharing;
 mod corruption;
 mod crashes;
 mod faults;
+mod folder_records;
+mod folders;
 mod io_errors;
 mod listing;
 mod lookups;

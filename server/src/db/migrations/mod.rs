@@ -6,6 +6,7 @@
 
 mod m0001_spine;
 mod m0002_indexes;
+mod m0003_folders;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -17,7 +18,11 @@ pub(super) struct Migrator;
 #[async_trait::async_trait]
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(m0001_spine::Migration), Box::new(m0002_indexes::Migration)]
+        vec![
+            Box::new(m0001_spine::Migration),
+            Box::new(m0002_indexes::Migration),
+            Box::new(m0003_folders::Migration),
+        ]
     }
 }
 

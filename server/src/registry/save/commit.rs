@@ -25,6 +25,7 @@ use crate::{
         content::{Declared, Stored},
         error::Rule,
         events,
+        folders::FolderContent,
         idempotency::{Finished, Repeatable},
         now_us,
         placing::{integer, place_blob, place_object},
@@ -34,6 +35,9 @@ use crate::{
 
 /// How many artifacts with the same content an answer names.
 const SAME_CONTENT_NAMED_MAX: u64 = 10;
+
+/// Media type of a folder whose suffix says nothing.
+const FOLDER_MEDIA_TYPE: &str = "inode/directory";
 
 /// What a save is answered, also when it is repeated.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +73,8 @@ pub(in crate::registry) enum NewContent {
         pack: crate::storage::ObjectName,
         offset_bytes: i64,
     },
+    /// A folder, whose contents are durable.
+    Folder(FolderContent),
     /// Held by the storage.
     Claimed { sha256: Sha256, size_bytes: Option<u64> },
 }
@@ -112,7 +118,7 @@ impl Commit {
 
     fn run_before(&self, repeatable: &Repeatable, finished: Finished<Answer>) -> Result<Run> {
         match finished.content {
-            Some(content) if content != self.sha256() => Err(repeatable.reused()),
+            Some(content) if content != self.asked() => Err(repeatable.reused()),
             _ => Ok(Run::Before(Box::new(finished.answer))),
         }
     }
@@ -134,8 +140,25 @@ impl Commit {
     fn sha256(&self) -> Sha256 {
         match &*self.content {
             NewContent::Stored(Stored { digest, .. }) | NewContent::Packed { digest, .. } => digest.sha256,
+            NewContent::Folder(folder) => folder.digest.sha256,
             NewContent::Claimed { sha256, .. } => *sha256,
         }
+    }
+
+    fn folder(&self) -> Option<&FolderContent> {
+        match &*self.content {
+            NewContent::Folder(folder) => Some(folder),
+            _ => None,
+        }
+    }
+
+    fn hash_type(&self) -> HashType {
+        self.folder().map_or(HashType::Sha256, |_| HashType::Sha256Manifest)
+    }
+
+    /// What tells the content that came with this request from another.
+    fn asked(&self) -> Sha256 {
+        self.folder().map_or_else(|| self.sha256(), |folder| folder.asked)
     }
 
     /// The family that gets a version, locked, and its latest version.
@@ -170,6 +193,7 @@ impl Commit {
                 let size_bytes = integer(digest.size_bytes)?;
                 Ok(blobs::find(txn, self.storage_id, &digest.sha256, size_bytes).await?)
             }
+            NewContent::Folder(_) => Ok(None),
             NewContent::Claimed { sha256, size_bytes } => {
                 let blob = match size_bytes {
                     Some(size) => blobs::find(txn, self.storage_id, sha256, integer(*size)?).await?,
@@ -186,6 +210,7 @@ impl Commit {
             (NewContent::Stored(Stored { digest, .. }) | NewContent::Packed { digest, .. }, _) => {
                 integer(digest.size_bytes)
             }
+            (NewContent::Folder(folder), _) => integer(folder.digest.size_bytes),
             (NewContent::Claimed { .. }, Some(blob)) => Ok(blob.size_bytes),
             (NewContent::Claimed { sha256, .. }, None) => Err(RegistryError::ContentNotHeld(*sha256)),
         }
@@ -200,16 +225,17 @@ impl Commit {
         size_bytes: i64,
     ) -> Result<Option<ArtifactRow>> {
         let sha256 = self.sha256();
-        if size_bytes == 0 {
+        let content = (self.hash_type(), &sha256, size_bytes);
+        // A folder of empty files says something all the same.
+        if size_bytes == 0 && self.folder().is_none() {
             return Ok(None);
         }
         if has_family {
-            return Ok(head.filter(|head| head.has_content(&sha256, size_bytes)).cloned());
+            return Ok(head.filter(|head| head.has_content(content)).cloned());
         }
         if self.new.key.is_some() {
             return Ok(None);
         }
-        let content = (&sha256, size_bytes);
         Ok(artifacts::newest_with_content(txn, self.caller.space_id, content).await?)
     }
 
@@ -223,6 +249,9 @@ impl Commit {
             }
             _ => false,
         };
+        if let Some(folder) = self.folder() {
+            folder.mend(txn).await?;
+        }
         let answer = Answer {
             same_content_uids: self.same_content_uids(txn, &row).await?,
             outcome: SaveOutcome::Existing.as_str().to_owned(),
@@ -288,6 +317,12 @@ impl Commit {
         let object_used = self.place_content(&mut batch, blob.as_ref(), size_bytes);
         let inherited_key = head.as_ref().and_then(|head| head.key.clone());
         let key = new.key.as_ref().map(Key::to_string).or(inherited_key);
+        let is_known = |key: &String| family.as_ref().and_then(|family| family.live_key.as_ref()) == Some(key);
+        if let Some(key) = &key
+            && (self.folder().is_some() || !is_known(key))
+        {
+            versions::require_no_overlap(txn, self.storage_id, key, self.folder().is_some()).await?;
+        }
         let (version, outcome) = match &family {
             None => {
                 let place = (self.caller.space_id, self.storage_id);
@@ -308,6 +343,10 @@ impl Commit {
         };
         let suffix = self.suffix_with(head.as_ref(), key.as_deref())?;
         let inherited = head.as_ref().and_then(|head| head.description.clone());
+        let manifest = match self.folder() {
+            None => None,
+            Some(folder) => Some((folder.write(txn).await?, integer(folder.digest.n_objects)?)),
+        };
         let row = NewRow {
             uid: version.uid,
             space_id: self.caller.space_id,
@@ -324,13 +363,14 @@ impl Commit {
             media_type: new
                 .media_type
                 .as_ref()
-                .map_or(suffix.media_type(), MediaType::as_str)
+                .map_or(self.media_type(&suffix), MediaType::as_str)
                 .to_owned(),
             suffix: suffix.to_string(),
             file_name: new.file_name.as_ref().map(FileName::to_string),
             size_bytes,
             sha256: self.sha256(),
-            hash_type: HashType::Sha256.code(),
+            hash_type: self.hash_type().code(),
+            manifest,
             visibility: new.visibility.unwrap_or_default().code(),
             created_by: self.caller.principal.id,
             now_us: now,
@@ -340,14 +380,14 @@ impl Commit {
         let row = artifacts::insert(txn, row, object).await?;
         let detail = json!({
             "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": size_bytes, "key": key,
-            "version_number": version.number.get(),
+            "version_number": version.number.get(), "n_objects": manifest.map(|(_, objects)| objects),
         });
         let mut batch = Batch::new(txn);
         events::record(&mut batch, &self.caller, "saved", &row.uid, detail);
         let answer = Answer {
-            same_content_uids: match &blob {
-                Some(_) => self.same_content_uids(txn, &row).await?,
-                None => Vec::new(),
+            same_content_uids: match (&blob, self.folder()) {
+                (Some(_), _) | (_, Some(_)) => self.same_content_uids(txn, &row).await?,
+                (None, None) => Vec::new(),
             },
             outcome: outcome.as_str().to_owned(),
             not_applied: Vec::new(),
@@ -361,8 +401,9 @@ impl Commit {
     }
 
     /// The object in which the content lies: the new one, unless a sound blob was there.
-    async fn object(&self, txn: &Txn, blob: Option<&Blob>) -> Result<ObjectName> {
+    async fn object(&self, txn: &Txn, blob: Option<&Blob>) -> Result<Option<ObjectName>> {
         match (&*self.content, blob) {
+            (NewContent::Folder(_), _) => Ok(None),
             (_, Some(blob)) if blob.damaged_since_us.is_none() => {
                 let object = blobs::object(txn, blob.object_id).await?;
                 let object = object.ok_or_else(|| DbError::Row {
@@ -370,31 +411,38 @@ impl Commit {
                     column: "object_id",
                 })?;
                 let (name, is_pack) = (object.name, object.is_pack);
-                Ok(ObjectName { name, is_pack })
+                Ok(Some(ObjectName { name, is_pack }))
             }
-            (NewContent::Stored(stored), _) => Ok(ObjectName {
+            (NewContent::Stored(stored), _) => Ok(Some(ObjectName {
                 name: stored.object.name.to_string(),
                 is_pack: false,
-            }),
-            (NewContent::Packed { pack, .. }, _) => Ok(ObjectName {
+            })),
+            (NewContent::Packed { pack, .. }, _) => Ok(Some(ObjectName {
                 name: pack.to_string(),
                 is_pack: true,
-            }),
+            })),
             (NewContent::Claimed { sha256, .. }, _) => Err(RegistryError::ContentNotHeld(*sha256)),
         }
     }
 
     /// Other artifacts with the content of this one, where there may be some.
     async fn same_content_uids(&self, txn: &Txn, row: &ArtifactRow) -> Result<Vec<String>> {
-        if row.size_bytes == 0 {
+        if row.size_bytes == 0 && self.folder().is_none() {
             return Ok(Vec::new());
         }
         let (sha256, most) = (row.digest()?, SAME_CONTENT_NAMED_MAX + 1);
-        let content = (&sha256, row.size_bytes);
+        let content = (self.hash_type(), &sha256, row.size_bytes);
         let mut uids = artifacts::uids_with_content(txn, self.caller.space_id, content, most).await?;
         uids.retain(|uid| *uid != row.uid);
         uids.truncate(SAME_CONTENT_NAMED_MAX as usize);
         Ok(uids)
+    }
+
+    fn media_type(&self, suffix: &Suffix) -> &'static str {
+        match self.folder() {
+            Some(_) if suffix.as_str().is_empty() => FOLDER_MEDIA_TYPE,
+            _ => suffix.media_type(),
+        }
     }
 
     /// The suffix of the new record. A key that is inherited must fit the file.
@@ -424,7 +472,7 @@ impl Commit {
     fn place_content(&self, batch: &mut Batch, blob: Option<&Blob>, size_bytes: i64) -> bool {
         let damaged = blob.filter(|blob| blob.damaged_since_us.is_some());
         match (&*self.content, blob) {
-            (NewContent::Claimed { .. }, None) => return false,
+            (NewContent::Claimed { .. }, None) | (NewContent::Folder(_), _) => return false,
             (_, Some(blob)) if damaged.is_none() => {
                 if blob.kept {
                     batch.push(&blobs::adopt(blob.id));
@@ -450,7 +498,7 @@ impl Commit {
 
     fn remember(&self, batch: &mut Batch, answer: &Answer) {
         if let Some(repeatable) = &self.repeatable {
-            repeatable.remember(batch, &self.caller, answer, Some(self.sha256()));
+            repeatable.remember(batch, &self.caller, answer, Some(self.asked()));
         }
     }
 }
