@@ -40,7 +40,10 @@ const CONTENT_REQUESTS: [&str; 2] = [
 ];
 
 /// Calls whose answer is content.
-const CONTENT_ANSWERS: [&str; 1] = ["/artifactd.v1.ContentService/ReadContent"];
+const CONTENT_ANSWERS: [&str; 2] = [
+    "/artifactd.v1.ContentService/ReadContent",
+    "/artifactd.v1.ContentService/ReadMembers",
+];
 
 /// A service of a server whose handlers take and give bodies that were put aside.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ mod content;
 mod convert;
 mod folders;
 pub(crate) mod layer;
+mod members;
 mod pages;
 pub(crate) mod status;
 

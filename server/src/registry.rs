@@ -35,7 +35,10 @@ pub use batch::BatchItem;
 pub use caller::{Caller, Principal};
 pub use content::{Content, ContentSource, Data, Declared, Piece};
 pub use error::{RegistryError, Rule};
-pub use folders::{FolderBegun, FolderEdit, FolderSave, FolderSource, MemberPage, MembersQuery, NewFolder};
+pub use folders::{
+    DiffFound, FolderBegun, FolderDiff, FolderEdit, FolderSave, FolderSource, MemberHead, MemberPage, MemberPiece,
+    MemberRange, MembersQuery, MembersToRead, NewFolder, OpenMembers, WhichMembers,
+};
 pub use idempotency::RequestKey;
 pub use list::{ListQuery, Page, VersionsQuery};
 pub use open::{ContentOf, OpenContent, ReadRange};

@@ -31,5 +31,7 @@ pub use pack::{
     FinishedPack, PACK_BYTES_MAX, PACK_ENTRIES_MAX, PACKED_CONTENT_BYTES_END, PackEntry, PackWriter, read_index,
 };
 pub use sums::{BlockSums, PageLoader, SUMS_PER_PAGE};
-pub use view::{ArtifactView, BlobContent, Member, ReadBudget, ReadCounter, VerifiedChunk};
+pub use view::{
+    ArtifactView, BlobContent, Member, Pace, ReadBudget, ReadCounter, Room, SMALL_CONTENT_BYTES_MAX, VerifiedChunk,
+};
 pub use writer::{FinishedObject, ObjectWriter, PendingObject, StoredObject, Unfinished};

@@ -29,6 +29,7 @@ pub mod failing_calls;
 pub mod failure;
 pub mod folders;
 pub mod guarded;
+pub mod members;
 pub mod postgres;
 pub mod proxy;
 pub mod s3;

@@ -16,7 +16,7 @@ use super::{
     chunks::{messages, nothing_more, out_of_order, pieces},
     convert, folders,
     layer::CallId,
-    pages, status,
+    members, pages, status,
 };
 use crate::registry::{Content, ListQuery, RegistryError, Saved, VersionsQuery};
 
@@ -152,6 +152,16 @@ impl ArtifactService for Api {
         let caller = self.caller(&request)?;
         let answers = folders::answers(self.clone(), caller, request.into_inner());
         Ok(Response::new(answers.boxed()))
+    }
+
+    type DiffFoldersStream = members::DiffMessages;
+
+    async fn diff_folders(
+        &self,
+        request: Request<pb::DiffFoldersRequest>,
+    ) -> Result<Response<Self::DiffFoldersStream>, Status> {
+        let caller = self.caller(&request)?;
+        members::diff(self, &caller, request.into_inner()).await
     }
 
     async fn list_members(

@@ -8,7 +8,7 @@ use artifactd_proto::{
 use futures::{StreamExt, stream};
 use tonic::{Request, Response, Status, async_trait, body::Body};
 
-use super::{Api, call_id, chunks, convert, status};
+use super::{Api, call_id, chunks, convert, layer::CallId, members, status};
 use crate::registry::{ContentOf, ReadRange};
 
 const CHUNK_BYTES_DEFAULT: u64 = 1024 * 1024;
@@ -18,6 +18,17 @@ const CHUNK_BYTES_MIN: u64 = 64 * 1024;
 impl ContentService for Api {
     /// Empty: the messages go beside it.
     type ReadContentStream = stream::Empty<Result<pb::ReadContentResponse, Status>>;
+
+    /// Empty: the messages go beside it.
+    type ReadMembersStream = stream::Empty<Result<pb::ReadMembersResponse, Status>>;
+
+    async fn read_members(
+        &self,
+        request: Request<pb::ReadMembersRequest>,
+    ) -> Result<Response<Self::ReadMembersStream>, Status> {
+        let caller = self.caller(&request)?;
+        members::read(self, &caller, request.into_inner()).await
+    }
 
     async fn read_content(
         &self,
@@ -38,13 +49,8 @@ impl ContentService for Api {
         let member = member
             .map(|path| convert::member_path(&path, "member", &call_id))
             .transpose()?;
-        let length = length.map(u64::try_from).transpose();
-        let length = length.map_err(|_| status::field(&call_id, "length", "must not be negative"))?;
-        let chunk_bytes = match u64::try_from(chunk_bytes) {
-            Err(_) => return Err(status::field(&call_id, "chunk_bytes", "must not be negative")),
-            Ok(0) => CHUNK_BYTES_DEFAULT,
-            Ok(wish) => wish.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_DEFAULT),
-        };
+        let length = self::length(length, "length", &call_id)?;
+        let chunk_bytes = self::chunk_bytes(chunk_bytes, &call_id)?;
         let range = ReadRange { offset, length };
         let from = ContentOf {
             reference,
@@ -72,4 +78,19 @@ impl ContentService for Api {
         BodyAside::put(answer.extensions_mut(), Body::new(body));
         Ok(answer)
     }
+}
+
+/// The size of chunks that a caller wishes.
+pub(super) fn chunk_bytes(wish: i32, call_id: &CallId) -> Result<u64, Status> {
+    match u64::try_from(wish) {
+        Err(_) => Err(status::field(call_id, "chunk_bytes", "must not be negative")),
+        Ok(0) => Ok(CHUNK_BYTES_DEFAULT),
+        Ok(wish) => Ok(wish.clamp(CHUNK_BYTES_MIN, CHUNK_BYTES_DEFAULT)),
+    }
+}
+
+/// The most bytes that a caller wants.
+pub(super) fn length(most: Option<i64>, field: &'static str, call_id: &CallId) -> Result<Option<u64>, Status> {
+    let most = most.map(u64::try_from).transpose();
+    most.map_err(|_| status::field(call_id, field, "must not be negative"))
 }

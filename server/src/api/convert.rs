@@ -60,16 +60,58 @@ fn unknown(call_id: &CallId, field: &'static str, number: i32) -> Status {
 
 /// The artifact that a message names.
 pub(super) fn reference(message: Option<pb::ArtifactRef>, call_id: &CallId) -> Result<ArtifactRef> {
+    reference_in(message, &ARTIFACT, call_id)
+}
+
+/// Names of a field that names an artifact, and of what is in it.
+pub(super) struct ReferenceField {
+    whole: &'static str,
+    uid: &'static str,
+    stem: &'static str,
+    text: &'static str,
+    storage: &'static str,
+    key: &'static str,
+    version: &'static str,
+}
+
+macro_rules! reference_field {
+    ($name:literal) => {
+        ReferenceField {
+            whole: $name,
+            uid: concat!($name, ".uid"),
+            stem: concat!($name, ".stem"),
+            text: concat!($name, ".text"),
+            storage: concat!($name, ".key.storage"),
+            key: concat!($name, ".key.key"),
+            version: concat!($name, ".key.version"),
+        }
+    };
+}
+
+const ARTIFACT: ReferenceField = reference_field!("artifact");
+
+/// The old one of two.
+pub(super) const OLD: ReferenceField = reference_field!("old");
+
+/// The new one of two.
+pub(super) const NEW: ReferenceField = reference_field!("new");
+
+/// An artifact that is named in some field.
+pub(super) fn reference_in(
+    message: Option<pb::ArtifactRef>,
+    field: &ReferenceField,
+    call_id: &CallId,
+) -> Result<ArtifactRef> {
     use pb::artifact_ref::Ref;
     let named = message.and_then(|message| message.r#ref);
-    match named.ok_or_else(|| refused(call_id, "artifact", Rule::Required))? {
-        Ref::Uid(uid) => identifier(&uid, "artifact.uid", call_id).map(ArtifactRef::Uid),
-        Ref::Stem(stem) => identifier(&stem, "artifact.stem", call_id).map(ArtifactRef::Stem),
-        Ref::Text(text) => parsed(&text, "artifact.text", call_id),
+    match named.ok_or_else(|| refused(call_id, field.whole, Rule::Required))? {
+        Ref::Uid(uid) => identifier(&uid, field.uid, call_id).map(ArtifactRef::Uid),
+        Ref::Stem(stem) => identifier(&stem, field.stem, call_id).map(ArtifactRef::Stem),
+        Ref::Text(text) => parsed(&text, field.text, call_id),
         Ref::Key(pb::KeyRef { key, version, storage }) => Ok(ArtifactRef::Key {
-            storage: optional(storage.as_ref(), "artifact.key.storage", call_id)?,
-            key: parsed(&key, "artifact.key.key", call_id)?,
-            version: optional::<VersionName>(version.as_ref(), "artifact.key.version", call_id)?.unwrap_or_default(),
+            storage: optional(storage.as_ref(), field.storage, call_id)?,
+            key: parsed(&key, field.key, call_id)?,
+            version: optional::<VersionName>(version.as_ref(), field.version, call_id)?.unwrap_or_default(),
         }),
     }
 }
@@ -248,6 +290,15 @@ pub(super) fn member_path(text: &str, field: &'static str, call_id: &CallId) -> 
     parsed(text, field, call_id)
 }
 
+/// Fails for a prefix that no path can have.
+pub(super) fn check_prefix(prefix: &str, call_id: &CallId) -> Result<()> {
+    if prefix.len() <= PREFIX_BYTES_MAX {
+        return Ok(());
+    }
+    let rule = format!("must have at most {PREFIX_BYTES_MAX} bytes");
+    Err(status::field(call_id, "prefix", rule))
+}
+
 /// Which members to list, but for the place where the page starts.
 pub(super) fn members_query(message: &pb::ListMembersRequest, rows: u64, call_id: &CallId) -> Result<MembersQuery> {
     let pb::ListMembersRequest {
@@ -262,13 +313,7 @@ pub(super) fn members_query(message: &pb::ListMembersRequest, rows: u64, call_id
         let refused = |error: GlobRefused| status::field(call_id, "glob", error.to_string());
         text.parse::<Glob>().map_err(refused)
     });
-    if prefix.len() > PREFIX_BYTES_MAX {
-        return Err(status::field(
-            call_id,
-            "prefix",
-            format!("must have at most {PREFIX_BYTES_MAX} bytes"),
-        ));
-    }
+    check_prefix(prefix, call_id)?;
     Ok(MembersQuery {
         reference: reference(artifact.clone(), call_id)?,
         prefix: prefix.clone(),

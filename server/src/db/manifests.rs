@@ -10,9 +10,9 @@ use artifactd_domain::{
     Sha256,
     manifest::{ManifestDigest, MemberPath, Page, PageRef},
 };
-use sea_orm::{ConnectionTrait, DbErr, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Statement, Value};
 
-use super::{DbError, Result, Txn};
+use super::{DbError, Result, Txn, blobs::BlobPlace};
 
 /// Rows in one statement; both databases take 30,000 values in one.
 const ROWS_AT_ONCE: usize = 256;
@@ -272,6 +272,17 @@ pub(crate) async fn contents_of_page(conn: &impl ConnectionTrait, page_id: i64) 
                 row.try_get::<i64>("", "size_bytes")?.unsigned_abs(),
             ))
         })
+        .collect()
+}
+
+/// Where the contents lie that a page names, with their digests.
+pub(crate) async fn places_of_page(conn: &impl ConnectionTrait, page_id: i64) -> Result<Vec<(Sha256, BlobPlace)>> {
+    const SQL: &str = "SELECT blobs.sha256, blobs.id AS blob_id, objects.name AS object_name, blobs.offset_bytes, \
+         blobs.size_bytes, blobs.crc32c FROM manifest_page_blobs AS named JOIN blobs ON blobs.id = named.blob_id \
+         JOIN objects ON objects.id = blobs.object_id WHERE named.page_id = $1";
+    let rows = conn.query_all_raw(statement(conn, SQL, [page_id.into()])).await?;
+    rows.iter()
+        .map(|row| Ok((sha256(row, "sha256")?, BlobPlace::from_query_result(row, "")?)))
         .collect()
 }
 

@@ -9,16 +9,20 @@
 
 mod check;
 mod contents;
+mod diff;
 mod listing;
 mod maker;
 mod members;
 mod pages;
+mod reading;
 mod save;
 mod sweep;
 mod window;
 mod write;
 
+pub use diff::{DiffFound, FolderDiff};
 pub use listing::{MemberPage, MembersQuery};
+pub use reading::{MemberHead, MemberPiece, MemberRange, MembersToRead, OpenMembers, WhichMembers};
 pub use save::{FolderBegun, FolderEdit, FolderSave, FolderSource, NewFolder};
 
 pub(super) use check::CheckedPages;

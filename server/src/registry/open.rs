@@ -19,7 +19,7 @@ use crate::{
         artifacts::{self, ArtifactRow},
         blobs::{self, BlobPlace},
     },
-    storage::{ArtifactView, BlobContent, BlockSums, Member as InView, StorageError, VerifiedChunk},
+    storage::{ArtifactView, BlobContent, BlockSums, Member as InView, Pace, StorageError, VerifiedChunk},
 };
 
 /// Whose content is asked for.
@@ -46,7 +46,7 @@ pub struct ReadRange {
 
 impl ReadRange {
     /// The bytes that this means in a content of some size.
-    fn within(self, size_bytes: u64) -> Result<Range<u64>> {
+    pub(super) fn within(self, size_bytes: u64) -> Result<Range<u64>> {
         let invalid = RegistryError::RangeInvalid {
             offset: self.offset,
             size_bytes,
@@ -79,25 +79,13 @@ impl OpenContent {
     /// Streams the range in checked chunks. The first error ends the stream.
     pub fn stream(self, chunk_bytes: u64) -> BoxStream<'static, Result<VerifiedChunk>> {
         let Self { range, reader, .. } = self;
-        if range.is_empty() {
-            return stream::empty().boxed();
-        }
-        let chunks = reader.chunks(range.clone(), chunk_bytes);
-        let state = Streaming {
-            reader,
-            chunks,
-            range,
-            chunk_bytes,
-            moved: false,
-            ended: false,
-        };
-        stream::unfold(state, |state| state.next()).boxed()
+        reader.stream(range, chunk_bytes)
     }
 }
 
 /// Where the bytes of one artifact are read.
 #[derive(Debug)]
-struct Reader {
+pub(super) struct Reader {
     registry: Arc<Registry>,
     caller: Caller,
     uid: Uid,
@@ -109,13 +97,36 @@ struct Reader {
 }
 
 impl Reader {
+    /// Streams a range in checked chunks. The first error ends the stream.
+    pub(super) fn stream(self, range: Range<u64>, chunk_bytes: u64) -> BoxStream<'static, Result<VerifiedChunk>> {
+        if range.is_empty() {
+            return stream::empty().boxed();
+        }
+        let chunks = self.chunks(range.clone(), chunk_bytes);
+        let state = Streaming {
+            reader: self,
+            chunks,
+            range,
+            chunk_bytes,
+            moved: false,
+            ended: false,
+        };
+        stream::unfold(state, |state| state.next()).boxed()
+    }
+
+    /// The same at the pace of others before it.
+    pub(super) fn at_pace(self, pace: &Pace) -> Self {
+        let view = self.view.at_pace(pace);
+        Self { view, ..self }
+    }
+
     fn chunks(&self, range: Range<u64>, chunk_bytes: u64) -> Chunks {
         self.view.stream(&self.content, range, chunk_bytes)
     }
 
     /// What a reader is told. Damage is noted first, so that whoever hears of it
     /// and sends the bytes again finds them wanted.
-    async fn failed(&self, error: StorageError) -> RegistryError {
+    pub(super) async fn failed(&self, error: StorageError) -> RegistryError {
         match error {
             StorageError::Corrupt { .. } | StorageError::NotFound { .. } => {
                 let Reader {
@@ -269,9 +280,10 @@ impl Registry {
         self.reader_of(caller, row, place)
     }
 
-    fn reader_of(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow, place: BlobPlace) -> Result<Reader> {
+    /// What lies at a place, and how it is checked.
+    pub(super) fn content_at(&self, place: &BlobPlace) -> Result<BlobContent> {
         let impossible = |column| RegistryError::Db(DbError::Row { table: "blobs", column });
-        let content = BlobContent {
+        Ok(BlobContent {
             object: place.object_name.parse().map_err(|_| impossible("object_name"))?,
             offset: u64::try_from(place.offset_bytes).map_err(|_| impossible("offset_bytes"))?,
             size_bytes: u64::try_from(place.size_bytes).map_err(|_| impossible("size_bytes"))?,
@@ -279,7 +291,12 @@ impl Registry {
                 Some(sum) => BlockSums::Inline([u32::try_from(sum).map_err(|_| impossible("crc32c"))?].into()),
                 None => self.stored_sums(place.blob_id),
             },
-        };
+        })
+    }
+
+    /// Reads what lies at a place.
+    pub(super) fn reader_of(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow, place: BlobPlace) -> Result<Reader> {
+        let content = self.content_at(&place)?;
         let store = &self.places.storage_by_id(row.storage_id)?.store;
         let in_view = InView {
             path: Path::from("content"),

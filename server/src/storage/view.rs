@@ -28,9 +28,14 @@ use object_store::{
 
 mod budget;
 mod flow;
+mod small;
 
-pub use self::budget::ReadBudget;
 use self::flow::{Flow, PIECE_BYTES};
+pub use self::{
+    budget::{ReadBudget, Room},
+    flow::Pace,
+    small::SMALL_CONTENT_BYTES_MAX,
+};
 use super::{BlockSums, ObjectName, StorageError, error::Result, sums::blocks_of};
 
 const BLOCK: u64 = BLOCK_BYTES as u64;
@@ -68,6 +73,12 @@ pub struct ReadCounter {
 }
 
 impl ReadCounter {
+    /// One more request, and what it fetched.
+    fn note(&self, bytes: usize) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
     /// Bytes fetched.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
@@ -90,6 +101,33 @@ pub struct VerifiedChunk {
     pub crc32c: u32,
 }
 
+impl VerifiedChunk {
+    /// No bytes.
+    pub fn empty(offset: u64) -> Self {
+        Self {
+            offset,
+            data: Bytes::new(),
+            crc32c: crc32c(b""),
+        }
+    }
+
+    /// A part of it, by positions in the content.
+    #[must_use]
+    pub fn part(self, range: &Range<u64>) -> Self {
+        if range.start == self.offset && range.end - range.start == self.data.len() as u64 {
+            return self;
+        }
+        let data = self
+            .data
+            .slice((range.start - self.offset) as usize..(range.end - self.offset) as usize);
+        Self {
+            offset: range.start,
+            crc32c: crc32c(&data),
+            data,
+        }
+    }
+}
+
 /// Reads the members of one artifact, and nothing else.
 #[derive(Debug, Clone)]
 pub struct ArtifactView {
@@ -97,6 +135,7 @@ pub struct ArtifactView {
     members: Arc<[Member]>,
     counter: Arc<ReadCounter>,
     budget: ReadBudget,
+    pace: Pace,
 }
 
 impl ArtifactView {
@@ -107,6 +146,7 @@ impl ArtifactView {
             members: members.into(),
             counter: Arc::default(),
             budget: ReadBudget::default(),
+            pace: Pace::default(),
         }
     }
 
@@ -115,6 +155,12 @@ impl ArtifactView {
     pub fn within(self, budget: &ReadBudget) -> Self {
         let budget = budget.clone();
         Self { budget, ..self }
+    }
+
+    /// Lets streams of this view begin at the pace of others before them.
+    pub fn at_pace(self, pace: &Pace) -> Self {
+        let pace = pace.clone();
+        Self { pace, ..self }
     }
 
     /// What reads through this view, and its clones, have cost.
@@ -171,8 +217,7 @@ impl ArtifactView {
             },
             content.sums.of_blocks(blocks)
         )?;
-        self.counter.requests.fetch_add(1, Ordering::Relaxed);
-        self.counter.bytes.fetch_add(data.len() as u64, Ordering::Relaxed);
+        self.counter.note(data.len());
         check(&content.object, &wide, &data, &sums)?;
         Ok(CheckedBlocks {
             range: range.clone(),

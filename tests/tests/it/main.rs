@@ -18,6 +18,7 @@ mod folders;
 mod io_errors;
 mod listing;
 mod lookups;
+mod members;
 mod polyglot;
 mod races;
 mod ranges;

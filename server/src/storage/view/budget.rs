@@ -33,7 +33,7 @@ impl ReadBudget {
     }
 
     /// Room for one more large piece, if there is any.
-    pub(super) fn room(&self) -> Option<Room> {
+    pub fn room(&self) -> Option<Room> {
         let piece = Arc::clone(&self.pieces).try_acquire_owned().ok()?;
         Some(Room { _piece: piece })
     }
@@ -41,7 +41,7 @@ impl ReadBudget {
 
 /// Room for one large piece.
 #[derive(Debug)]
-pub(super) struct Room {
+pub struct Room {
     _piece: OwnedSemaphorePermit,
 }
 

@@ -4,7 +4,15 @@
 //! large ones, and the next is fetched while one is sent, as long as there is
 //! room for it. So a caller that takes nothing holds one small piece.
 
-use std::{ops::Range, pin::Pin, time::Instant};
+use std::{
+    ops::Range,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Instant,
+};
 
 use futures::{
     future::{BoxFuture, MaybeDone, maybe_done},
@@ -25,6 +33,11 @@ const FAST_BYTES_PER_SECOND: f64 = (8 * 1024 * 1024) as f64;
 
 /// A piece on its way here.
 type Fetch = BoxFuture<'static, Result<CheckedBlocks>>;
+
+/// Whether a caller takes what it gets at speed: what was seen of one stream holds for
+/// the next one of the same call.
+#[derive(Debug, Clone, Default)]
+pub struct Pace(Arc<AtomicBool>);
 
 /// A stream of chunks.
 pub(super) struct Flow {
@@ -68,7 +81,10 @@ impl Flow {
             if let Some(chunk) = self.sending.as_mut().and_then(|piece| piece.next(self.chunk_bytes)) {
                 return Ok(Some(chunk));
             }
-            let taken_fast = self.sending.take().is_some_and(|piece| piece.was_taken_fast());
+            if let Some(piece) = self.sending.take() {
+                self.view.pace.0.store(piece.was_taken_fast(), Ordering::Relaxed);
+            }
+            let taken_fast = self.view.pace.0.load(Ordering::Relaxed);
             match self.next_piece(taken_fast).await? {
                 Some(blocks) => self.sending = Some(Sending::begin(blocks)),
                 None => return Ok(None),
