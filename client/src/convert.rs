@@ -6,7 +6,8 @@ use std::{
 };
 
 use artifactd_domain::{
-    ArtifactRef, IfContentExists, Kind, SaveOutcome, VersionName, VersionNumber, Visibility, manifest::Member,
+    ArtifactRef, IfContentExists, Kind, SaveOutcome, VersionName, VersionNumber, Visibility,
+    manifest::{Difference, Member},
 };
 use artifactd_proto::v1 as pb;
 
@@ -143,6 +144,27 @@ pub(crate) fn member(message: pb::Member) -> Result<Member> {
         path: parsed(&path, "path")?,
         size_bytes: u64::try_from(size).map_err(|_| Error::Answer(format!("size {size}")))?,
         sha256: parsed(&sha256, "sha256")?,
+    })
+}
+
+/// A difference between two folders.
+pub(crate) fn difference(message: pb::FolderDifference) -> Result<Difference> {
+    use pb::folder_difference::Difference as Kind;
+    let some = |message: Option<pb::Member>| {
+        member(message.ok_or_else(|| Error::Answer("a difference without its file".to_owned()))?)
+    };
+    Ok(match message.difference {
+        Some(Kind::Added(added)) => Difference::Added(member(added)?),
+        Some(Kind::Removed(removed)) => Difference::Removed(member(removed)?),
+        Some(Kind::Changed(pb::ChangedMember { before, after })) => Difference::Changed {
+            before: some(before)?,
+            after: some(after)?,
+        },
+        Some(Kind::Moved(pb::MovedMember { from_path, to })) => Difference::Moved {
+            from: parsed(&from_path, "path")?,
+            to: some(to)?,
+        },
+        None => return Err(Error::Answer("a difference without content".to_owned())),
     })
 }
 

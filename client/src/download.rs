@@ -19,10 +19,10 @@ use tokio::{sync::mpsc, task::JoinHandle};
 use crate::{Artifact, Client, Error, IntoReference, ReadOptions, Result, convert};
 
 /// Largest message that is read.
-const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Pieces of chunks that may wait for the thread that hashes or writes them.
-const CHUNKS_WAITING: usize = 16;
+pub(crate) const CHUNKS_WAITING: usize = 16;
 
 /// Content that is being read: a stream of bytes, each chunk checked against its crc32c.
 #[derive(Debug)]

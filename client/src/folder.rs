@@ -1,14 +1,16 @@
 //! The files of a folder, each as an artifact of its own.
 
 use std::{
-    fs::Metadata,
     io,
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
 
-use crate::{Client, Error, Result, SaveOptions, Saved};
+use crate::{
+    Client, Error, Result, SaveOptions, Saved, Skipped,
+    walk::{Found, Walked, walk},
+};
 
 /// Files below this size are read into memory and saved together.
 const SMALL_BYTES_END: u64 = 1024 * 1024;
@@ -28,25 +30,6 @@ pub struct SavedFolder {
     pub skipped: Vec<(PathBuf, Skipped)>,
 }
 
-/// Why something in a folder was not saved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Skipped {
-    /// A folder with nothing in it, which no key can stand for.
-    EmptyFolder,
-    /// A link, which is not followed, or a pipe, socket or device.
-    NotRegular,
-    /// Its path is not UTF-8, so that it cannot be a key.
-    NotUnicode,
-}
-
-/// A regular file below a folder.
-#[derive(Debug, Clone)]
-struct Found {
-    relative: PathBuf,
-    size_bytes: u64,
-}
-
 impl Client {
     /// Saves every file of a folder as an artifact of its own under `<key>/<path>`.
     ///
@@ -56,12 +39,7 @@ impl Client {
     pub async fn save_dir(&self, folder: impl AsRef<Path>, options: SaveOptions) -> Result<SavedFolder> {
         let folder = folder.as_ref().to_owned();
         let prefix = prefix(&folder, &options)?;
-        let walked = {
-            let folder = folder.clone();
-            tokio::task::spawn_blocking(move || walk(&folder)).await
-        };
-        let failed = |error| Error::file(&folder, io::Error::other(error));
-        let (found, skipped) = walked.map_err(failed)??;
+        let (found, skipped) = look(&folder).await?;
         let mut saved = SavedFolder {
             files: Vec::with_capacity(found.len()),
             skipped,
@@ -120,6 +98,14 @@ impl Client {
     }
 }
 
+/// Walks a folder, off the threads of the runtime.
+pub(crate) async fn look(folder: &Path) -> Result<Walked> {
+    let owned = folder.to_owned();
+    let walked = tokio::task::spawn_blocking(move || walk(&owned)).await;
+    // A runtime that ends takes its threads with it.
+    walked.map_err(|error| Error::file(folder, io::Error::other(error)))?
+}
+
 fn prefix(folder: &Path, options: &SaveOptions) -> Result<String> {
     let of_one = [
         ("revises", options.revises.is_some()),
@@ -133,6 +119,11 @@ fn prefix(folder: &Path, options: &SaveOptions) -> Result<String> {
     if let Some(key) = &options.key {
         return Ok(key.trim_end_matches('/').to_owned());
     }
+    name_of(folder)
+}
+
+/// The name of a folder, also where its path ends with none (`.`).
+pub(crate) fn name_of(folder: &Path) -> Result<String> {
     let whole = folder.canonicalize().map_err(|error| Error::file(folder, error))?;
     let name = whole.file_name().and_then(|name| name.to_str());
     let name = name.ok_or_else(|| Error::Input(format!("{} has no name that can be a key", folder.display())))?;
@@ -140,48 +131,8 @@ fn prefix(folder: &Path, options: &SaveOptions) -> Result<String> {
 }
 
 fn of_file(options: &SaveOptions, prefix: &str, file: &Found) -> SaveOptions {
-    let relative = file.relative.to_str().expect("others were skipped");
     SaveOptions {
-        key: Some(format!("{prefix}/{relative}")),
+        key: Some(format!("{prefix}/{}", file.path)),
         ..options.clone()
     }
-}
-
-type Walked = (Vec<Found>, Vec<(PathBuf, Skipped)>);
-
-/// Everything below a folder, in the order of paths.
-fn walk(folder: &Path) -> Result<Walked> {
-    let (mut found, mut skipped) = (Vec::new(), Vec::new());
-    let mut waiting = vec![PathBuf::new()];
-    while let Some(relative) = waiting.pop() {
-        let path = folder.join(&relative);
-        let failed = |error| Error::file(&path, error);
-        let mut is_empty = true;
-        for entry in std::fs::read_dir(&path).map_err(failed)? {
-            let entry = entry.map_err(failed)?;
-            is_empty = false;
-            let below = relative.join(entry.file_name());
-            // Of the entry itself, not of what a link leads to.
-            let metadata: Metadata = entry.metadata().map_err(failed)?;
-            if below.to_str().is_none() {
-                skipped.push((below, Skipped::NotUnicode));
-            } else if metadata.is_dir() {
-                waiting.push(below);
-            } else if metadata.is_file() {
-                let size_bytes = metadata.len();
-                found.push(Found {
-                    relative: below,
-                    size_bytes,
-                });
-            } else {
-                skipped.push((below, Skipped::NotRegular));
-            }
-        }
-        if is_empty && !relative.as_os_str().is_empty() {
-            skipped.push((relative, Skipped::EmptyFolder));
-        }
-    }
-    found.sort_by(|left, right| left.relative.cmp(&right.relative));
-    skipped.sort_by(|(left, _), (right, _)| left.cmp(right));
-    Ok((found, skipped))
 }

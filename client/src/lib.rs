@@ -16,6 +16,9 @@
 //! Mutations carry a request id, so that they can be repeated after a lost
 //! answer, and are repeated by themselves. Everything that is read is checked:
 //! each chunk against its crc32c, a whole content against its sha256.
+//!
+//! A folder is one artifact ([`Client::save_folder`]), of which only what the server
+//! does not have travels, or many ([`Client::save_dir`]).
 
 mod artifact;
 mod batch;
@@ -24,23 +27,32 @@ mod convert;
 mod download;
 mod error;
 mod folder;
+mod folder_diff;
+mod folder_download;
+mod folder_save;
+mod members;
 mod memory;
 mod options;
 mod reference;
 mod retry;
 mod upload;
+mod walk;
 
 pub use artifact::{Artifact, Saved, ServerInfo};
 pub use artifactd_domain as domain;
 pub use client::{Builder, Client};
 pub use download::Content;
 pub use error::{Error, Reason};
-pub use folder::{SavedFolder, Skipped};
+pub use folder::SavedFolder;
+pub use folder_diff::FolderDiff;
+pub use folder_save::{FolderEdit, FolderProgress, SavedAsFolder};
+pub use members::{MemberPiece, Members};
 pub use options::{
-    DeleteOptions, DeleteStorage, ListOptions, ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions,
-    Update,
+    DeleteOptions, DeleteStorage, ListOptions, MemberRange, MembersOptions, ReadMembersOptions, ReadOptions,
+    ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
 };
 pub use reference::IntoReference;
+pub use walk::Skipped;
 
 /// Result of a call.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -177,3 +177,42 @@ pub struct ReadOptions {
     /// Path of the file to read, when the artifact is a folder.
     pub member: Option<String>,
 }
+
+/// Which files of a folder to list.
+#[derive(Debug, Clone, Default)]
+pub struct MembersOptions {
+    /// What the paths begin with; all when empty.
+    pub prefix: String,
+    /// Pattern for whole paths, such as `obs/**` or `*.csv`.
+    pub glob: Option<String>,
+    /// Whether a key or stem may name a hidden artifact.
+    pub include_hidden: bool,
+}
+
+/// Which files of a folder to read: those of `ranges`, else all that match.
+#[derive(Debug, Clone, Default)]
+pub struct ReadMembersOptions {
+    /// Files or parts of files, in this order, at most 10,000. The other choices must be unset then.
+    pub ranges: Vec<MemberRange>,
+    /// What the paths begin with; all when empty.
+    pub prefix: String,
+    /// Pattern for whole paths, such as `obs/**` or `*.csv`.
+    pub glob: Option<String>,
+    /// Path at which to begin, or behind it when no file is there, and the first byte of the file there.
+    pub start: Option<(String, u64)>,
+    /// `content_etag` that the folder must have.
+    pub if_match: Option<String>,
+    /// Whether a key or stem may name a hidden artifact.
+    pub include_hidden: bool,
+}
+
+/// A file of a folder, or a part of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct MemberRange {
+    /// Path of the file.
+    pub path: String,
+    /// First byte; counted from the end when negative.
+    pub offset: i64,
+    /// Most bytes; to the end when unset.
+    pub length: Option<u64>,
+}

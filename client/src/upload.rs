@@ -26,13 +26,13 @@ use tonic::{Request, Response, Status, body::Body, transport::Channel};
 
 use crate::{Artifact, Client, Error, IntoReference, ReplaceOptions, Result, SaveOptions, Saved, convert};
 
-const CHUNK_BYTES: usize = 1024 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
 
 /// Largest content that travels in one message.
 const SMALL_BYTES_MAX: usize = 1024 * 1024;
 
 /// Chunks that are read ahead of the connection.
-const CHUNKS_AHEAD: usize = 3;
+pub(crate) const CHUNKS_AHEAD: usize = 3;
 
 /// Chunks that are on their way at once: those ahead, and what the connection holds.
 const CHUNKS_SENDING: usize = CHUNKS_AHEAD + 4;
@@ -312,7 +312,8 @@ fn read(source: Source, messages: &mpsc::Sender<Outgoing>) -> Result<i64> {
     Ok(offset)
 }
 
-fn next_chunk(file: &mut File, mut data: BytesMut) -> std::io::Result<Bytes> {
+/// Fills memory from a file; fewer bytes at its end.
+pub(crate) fn next_chunk(file: &mut impl Read, mut data: BytesMut) -> std::io::Result<Bytes> {
     let mut filled = 0;
     while filled < data.len() {
         match file.read(&mut data[filled..])? {
@@ -326,13 +327,13 @@ fn next_chunk(file: &mut File, mut data: BytesMut) -> std::io::Result<Bytes> {
 
 /// Memory of chunks that were sent, used again: fresh memory costs as much as reading into it.
 #[derive(Debug, Default)]
-struct Buffers {
+pub(crate) struct Buffers {
     used: VecDeque<Bytes>,
 }
 
 impl Buffers {
     /// Memory for a chunk.
-    fn free(&mut self) -> BytesMut {
+    pub(crate) fn free(&mut self) -> BytesMut {
         if self.used.len() > CHUNKS_SENDING
             && let Some(oldest) = self.used.pop_front()
             && let Ok(mut free) = oldest.try_into_mut()
@@ -344,7 +345,7 @@ impl Buffers {
     }
 
     /// Remembers a chunk that is about to be sent.
-    fn keep(&mut self, data: &Bytes) {
+    pub(crate) fn keep(&mut self, data: &Bytes) {
         self.used.push_back(data.clone());
     }
 }

@@ -26,6 +26,7 @@ mod replacing;
 mod requests;
 mod round_trips;
 mod rust_client;
+mod rust_client_folders;
 mod slow_callers;
 mod starting;
 mod suffixes;
