@@ -139,13 +139,25 @@ impl Sqlite {
 fn prepared<'c>(connection: &'c Connection, statement: &Statement) -> Result<CachedStatement<'c>> {
     let failed = |error| DbErr::Query(failed(error));
     let mut prepared = connection.prepare_cached(&statement.sql).map_err(failed)?;
-    let bound = statement.values.iter().flat_map(|values| &values.0);
-    for (index, value) in bound.enumerate() {
+    let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
+    for place in 1..=prepared.parameter_count() {
+        let value = values.get(number_of(&prepared, place) - 1);
+        let value = value.ok_or_else(|| DbErr::Type(format!("place {place} of a statement has no value")))?;
         prepared
-            .raw_bind_parameter(index + 1, values::to_sql(value)?)
+            .raw_bind_parameter(place, values::to_sql(value)?)
             .map_err(failed)?;
     }
     Ok(prepared)
+}
+
+/// The number of the value at a place of a statement.
+///
+/// `$2` is a name here, whose place is where it came first: a statement that needs the
+/// second value before the first has that at place 1.
+fn number_of(prepared: &CachedStatement<'_>, place: usize) -> usize {
+    let name = prepared.parameter_name(place);
+    let number = name.and_then(|name| name.strip_prefix('$')?.parse().ok());
+    number.filter(|number| *number > 0).unwrap_or(place)
 }
 
 /// Connections for reading, as many as calls need at once.

@@ -136,3 +136,15 @@ async fn a_migration_that_fails_leaves_nothing_behind() {
     let sqlite = Sqlite::open(&path, Access::Read).unwrap();
     assert!(sqlite.query(&select("SELECT * FROM half"), 1).is_err());
 }
+
+#[test]
+fn numbered_places_take_their_values_in_any_order_and_more_than_once() {
+    let (_folder, sqlite) = opened();
+    let sql = "SELECT $2 || $1 || $3 || $2 AS words";
+    let values = ["a", "b", "c"].map(Value::from);
+    let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+    let row = sqlite.query(&statement, 1).unwrap();
+    assert_eq!(row[0].values["words"], Value::from("bacb"));
+    let too_few = Statement::from_sql_and_values(DbBackend::Sqlite, sql, ["a", "b"].map(Value::from));
+    assert!(sqlite.query(&too_few, 1).is_err());
+}
