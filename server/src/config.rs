@@ -11,6 +11,7 @@
 
 mod database;
 mod error;
+mod gc;
 mod limits;
 mod log;
 mod parse;
@@ -23,6 +24,7 @@ use std::path::PathBuf;
 
 pub use self::{
     error::{ConfigError, ConfigErrors, Place},
+    gc::GcConfig,
     limits::LimitsConfig,
     log::{LogConfig, LogFormat},
     server::{Origins, ServerConfig},
@@ -47,6 +49,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Limits of calls and their content.
     pub limits: LimitsConfig,
+    /// When garbage is collected.
+    pub gc: GcConfig,
     /// The log.
     pub log: LogConfig,
     /// The master key, when the environment gives one.
@@ -64,6 +68,7 @@ impl Config {
             database: database::take(&mut settings, &data_dir),
             storage: StorageConfig::take(&mut settings, &data_dir),
             limits: LimitsConfig::take(&mut settings),
+            gc: GcConfig::take(&mut settings),
             log: LogConfig::take(&mut settings),
             master_key: take_master_key(&mut settings),
             data_dir,

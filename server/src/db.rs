@@ -18,6 +18,7 @@ mod error;
 pub(crate) mod events;
 pub(crate) mod families;
 pub(crate) mod folder_saves;
+pub(crate) mod garbage;
 pub(crate) mod manifests;
 mod migrations;
 pub(crate) mod places;
@@ -25,7 +26,7 @@ pub(crate) mod requests;
 mod sqlite;
 mod write;
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement};
+use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
 
 pub(crate) use batch::Batch;
 pub use connect::DatabaseConfig;
@@ -67,4 +68,13 @@ impl Db {
             .await?;
         Ok(())
     }
+}
+
+/// A statement whose text is the same for all values, so that databases compile it once.
+fn statement(
+    conn: &impl ConnectionTrait,
+    sql: impl Into<String>,
+    values: impl IntoIterator<Item = Value>,
+) -> Statement {
+    Statement::from_sql_and_values(conn.get_database_backend(), sql, values)
 }

@@ -1,6 +1,7 @@
 //! The `artifactd` command: parse, read the configuration, start the log, run.
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fs,
     io::{self, Write},
@@ -12,9 +13,9 @@ use std::{
 };
 
 use artifactd_server::{
-    config::{Config, ConfigErrors, Sources},
+    config::{Config, ConfigErrors, DatabaseConfig, Sources},
     data_dir::DataDir,
-    registry::{self, Registry, VerifyReport},
+    registry::{self, Amount, Collection, GarbageReason, GarbageReport, Registry, StorageGarbage, VerifyReport},
     serve::{self, registry_config},
     telemetry,
 };
@@ -77,6 +78,18 @@ enum Command {
         /// Reads every byte again and checks its digest.
         #[arg(long)]
         deep: bool,
+        /// Reports as JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Removes bytes that nothing needs any more. A running server does this by itself.
+    #[command(after_help = NOTES)]
+    Gc {
+        #[command(flatten)]
+        common: CommonFlags,
+        /// Only says what would go.
+        #[arg(long)]
+        dry_run: bool,
         /// Reports as JSON.
         #[arg(long)]
         json: bool,
@@ -159,6 +172,10 @@ fn run(command: Command) -> Outcome {
         Command::Verify { common, deep, json } => {
             let config = begin(common, ListenerFlags::default())?;
             block_on(verify(config, deep, json))
+        }
+        Command::Gc { common, dry_run, json } => {
+            let config = begin(common, ListenerFlags::default())?;
+            block_on(gc(config, dry_run, json))
         }
         Command::Config {
             command: ConfigCommand::Check { common, listener },
@@ -254,6 +271,72 @@ async fn verify(config: Config, deep: bool, json: bool) -> Outcome {
         say(&in_words(&report))?;
     }
     Ok(ExitCode::from(report.exit_code()))
+}
+
+async fn gc(config: Config, dry_run: bool, json: bool) -> Outcome {
+    // Beside a server, the server collects; of a PostgreSQL database many may.
+    let _folder = match &config.database {
+        DatabaseConfig::Sqlite(_) => Some(DataDir::open(&config.data_dir)?),
+        DatabaseConfig::Postgres { .. } => None,
+    };
+    let opened = Registry::open(registry_config(&config)).await?;
+    let how = Collection {
+        dry_run,
+        thorough: true,
+    };
+    let report = opened.collect(how).await;
+    opened.finish().await;
+    let report = report?;
+    if json {
+        return say(&serde_json::to_string_pretty(&report)?);
+    }
+    say(&gc_in_words(&report))
+}
+
+fn gc_in_words(report: &GarbageReport) -> String {
+    let GarbageReport {
+        dry_run,
+        storages,
+        unused_blobs,
+        old_requests,
+    } = report;
+    let did = if *dry_run { "would remove" } else { "removed" };
+    let mut lines = Vec::new();
+    for StorageGarbage {
+        storage,
+        collected,
+        waiting,
+        failed,
+    } in storages
+    {
+        let amounts = |what: &str, amounts: &BTreeMap<GarbageReason, Amount>| {
+            let line = |(reason, Amount { objects, bytes }): (&GarbageReason, &Amount)| {
+                format!(
+                    "{storage}: {what} {objects} objects, {bytes} bytes: {}",
+                    reason_in_words(*reason)
+                )
+            };
+            amounts.iter().map(line).collect::<Vec<_>>()
+        };
+        lines.extend(amounts(did, collected));
+        lines.extend(amounts("waiting for the grace:", waiting));
+        if *failed > 0 {
+            lines.push(format!("{storage}: {failed} could not be removed now"));
+        }
+    }
+    lines.push(format!(
+        "{did} {unused_blobs} records of unused content and {old_requests} old requests"
+    ));
+    lines.join("\n")
+}
+
+fn reason_in_words(reason: GarbageReason) -> &'static str {
+    match reason {
+        GarbageReason::Unused => "nothing needs what was in them",
+        GarbageReason::Orphan => "no record names them",
+        GarbageReason::Unfinished => "they were never finished",
+        GarbageReason::Sparse => "unneeded parts of packs",
+    }
 }
 
 fn in_words(report: &VerifyReport) -> String {

@@ -12,6 +12,7 @@ mod content;
 mod error;
 mod events;
 mod folders;
+mod garbage;
 mod idempotency;
 mod list;
 mod lookup;
@@ -39,6 +40,7 @@ pub use folders::{
     DiffFound, FolderBegun, FolderDiff, FolderEdit, FolderSave, FolderSource, MemberHead, MemberPage, MemberPiece,
     MemberRange, MembersQuery, MembersToRead, NewFolder, OpenMembers, WhichMembers,
 };
+pub use garbage::{Amount, Collection, GarbageLimits, GarbageReason, GarbageReport, StorageGarbage};
 pub use idempotency::RequestKey;
 pub use list::{ListQuery, Page, VersionsQuery};
 pub use open::{ContentOf, OpenContent, ReadRange};
@@ -74,6 +76,8 @@ pub struct RegistryConfig {
     pub storage_root: StorageRoot,
     /// Limits of single calls.
     pub limits: Limits,
+    /// When garbage goes.
+    pub garbage: GarbageLimits,
 }
 
 /// Limits of single calls.
@@ -98,6 +102,8 @@ pub struct Registry {
     pub(crate) places: Places,
     /// Limits of single calls.
     pub(crate) limits: Limits,
+    /// When garbage goes.
+    garbage: GarbageLimits,
     /// Pages of folders that were read lately.
     pages: folders::PageCache,
     /// Turns of content streams.
@@ -128,6 +134,7 @@ impl Registry {
             db,
             places,
             limits: config.limits,
+            garbage: config.garbage,
             pages: folders::PageCache::default(),
             content_turns,
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),
@@ -167,6 +174,11 @@ impl Registry {
         self.tasks.close();
         self.tasks.wait().await;
         self.db.close().await;
+    }
+
+    /// Whether the server is about to end, so that what can wait does.
+    fn is_ending(&self) -> bool {
+        self.tasks.is_closed()
     }
 
     /// Removes objects that no row names. What cannot be removed now is garbage

@@ -24,7 +24,7 @@ use crate::{
     config::{Config, DatabaseConfig},
     data_dir::{DataDir, DataDirError, refuse_network},
     master_key::{MasterKey, MasterKeyError},
-    registry::{Limits, Registry, RegistryConfig, RegistryError},
+    registry::{GarbageLimits, Limits, Registry, RegistryConfig, RegistryError},
 };
 
 /// Connections that the kernel completes before they are accepted.
@@ -74,8 +74,10 @@ pub async fn serve(
     let listener = listen(config.server.listen)?;
     let app = App::new(&registry, &key);
     let sequencing = tokio::spawn(Arc::clone(&registry).sequence_events());
+    let collecting = tokio::spawn(Arc::clone(&registry).collect_forever());
     let served = app.serve(listener, &config, ready, shutdown).await;
     sequencing.abort();
+    collecting.abort();
     if tokio::time::timeout(FINISH_TIMEOUT, registry.finish()).await.is_err() {
         tracing::warn!("Work of ended calls did not finish within {FINISH_TIMEOUT:?}");
     }
@@ -100,6 +102,11 @@ pub fn registry_config(config: &Config) -> RegistryConfig {
             content_streams_max: limits.content_streams_max,
             content_wait: limits.content_wait,
             stream_idle_timeout: limits.stream_idle_timeout,
+        },
+        garbage: GarbageLimits {
+            grace: config.gc.grace,
+            interval: config.gc.interval,
+            requests_kept: config.gc.requests_kept,
         },
     }
 }

@@ -28,7 +28,8 @@ pub use error::StorageError;
 pub use name::ObjectName;
 pub use open::{S3Root, Secret, StorageRoot, Store};
 pub use pack::{
-    FinishedPack, PACK_BYTES_MAX, PACK_ENTRIES_MAX, PACKED_CONTENT_BYTES_END, PackEntry, PackWriter, read_index,
+    FinishedPack, PACK_BYTES_MAX, PACK_ENTRIES_MAX, PACK_ENTRY_BYTES, PACKED_CONTENT_BYTES_END, PackEntry, PackWriter,
+    read_index,
 };
 pub use sums::{BlockSums, PageLoader, SUMS_PER_PAGE};
 pub use view::{

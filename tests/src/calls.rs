@@ -389,6 +389,12 @@ impl Calls {
         .await
     }
 
+    /// Collects garbage, or says what would go.
+    pub async fn collect_garbage(&self, dry_run: bool) -> Outcome<pb::CollectGarbageResponse> {
+        let mut admin = AdminServiceClient::new(self.channel.clone());
+        answer(admin.collect_garbage(pb::CollectGarbageRequest { dry_run })).await
+    }
+
     /// Facts about the server.
     pub async fn info(&self) -> Outcome<pb::ServerInfo> {
         let mut admin = AdminServiceClient::new(self.channel.clone());

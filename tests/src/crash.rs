@@ -3,8 +3,9 @@
 //! whole, no record lacks its bytes, and a retry of the request has the effect of one.
 
 mod folders;
+mod garbage;
 
-use std::{fs, path::Path};
+use std::{fs, path::Path, time::Duration};
 
 use artifactd_proto::v1 as pb;
 
@@ -51,11 +52,13 @@ pub enum Operation {
     LargeFolder,
     /// A folder destroyed.
     DestroyFolder,
+    /// Garbage of every kind collected, without grace.
+    Collect,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -70,6 +73,7 @@ impl Operation {
         Self::Folder,
         Self::LargeFolder,
         Self::DestroyFolder,
+        Self::Collect,
     ];
 }
 
@@ -117,8 +121,8 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 /// says. Saves a start of the server for each pair that cannot meet.
 pub fn may_meet(point: &str, operation: Operation) -> bool {
     use Operation::{
-        Batch, Destroy, DestroyFolder, Folder, LargeFolder, NewVersion, Replace, Restore, SameContent, Save, SaveSmall,
-        SharedContent, Trash, Update,
+        Batch, Collect, Destroy, DestroyFolder, Folder, LargeFolder, NewVersion, Replace, Restore, SameContent, Save,
+        SaveSmall, SharedContent, Trash, Update,
     };
     if operation == LargeFolder {
         return point == folders::ONLY_LARGE;
@@ -129,6 +133,7 @@ pub fn may_meet(point: &str, operation: Operation) -> bool {
             Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace | Batch | Folder
         ),
         Some("folder") => operation == Folder && point != folders::ONLY_LARGE,
+        Some("gc") => operation == Collect,
         Some("sweep") => operation == DestroyFolder,
         Some("batch") => operation == Batch,
         Some("replace") => operation == Replace,
@@ -154,7 +159,7 @@ pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
     let mut scene = Scene::prepare(operation, backend).await;
     scene.arm(point).await;
     let first = scene.act(operation).await;
-    if first.is_ok() && !scene.has_crashed_soon().await {
+    if first.is_ok() && !scene.has_crashed_soon(operation).await {
         scene.server.kill();
         return false;
     }
@@ -178,7 +183,10 @@ pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
 
 impl Scene {
     async fn prepare(operation: Operation, backend: Backend) -> Self {
-        let server = TestServer::on(backend).await;
+        let server = match operation {
+            Operation::Collect => TestServer::setup().on(backend).without_grace().start().await,
+            _ => TestServer::on(backend).await,
+        };
         let old = content(1, 300_000).to_vec();
         // On S3 the content must be larger than one part.
         let new = match (operation, backend.storage) {
@@ -193,6 +201,9 @@ impl Scene {
         }
         if operation == Operation::DestroyFolder {
             base = folders::base(&server.calls()).await;
+        }
+        if operation == Operation::Collect {
+            garbage::make(&server).await;
         }
         let mut scene = Self {
             server,
@@ -229,6 +240,7 @@ impl Scene {
         };
         let artifact = Some(by_uid(&self.base.uid));
         match operation {
+            Operation::Collect => calls.collect_garbage(false).await.map(drop),
             Operation::Save => calls.save(header(NEW_KEY), &self.new).await.map(drop),
             Operation::SaveSmall => calls.save_small(header(NEW_KEY), &self.new).await.map(drop),
             Operation::NewVersion => calls.save(header(KEY), &self.new).await.map(drop),
@@ -304,9 +316,16 @@ impl Scene {
     }
 
     /// Whether the server ends on its own right after an answer: a point behind it was met.
-    async fn has_crashed_soon(&mut self) -> bool {
-        tokio::time::sleep(std::time::Duration::from_millis(30)).await;
-        self.server.has_crashed()
+    async fn has_crashed_soon(&mut self, operation: Operation) -> bool {
+        tokio::time::sleep(Duration::from_millis(30)).await;
+        // Folders are taken apart behind the answer.
+        while operation == Operation::DestroyFolder && !self.server.has_crashed() && !self.server.is_stopped() {
+            if self.server.query_integer("SELECT count(*) FROM manifests").await == 0 {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        self.server.has_crashed() || self.server.is_stopped()
     }
 
     async fn wait_for_crash(&mut self) {
@@ -314,7 +333,7 @@ impl Scene {
             if self.server.has_crashed() || self.server.is_stopped() {
                 return;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         panic!("the call was cut, but the server still runs");
     }
@@ -388,6 +407,7 @@ impl Scene {
                 assert_eq!(record.visibility(), pb::Visibility::Trash);
             }
             Operation::Restore => assert!(calls.read(by_key(KEY)).await.expect("read") == self.old),
+            Operation::Collect => garbage::assert_collected(&self.server).await,
             Operation::Folder | Operation::LargeFolder => {
                 assert_eq!(found(NEW_KEY).await.len(), 1);
                 folders::assert_whole(&calls, operation).await;

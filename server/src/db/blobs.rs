@@ -2,14 +2,15 @@
 
 use artifactd_domain::Sha256;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect, Statement,
-    Value,
+    ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
+    Statement, Value,
     sea_query::{DeleteStatement, Expr, ExprTrait, InsertStatement, Query, SelectStatement, UpdateStatement},
 };
 
 use super::{
     DbError, Result, Txn,
     entities::{artifacts, blob_checksums, blobs, manifest_page_blobs, objects},
+    statement,
 };
 
 type Col = blobs::Column;
@@ -311,9 +312,26 @@ async fn place_by(
 }
 
 /// The id of the object with this row, inserted unless it is there.
+///
+/// `Conflict` when it is garbage by now. The row is held, so that it does not become
+/// garbage before the transaction ends.
 pub(crate) async fn ensure_object(txn: &Txn, object: &NewObject, now_us: i64) -> Result<i64> {
-    if let Some(there) = object_by_name(txn, &object.name).await? {
-        return Ok(there.id);
+    let hold = match txn.get_database_backend() {
+        DbBackend::Postgres => "FOR KEY SHARE",
+        _ => "",
+    };
+    let sql = format!("SELECT id, garbage_since_us FROM objects WHERE name = $1 {hold}");
+    let there = txn
+        .query_one_raw(statement(txn, sql, [object.name.as_str().into()]))
+        .await?;
+    if let Some(row) = there {
+        return match row.try_get::<Option<i64>>("", "garbage_since_us")? {
+            None => Ok(row.try_get("", "id")?),
+            Some(_) => Err(DbError::Conflict(DbErr::Custom(format!(
+                "object {} is garbage",
+                object.name
+            )))),
+        };
     }
     let mut insert = insert_object(object, now_us);
     let row = txn.query_one(insert.returning_col(objects::Column::Id)).await?;

@@ -1,12 +1,8 @@
 //! Queries over saves of large folders in progress, and the pages that they hold.
 
-use sea_orm::{ConnectionTrait, DbErr, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, Value};
 
-use super::{Result, Txn, manifests::page_ids};
-
-fn statement(conn: &impl ConnectionTrait, sql: &str, values: impl IntoIterator<Item = Value>) -> Statement {
-    Statement::from_sql_and_values(conn.get_database_backend(), sql, values)
-}
+use super::{Result, Txn, manifests::page_ids, statement};
 
 /// Begins a save, which holds its pages until its lease ends; answers its id.
 pub(crate) async fn begin(

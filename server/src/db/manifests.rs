@@ -10,9 +10,9 @@ use artifactd_domain::{
     Sha256,
     manifest::{ManifestDigest, MemberPath, Page, PageRef},
 };
-use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Statement, Value};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Value};
 
-use super::{DbError, Result, Txn, blobs::BlobPlace};
+use super::{DbError, Result, Txn, blobs::BlobPlace, statement};
 
 /// Rows in one statement; both databases take 30,000 values in one.
 const ROWS_AT_ONCE: usize = 256;
@@ -36,14 +36,6 @@ pub(crate) struct NewBlob {
 pub(crate) struct PlacedPage {
     pub(crate) page_id: i64,
     pub(crate) reference: PageRef,
-}
-
-fn statement(
-    conn: &impl ConnectionTrait,
-    sql: impl Into<String>,
-    values: impl IntoIterator<Item = Value>,
-) -> Statement {
-    Statement::from_sql_and_values(conn.get_database_backend(), sql, values)
 }
 
 fn sha256(row: &QueryResult, column: &str) -> Result<Sha256> {

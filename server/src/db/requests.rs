@@ -2,13 +2,14 @@
 
 use artifactd_domain::RequestId;
 use sea_orm::{
-    ConnectionTrait, EntityTrait,
+    ConnectionTrait, DbBackend, EntityTrait,
     sea_query::{InsertStatement, Query},
 };
 
 use super::{
-    Result,
+    Result, Txn,
     entities::requests::{Column as Col, Entity, Model},
+    statement,
 };
 
 /// The finished request of this id.
@@ -52,4 +53,23 @@ pub(crate) fn insert(row: &Model) -> InsertStatement {
             created_at_us.into(),
         ]);
     insert
+}
+
+/// Forgets some requests that were finished before a time, the oldest first; answers how many.
+///
+/// Rows lie in the order in which they came, so the search ends at the first that stays.
+pub(crate) async fn forget(txn: &Txn, before_us: i64, most: i64) -> Result<u64> {
+    let sql = match txn.get_database_backend() {
+        DbBackend::Postgres => {
+            "DELETE FROM requests WHERE ctid IN \
+             (SELECT ctid FROM requests WHERE created_at_us < $1 LIMIT $2)"
+        }
+        _ => {
+            "DELETE FROM requests WHERE rowid IN \
+             (SELECT rowid FROM (SELECT rowid, created_at_us FROM requests ORDER BY rowid LIMIT $2) \
+             WHERE created_at_us < $1)"
+        }
+    };
+    let values = [before_us.into(), most.into()];
+    Ok(txn.execute_raw(statement(txn, sql, values)).await?.rows_affected())
 }

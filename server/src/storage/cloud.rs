@@ -160,8 +160,16 @@ type UploadMarker = Option<(String, String)>;
 /// The parts of a `ListMultipartUploadsResult` that matter here.
 #[derive(Debug, Default)]
 struct UploadsPage {
-    uploads: Vec<(String, String)>,
+    uploads: Vec<ListedUpload>,
     next: UploadMarker,
+}
+
+/// A multipart upload as a store lists it.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct ListedUpload {
+    path: String,
+    id: String,
+    initiated: Option<SystemTime>,
 }
 
 impl UploadsPage {
@@ -169,7 +177,7 @@ impl UploadsPage {
     fn parse(xml: &[u8]) -> Result<Self> {
         let mut reader = quick_xml::Reader::from_reader(xml);
         let (mut page, mut text) = (Self::default(), String::new());
-        let (mut upload, mut next) = (<(String, String)>::default(), <(String, String)>::default());
+        let (mut upload, mut next) = (ListedUpload::default(), <(String, String)>::default());
         let mut truncated = false;
         loop {
             match reader.read_event().map_err(unavailable)? {
@@ -179,8 +187,9 @@ impl UploadsPage {
                 Event::End(end) => {
                     let text = std::mem::take(&mut text);
                     match end.local_name().as_ref() {
-                        b"Key" => upload.0 = text,
-                        b"UploadId" => upload.1 = text,
+                        b"Key" => upload.path = text,
+                        b"UploadId" => upload.id = text,
+                        b"Initiated" => upload.initiated = time(&text),
                         b"Upload" => page.uploads.push(std::mem::take(&mut upload)),
                         b"NextKeyMarker" => next.0 = text,
                         b"NextUploadIdMarker" => next.1 = text,
@@ -195,6 +204,11 @@ impl UploadsPage {
         page.next = truncated.then_some(next);
         Ok(page)
     }
+}
+
+/// A time as stores write it, such as `2010-11-10T20:48:33.000Z`.
+fn time(text: &str) -> Option<SystemTime> {
+    text.parse::<prost_types::Timestamp>().ok()?.try_into().ok()
 }
 
 /// The character that a reference such as `&amp;` or `&#38;` stands for.
@@ -232,12 +246,16 @@ impl ObjectWriter for CloudWriter {
         let (mut unfinished, mut after) = (Vec::new(), None);
         loop {
             let page = self.uploads_page(&after).await?;
-            unfinished.extend(page.uploads.into_iter().filter_map(|(path, id)| {
+            unfinished.extend(page.uploads.into_iter().filter_map(|upload| {
+                let ListedUpload { path, id, initiated } = upload;
                 let name = self.name_of(&path)?.to_string();
                 Some(Unfinished {
                     name,
                     store_upload_id: Some(id),
-                    since: SystemTime::now(),
+                    // One of unknown age counts as new, and stays.
+                    since: initiated.unwrap_or_else(SystemTime::now),
+                    size_bytes: None,
+                    is_owned: false,
                 })
             }));
             match page.next {
@@ -446,13 +464,19 @@ mod tests {
         let page = UploadsPage::parse(
             b"<?xml version='1.0'?><ListMultipartUploadsResult><Bucket>b</Bucket><KeyMarker/>\
               <NextKeyMarker>a&amp;b/2</NextKeyMarker><NextUploadIdMarker>id2</NextUploadIdMarker><IsTruncated>true</IsTruncated>\
-              <Upload><UploadId>id1</UploadId><Key>a&amp;b/1</Key><Owner><ID>x</ID></Owner></Upload>\
+              <Upload><Initiated>2026-03-01T10:00:00.500Z</Initiated><UploadId>id1</UploadId><Key>a&amp;b/1</Key><Owner><ID>x</ID></Owner></Upload>\
               <Upload>\n<Key>a&#38;b/2</Key>\n<UploadId>id2</UploadId></Upload></ListMultipartUploadsResult>",
         );
         let page = page.unwrap();
-        let pair = |key: &str, id: &str| (key.to_owned(), id.to_owned());
-        assert_eq!(page.uploads, [pair("a&b/1", "id1"), pair("a&b/2", "id2")]);
-        assert_eq!(page.next, Some(pair("a&b/2", "id2")));
+        let since = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_772_359_200_500);
+        let upload = |path: &str, id: &str, initiated| ListedUpload {
+            path: path.to_owned(),
+            id: id.to_owned(),
+            initiated,
+        };
+        let expected = [upload("a&b/1", "id1", Some(since)), upload("a&b/2", "id2", None)];
+        assert_eq!(page.uploads, expected);
+        assert_eq!(page.next, Some(("a&b/2".to_owned(), "id2".to_owned())));
     }
 
     #[test]

@@ -126,12 +126,17 @@ fn remove_abandoned(staging: &Path) -> Result<()> {
             .and_then(|metadata| metadata.modified())
             .map(|at| at.elapsed().unwrap_or_default());
         let old = age.is_ok_and(|age| age > LOCK_DELAY_MAX);
-        if old && rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        if old && !is_owned(&file) {
             std::fs::remove_file(entry.path())
                 .map_err(|error| StorageError::from_write("remove an abandoned file", error))?;
         }
     }
     Ok(())
+}
+
+/// Whether a living process writes to a staging file: it holds the lock.
+fn is_owned(file: &File) -> bool {
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_err()
 }
 
 fn make_folder(path: &Path) -> Result<()> {
@@ -274,6 +279,8 @@ impl ObjectWriter for LocalWriter {
                         name,
                         store_upload_id: None,
                         since: metadata.modified()?,
+                        size_bytes: Some(metadata.len()),
+                        is_owned: is_owned(&File::open(entry.path())?),
                     })
                 })
                 .filter(|entry: &io::Result<_>| !matches!(entry, Err(error) if error.kind() == io::ErrorKind::NotFound))

@@ -18,7 +18,7 @@ mod index;
 
 use artifactd_domain::{BLOCK_BYTES, ContentDigest, Sha256, combine_crc32c};
 use bytes::Bytes;
-pub use index::read_index;
+pub use index::{ENTRY_BYTES as PACK_ENTRY_BYTES, read_index};
 
 use super::{FinishedObject, PendingObject, error::Result};
 

@@ -65,6 +65,10 @@ pub struct Unfinished {
     pub store_upload_id: Option<String>,
     /// When it was begun or last written to.
     pub since: SystemTime,
+    /// Bytes that were written, where the storage tells.
+    pub size_bytes: Option<u64>,
+    /// Whether its process is known to be alive.
+    pub is_owned: bool,
 }
 
 /// A finished object as the storage lists it.

@@ -15,6 +15,7 @@ mod crashes;
 mod faults;
 mod folder_records;
 mod folders;
+mod garbage;
 mod io_errors;
 mod listing;
 mod lookups;

@@ -14,6 +14,7 @@ pub(crate) struct Model {
     pub(crate) size_bytes: i64,
     pub(crate) store_etag: Option<String>,
     pub(crate) garbage_since_us: Option<i64>,
+    pub(crate) deleted_at_us: Option<i64>,
     pub(crate) created_at_us: i64,
 }
 

@@ -25,14 +25,14 @@ impl Registry {
     pub async fn sweep_folders(&self) -> Result<()> {
         while let Some((id, keeps_bytes)) = manifests::garbage(self.db.reader()).await? {
             while self.take_some(Doomed::Manifest { id, keeps_bytes }).await? {
-                if self.tasks.is_closed() {
+                if self.is_ending() {
                     return Ok(());
                 }
             }
         }
         while let Some(id) = folder_saves::expired(self.db.reader(), now_us()).await? {
             while self.take_some(Doomed::Save { id }).await? {
-                if self.tasks.is_closed() {
+                if self.is_ending() {
                     return Ok(());
                 }
             }

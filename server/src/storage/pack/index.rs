@@ -13,7 +13,8 @@ const MAGIC: [u8; 8] = *b"artfpack";
 
 const VERSION: u32 = 1;
 
-const ENTRY_BYTES: usize = 8 + 4 + 32 + 4;
+/// Bytes that a content takes in the index.
+pub const ENTRY_BYTES: usize = 8 + 4 + 32 + 4;
 
 const TRAILER_BYTES: usize = 4 + 4 + 4 + 8;
 
