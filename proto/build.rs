@@ -5,12 +5,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "artifactd/v1/admin_service.proto",
     "artifactd/v1/artifact.proto",
     "artifactd/v1/artifact_service.proto",
     "artifactd/v1/content_service.proto",
     "artifactd/v1/errors.proto",
+    "artifactd/v1/upload_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

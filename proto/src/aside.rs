@@ -34,9 +34,10 @@ impl BodyAside {
 }
 
 /// Calls whose request is content.
-const CONTENT_REQUESTS: [&str; 2] = [
+const CONTENT_REQUESTS: [&str; 3] = [
     "/artifactd.v1.ArtifactService/SaveArtifact",
     "/artifactd.v1.ArtifactService/ReplaceArtifact",
+    "/artifactd.v1.UploadService/WriteUpload",
 ];
 
 /// Calls whose answer is content.

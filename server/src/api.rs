@@ -14,6 +14,7 @@ pub(crate) mod layer;
 mod members;
 mod pages;
 pub(crate) mod status;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -21,7 +22,7 @@ use artifactd_proto::{
     aside::ServerAside,
     v1::{
         admin_service_server::AdminServiceServer, artifact_service_server::ArtifactServiceServer,
-        content_service_server::ContentServiceServer,
+        content_service_server::ContentServiceServer, upload_service_server::UploadServiceServer,
     },
 };
 use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
@@ -34,6 +35,9 @@ use layer::CallId;
 
 /// Largest message that is read.
 const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Largest message that holds a part of an upload: stores want parts of 5 MiB and more.
+const PART_MESSAGE_BYTES_MAX: usize = 8 * 1024 * 1024 + 64 * 1024;
 
 /// What the services share.
 #[derive(Debug, Clone)]
@@ -55,6 +59,9 @@ pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
         ))
         .add_service(ServerAside(
             ContentServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
+        ))
+        .add_service(ServerAside(
+            UploadServiceServer::new(api.clone()).max_decoding_message_size(PART_MESSAGE_BYTES_MAX),
         ))
         .add_service(AdminServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX));
     routes.routes()

@@ -24,6 +24,7 @@ mod migrations;
 pub(crate) mod places;
 pub(crate) mod requests;
 mod sqlite;
+pub(crate) mod uploads;
 mod write;
 
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};

@@ -25,6 +25,7 @@ mod save;
 mod sequencer;
 mod trash;
 mod update;
+mod uploads;
 mod verify;
 mod versions;
 
@@ -50,6 +51,7 @@ pub use replace::{Replaced, Replacement};
 pub use save::{NewArtifact, Revises, Saved};
 pub use trash::{DeleteMode, Deleted, Deletion, KeepBytes, Restoration};
 pub use update::{Field, Update};
+pub use uploads::{Acks, Completion, NewUpload, Upload, UploadState, UploadWriter};
 pub use verify::{VerifyReport, verify};
 
 pub(crate) use clock::now_us;
@@ -104,6 +106,8 @@ pub struct Registry {
     pub(crate) limits: Limits,
     /// When garbage goes.
     garbage: GarbageLimits,
+    /// Who writes to uploads.
+    upload_locks: uploads::UploadLocks,
     /// Pages of folders that were read lately.
     pages: folders::PageCache,
     /// Turns of content streams.
@@ -135,6 +139,7 @@ impl Registry {
             places,
             limits: config.limits,
             garbage: config.garbage,
+            upload_locks: uploads::UploadLocks::default(),
             pages: folders::PageCache::default(),
             content_turns,
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),

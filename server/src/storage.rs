@@ -9,6 +9,7 @@
 //! Nothing here knows about versions, trash or the database; see `registry`.
 
 mod cloud;
+mod cloud_parts;
 #[cfg(test)]
 mod conformance;
 mod error;
@@ -16,10 +17,12 @@ mod error;
 mod faulty;
 mod gather;
 mod local;
+mod local_parts;
 mod local_reader;
 mod name;
 mod open;
 mod pack;
+mod parts;
 mod sums;
 mod view;
 mod writer;
@@ -31,6 +34,7 @@ pub use pack::{
     FinishedPack, PACK_BYTES_MAX, PACK_ENTRIES_MAX, PACK_ENTRY_BYTES, PACKED_CONTENT_BYTES_END, PackEntry, PackWriter,
     read_index,
 };
+pub use parts::{PartPlace, PartStore, PartedObject, PendingPart};
 pub use sums::{BlockSums, PageLoader, SUMS_PER_PAGE};
 pub use view::{
     ArtifactView, BlobContent, Member, Pace, ReadBudget, ReadCounter, Room, SMALL_CONTENT_BYTES_MAX, VerifiedChunk,

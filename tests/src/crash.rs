@@ -4,6 +4,7 @@
 
 mod folders;
 mod garbage;
+mod uploads;
 
 use std::{fs, path::Path, time::Duration};
 
@@ -54,11 +55,15 @@ pub enum Operation {
     DestroyFolder,
     /// Garbage of every kind collected, without grace.
     Collect,
+    /// New content under a new key, by an upload.
+    Upload,
+    /// An upload removed.
+    AbortUpload,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -74,6 +79,8 @@ impl Operation {
         Self::LargeFolder,
         Self::DestroyFolder,
         Self::Collect,
+        Self::Upload,
+        Self::AbortUpload,
     ];
 }
 
@@ -121,8 +128,8 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 /// says. Saves a start of the server for each pair that cannot meet.
 pub fn may_meet(point: &str, operation: Operation) -> bool {
     use Operation::{
-        Batch, Collect, Destroy, DestroyFolder, Folder, LargeFolder, NewVersion, Replace, Restore, SameContent, Save,
-        SaveSmall, SharedContent, Trash, Update,
+        AbortUpload, Batch, Collect, Destroy, DestroyFolder, Folder, LargeFolder, NewVersion, Replace, Restore,
+        SameContent, Save, SaveSmall, SharedContent, Trash, Update, Upload,
     };
     if operation == LargeFolder {
         return point == folders::ONLY_LARGE;
@@ -130,9 +137,10 @@ pub fn may_meet(point: &str, operation: Operation) -> bool {
     match point.split('.').next() {
         Some("local" | "cloud" | "save") => matches!(
             operation,
-            Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace | Batch | Folder
+            Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace | Batch | Folder | Upload
         ),
         Some("folder") => operation == Folder && point != folders::ONLY_LARGE,
+        Some("uploads") => matches!(operation, Upload | AbortUpload),
         Some("gc") => operation == Collect,
         Some("sweep") => operation == DestroyFolder,
         Some("batch") => operation == Batch,
@@ -202,6 +210,9 @@ impl Scene {
         if operation == Operation::DestroyFolder {
             base = folders::base(&server.calls()).await;
         }
+        if operation == Operation::AbortUpload {
+            uploads::begin(&server.calls(), &new).await;
+        }
         if operation == Operation::Collect {
             garbage::make(&server).await;
         }
@@ -240,6 +251,8 @@ impl Scene {
         };
         let artifact = Some(by_uid(&self.base.uid));
         match operation {
+            Operation::Upload => uploads::save(&calls, header(NEW_KEY), &self.new).await,
+            Operation::AbortUpload => uploads::abort_all(&calls).await,
             Operation::Collect => calls.collect_garbage(false).await.map(drop),
             Operation::Save => calls.save(header(NEW_KEY), &self.new).await.map(drop),
             Operation::SaveSmall => calls.save_small(header(NEW_KEY), &self.new).await.map(drop),
@@ -382,7 +395,11 @@ impl Scene {
         let calls = self.calls();
         let found = async |key: &str| calls.family(by_key(key)).await.expect("find a family");
         match operation {
-            Operation::Save | Operation::SaveSmall => {
+            Operation::AbortUpload => {
+                assert_eq!(self.server.query_integer("SELECT count(*) FROM uploads").await, 0);
+                assert_eq!(self.server.query_integer("SELECT count(*) FROM upload_parts").await, 0);
+            }
+            Operation::Save | Operation::SaveSmall | Operation::Upload => {
                 assert_eq!(found(NEW_KEY).await.len(), 1);
                 assert!(calls.read(by_key(NEW_KEY)).await.expect("read") == self.new);
             }

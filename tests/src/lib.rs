@@ -35,6 +35,7 @@ pub mod proxy;
 pub mod s3;
 pub mod server;
 pub mod storm;
+pub mod uploads;
 pub mod wire;
 
 pub use artifactd_proto::v1 as pb;

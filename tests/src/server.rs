@@ -85,10 +85,6 @@ impl Setup {
     /// # Panics
     /// When a part is missing.
     pub async fn prepare(self) -> TestServer {
-        let folder = tempfile::Builder::new()
-            .prefix("artifactd-test-")
-            .tempdir()
-            .expect("make a folder");
         let mut env = self.env.clone();
         let database_url = match (&self.database_url, self.backend.database) {
             (Some(url), _) => Some(url.clone()),
@@ -105,12 +101,22 @@ impl Setup {
         if let Some(path) = &self.storage_path {
             env.push(("ARTIFACTD_STORAGE__URL".to_owned(), path.display().to_string()));
         }
+        let mut server = self.prepare_folder();
+        server.env = env;
+        server.database_url = database_url;
+        server.bucket = bucket;
+        server
+    }
+
+    /// Makes the folder alone.
+    fn prepare_folder(self) -> TestServer {
+        let folder = tempfile::Builder::new().prefix("artifactd-test-").tempdir();
         TestServer {
+            env: self.env.clone(),
             setup: self,
-            folder,
-            env,
-            database_url,
-            bucket,
+            folder: folder.expect("make a folder"),
+            database_url: None,
+            bucket: None,
             child: None,
             address: None,
             log_may_hold_panics: false,
@@ -487,6 +493,29 @@ impl TestServer {
                     .collect()
             }
         }
+    }
+
+    /// Number of files in a folder of the server's in a local storage.
+    pub fn stored_files_below(&self, folder: &str) -> usize {
+        let folder = format!("/.artifactd/{folder}/");
+        let files = self.stored_files().into_iter().map(|path| path.display().to_string());
+        files.filter(|path| path.contains(&folder)).count()
+    }
+
+    /// Another server of the same database and bucket.
+    ///
+    /// # Panics
+    /// When this one keeps its records or bytes to itself.
+    pub async fn replica(&self) -> Self {
+        assert!(
+            self.database_url.is_some() && self.bucket.is_some(),
+            "nothing is shared"
+        );
+        let mut replica = Self::setup().on(self.setup.backend).prepare_folder();
+        replica.env.clone_from(&self.env);
+        replica.database_url.clone_from(&self.database_url);
+        replica.start_again().await;
+        replica
     }
 
     /// Every file below the storage's root.

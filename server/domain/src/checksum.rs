@@ -57,7 +57,7 @@ impl BlockChecksums {
     }
 
     /// The sums, the last one that of a shorter block if there is one.
-    pub(crate) fn finish(mut self) -> Vec<u32> {
+    pub fn finish(mut self) -> Vec<u32> {
         if self.fill > 0 {
             self.end_block();
         }

@@ -14,7 +14,7 @@ use tonic::{Code, Status};
 use super::{chunks::check_sum, layer::CallId, status};
 use crate::registry::{
     Artifact, Content, Declared, DeleteMode, Deletion, Field, FolderEdit, FolderSource, KeepBytes, MembersQuery,
-    NewArtifact, NewFolder, RegistryError, Replacement, RequestKey, Restoration, Revises, Rule, Update,
+    NewArtifact, NewFolder, NewUpload, RegistryError, Replacement, RequestKey, Restoration, Revises, Rule, Update,
 };
 
 /// No path of a member is longer.
@@ -258,6 +258,65 @@ pub(super) fn new_folder(mut header: pb::SaveFolderHeader, call_id: &CallId) -> 
         .map(|uid| identifier(&uid, "header.base_uid", call_id))
         .transpose()?;
     Ok(NewFolder { artifact, base })
+}
+
+/// What to upload.
+pub(super) fn new_upload(mut message: pb::CreateUploadRequest, call_id: &CallId) -> Result<NewUpload> {
+    let id = message.save.as_mut().and_then(|save| save.request_id.take());
+    let request = request_key("CreateUpload", id, "header.request_id", &message, call_id)?;
+    let pb::CreateUploadRequest {
+        save,
+        parallel,
+        part_bytes,
+    } = message;
+    let save = save.ok_or_else(|| refused(call_id, "save", Rule::Required))?;
+    let header = save.encode_to_vec();
+    let (artifact, claim) = record(save, request, call_id)?;
+    if claim {
+        return Err(status::field(
+            call_id,
+            "header.claim",
+            "is for SaveArtifact, and has no content",
+        ));
+    }
+    let part_bytes = u64::try_from(part_bytes);
+    Ok(NewUpload {
+        artifact,
+        header,
+        is_parallel: parallel,
+        part_bytes: part_bytes.map_err(|_| status::field(call_id, "part_bytes", "must not be negative"))?,
+    })
+}
+
+/// The header with which an upload was created.
+pub(super) fn header_message(stored: &[u8], call_id: &CallId) -> Result<pb::SaveHeader> {
+    pb::SaveHeader::decode(stored).map_err(|error| {
+        tracing::error!(
+            request_id = call_id.as_str(),
+            error = &error as &dyn std::error::Error,
+            "The header of an upload cannot be read"
+        );
+        status::status(
+            call_id,
+            tonic::Code::Internal,
+            ErrorReason::Internal,
+            "internal error; see the log",
+        )
+    })
+}
+
+/// What that header says of the record.
+pub(super) fn stored_header(stored: &[u8], call_id: &CallId) -> Result<NewArtifact> {
+    let (artifact, _claim) = record(header_message(stored, call_id)?, None, call_id)?;
+    Ok(artifact)
+}
+
+/// What a caller says of a content at its end.
+pub(super) fn declared(sha256: Option<&String>, bytes: Option<i64>, call_id: &CallId) -> Result<Declared> {
+    Ok(Declared {
+        sha256: digest(sha256, "sha256", call_id)?,
+        size_bytes: size(bytes, "size", call_id)?,
+    })
 }
 
 /// A file of a folder, or a change of its base.
@@ -584,7 +643,7 @@ pub(super) fn outcome(outcome: SaveOutcome) -> pb::SaveOutcome {
     }
 }
 
-fn timestamp(us: i64) -> prost_types::Timestamp {
+pub(super) fn timestamp(us: i64) -> prost_types::Timestamp {
     let nanos = i32::try_from(us.rem_euclid(1_000_000) * 1_000).expect("a second has fewer");
     prost_types::Timestamp {
         seconds: us.div_euclid(1_000_000),

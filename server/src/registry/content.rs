@@ -81,6 +81,11 @@ impl Data {
         self.sums.of_all()
     }
 
+    /// The bytes themselves.
+    pub(super) fn into_pieces(self) -> Vec<Bytes> {
+        self.pieces
+    }
+
     fn hash(&self, hasher: &mut ContentHasher) {
         hasher.update_summed(self.pieces.iter().map(|piece| &piece[..]), &self.sums);
     }
@@ -301,7 +306,7 @@ pub(super) fn digest_of(bytes: &[u8]) -> ContentDigest {
 }
 
 /// Hashing beside receiving and writing: a thread of its own once it pays.
-enum Hashing {
+pub(super) enum Hashing {
     Inline(ContentHasher),
     Thread {
         pieces: mpsc::Sender<Data>,
@@ -310,11 +315,11 @@ enum Hashing {
 }
 
 impl Hashing {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::Inline(ContentHasher::new())
     }
 
-    async fn update(&mut self, data: Data) {
+    pub(super) async fn update(&mut self, data: Data) {
         if let Self::Inline(hasher) = self {
             if hasher.size_bytes() + data.size_bytes() <= INLINE_HASH_BYTES_MAX {
                 data.hash(hasher);
@@ -338,7 +343,7 @@ impl Hashing {
         Self::Thread { pieces, digest }
     }
 
-    async fn finish(self) -> ContentDigest {
+    pub(super) async fn finish(self) -> ContentDigest {
         match self {
             Self::Inline(hasher) => hasher.finish(),
             Self::Thread { pieces, digest } => {

@@ -86,6 +86,24 @@ pub enum RegistryError {
     /// More files were listed than may wait for their content.
     #[error("at most {0} entries may be listed after the first one whose content has not come")]
     FolderWindowFull(usize),
+    /// No upload of the caller has this uid.
+    #[error("no upload {0}")]
+    UploadNotFound(String),
+    /// Another stream writes to the upload, or its completion has begun.
+    #[error("upload {0} is written by another stream, or is being completed")]
+    UploadFenced(String),
+    /// The upload takes no more parts.
+    #[error("upload {0} is not open")]
+    UploadNotOpen(String),
+    /// Parts of an upload have not come.
+    #[error("the upload has its first {0} bytes, and others are missing")]
+    UploadIncomplete(u64),
+    /// A part that is durable came again with other bytes.
+    #[error("part {0} came before with other bytes")]
+    PartConflict(u64),
+    /// Bytes come at another position than that of the next one.
+    #[error("the next byte is at {0}")]
+    OffsetMismatch(u64),
     /// The family has issued its last version.
     #[error("family {0} has no version suffix left")]
     VersionsExhausted(String),
@@ -157,6 +175,16 @@ pub enum RegistryError {
     /// The database failed.
     #[error("database")]
     Db(#[from] DbError),
+}
+
+impl RegistryError {
+    /// The failure of the database, if whether a change was made is not known after it.
+    pub(super) fn as_outage(&self) -> Option<&DbError> {
+        match self {
+            Self::Db(error @ (DbError::Unavailable(_) | DbError::Statement(_))) => Some(error),
+            _ => None,
+        }
+    }
 }
 
 impl WriteError for RegistryError {

@@ -164,6 +164,7 @@ impl Collector {
         };
         if !self.how.dry_run {
             self.registry.sweep_folders().await?;
+            self.registry.sweep_uploads().await?;
         }
         for storage in self.registry.places.storages() {
             let mut found = StorageGarbage {

@@ -70,6 +70,11 @@ impl Repeatable {
         })
     }
 
+    /// The id and the hash, as they are stored.
+    pub(super) fn stored(&self) -> (String, Vec<u8>) {
+        (self.id.as_str().to_owned(), self.hash.as_bytes().to_vec())
+    }
+
     /// The first answer, if this request has finished already.
     pub(super) async fn finished<A: DeserializeOwned>(
         &self,

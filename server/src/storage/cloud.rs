@@ -44,7 +44,7 @@ const PARTS_AT_ONCE: usize = 4;
 /// Writes objects to one bucket, below one prefix.
 #[derive(Debug, Clone)]
 pub(crate) struct CloudWriter {
-    bucket: Arc<AmazonS3>,
+    pub(super) bucket: Arc<AmazonS3>,
     http: HttpClient,
     root: S3Root,
 }
@@ -62,7 +62,7 @@ impl CloudWriter {
         })
     }
 
-    fn path(&self, name: &str) -> Path {
+    pub(super) fn path(&self, name: &str) -> Path {
         let below = format!("{SYSTEM_FOLDER}/{name}");
         Path::from(if self.root.prefix.is_empty() {
             below
@@ -78,7 +78,7 @@ impl CloudWriter {
     }
 
     /// What the store has under a name, once the writing request has ended.
-    async fn settle(
+    pub(super) async fn settle(
         &self,
         name: &ObjectName,
         size_bytes: u64,
@@ -146,7 +146,7 @@ fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> Storage
     StorageError::Unavailable(Box::new(error))
 }
 
-fn from_write(error: object_store::Error) -> StorageError {
+pub(super) fn from_write(error: object_store::Error) -> StorageError {
     match error {
         object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
             StorageError::ReadOnly(io::Error::other(error))

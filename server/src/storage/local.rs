@@ -76,6 +76,14 @@ impl LocalWriter {
     }
 }
 
+impl LocalWriter {
+    /// Makes a file, by its path below the server's folder, an object.
+    pub(super) fn publish_file(&self, file: File, relative: String, name: &ObjectName) -> Result<()> {
+        let staged = Staged { file, name: relative };
+        self.inner.publish(&staged, name)
+    }
+}
+
 /// Makes the folders of objects that are missing, and their names permanent.
 ///
 /// The names are synced at every start: a start that was killed may have made
@@ -144,7 +152,7 @@ fn make_folder(path: &Path) -> Result<()> {
 }
 
 /// Makes a folder and its missing ancestors, and their names permanent.
-fn make_durable_folder(path: &Path) -> Result<()> {
+pub(super) fn make_durable_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -363,7 +371,7 @@ fn unlink(inner: &Inner, name: &str) -> Result<()> {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
     spawn_blocking(work).await.expect("storage work does not panic")
 }
 

@@ -14,8 +14,8 @@ use object_store::{
 };
 
 use super::{
-    ObjectName, ObjectWriter, StorageError, cloud::CloudWriter, error::Result, local::LocalWriter,
-    local_reader::LocalReader, name::SYSTEM_FOLDER,
+    ObjectName, ObjectWriter, PartStore, StorageError, cloud::CloudWriter, error::Result, local::LocalWriter,
+    local_parts::LocalParts, local_reader::LocalReader, name::SYSTEM_FOLDER,
 };
 
 /// A text that must not be shown.
@@ -85,6 +85,8 @@ pub struct Store {
     pub writer: Arc<dyn ObjectWriter>,
     /// Its read side, unchecked; content is read through [`super::ArtifactView`].
     pub reader: Arc<dyn ObjectStore>,
+    /// Its write side for objects that come in parts.
+    pub parts: Arc<dyn PartStore>,
     pub(super) uri: String,
 }
 
@@ -130,9 +132,12 @@ fn open_local(path: &Path) -> Result<Store> {
     let writer = LocalWriter::open(&root).map_err(|error| refused(with_cause(&error)))?;
     let root = root.canonicalize().map_err(|error| refused(error.to_string()))?;
     let reader = LocalFileSystem::new_with_prefix(&root).map_err(|error| refused(error.to_string()))?;
+    let parts =
+        LocalParts::open(writer.clone(), root.join(SYSTEM_FOLDER)).map_err(|error| refused(with_cause(&error)))?;
     Ok(Store {
         writer: Arc::new(writer),
         reader: Arc::new(LocalReader::new(reader)),
+        parts: Arc::new(parts),
         uri: format!("file://{}", root.display()),
     })
 }
@@ -163,6 +168,7 @@ fn open_s3(root: &StorageRoot, s3: &S3Root) -> Result<Store> {
         Arc::new(PrefixStore::new(bucket, s3.prefix.as_str()))
     };
     Ok(Store {
+        parts: Arc::new(writer.clone()),
         writer: Arc::new(writer),
         reader,
         uri: root.to_string(),

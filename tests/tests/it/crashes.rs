@@ -50,7 +50,12 @@ async fn every_crash_point_is_survived_on_postgres_and_a_folder() {
 async fn every_crash_point_is_survived_on_a_bucket() {
     let met = every_point_is_survived(
         Backend::S3,
-        &[Operation::Save, Operation::SaveSmall, Operation::Replace],
+        &[
+            Operation::Save,
+            Operation::SaveSmall,
+            Operation::Replace,
+            Operation::Upload,
+        ],
     )
     .await;
     let cloud: Vec<_> = crash::crash_points()

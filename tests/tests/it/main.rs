@@ -35,5 +35,6 @@ mod surface;
 mod trash;
 mod updates;
 mod upgrade;
+mod uploads;
 mod vanishing;
 mod versions;

@@ -8,6 +8,7 @@ mod m0001_spine;
 mod m0002_indexes;
 mod m0003_folders;
 mod m0004_garbage;
+mod m0005_uploads;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0002_indexes::Migration),
             Box::new(m0003_folders::Migration),
             Box::new(m0004_garbage::Migration),
+            Box::new(m0005_uploads::Migration),
         ]
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     db::{
         Batch, DbError, blobs,
         garbage::{self, GarbageObject, Known},
+        uploads,
     },
     fault,
     storage::StoredObject,
@@ -96,9 +97,12 @@ impl Collector {
                 return Ok(());
             }
             let names: Vec<String> = some.iter().map(|object| object.name.to_string()).collect();
+            // Uploads first: one that is saved meanwhile has its row then.
+            let uploads = uploads::named(self.registry.db.reader(), &names).await?;
             let known = garbage::known(self.registry.db.reader(), &names).await?;
             for object in some {
                 match known.get(object.name.as_str()) {
+                    None if uploads.contains(object.name.as_str()) => {}
                     Some(Known::Kept) => {}
                     Some(Known::Deleted) => self.remove_again(storage, object, found).await,
                     None => self.adopt(storage, object, found).await?,

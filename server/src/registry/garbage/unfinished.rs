@@ -1,13 +1,19 @@
 //! What was begun and never finished: staging files and multipart uploads.
 
 use super::{Collector, GarbageReason, Result, StorageGarbage, StoragePlace};
-use crate::fault;
+use crate::{db::uploads, fault};
 
 impl Collector {
     /// Removes what nobody has touched for the grace. What a living process is known to
     /// write to stays in any case.
     pub(super) async fn collect_unfinished(&self, storage: &StoragePlace, found: &mut StorageGarbage) -> Result<()> {
-        for unfinished in storage.store.writer.list_unfinished().await? {
+        let listed = storage.store.writer.list_unfinished().await?;
+        let names: Vec<String> = listed.iter().map(|unfinished| unfinished.name.clone()).collect();
+        let uploads = uploads::named(self.registry.db.reader(), &names).await?;
+        for unfinished in listed
+            .into_iter()
+            .filter(|unfinished| !uploads.contains(&unfinished.name))
+        {
             if self.registry.is_ending() {
                 return Ok(());
             }

@@ -1,0 +1,368 @@
+//! Writing to an upload: bytes in, acknowledgements of what is durable out.
+
+use std::sync::Arc;
+
+use artifactd_domain::BlockChecksums;
+use bytes::Bytes;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::{
+        Caller, Registry, RegistryError, Result,
+        content::{Data, Hashing, Turn},
+        now_us,
+        placing::integer,
+    },
+    UploadState, contiguous, declared, expires_at,
+    locks::WriterTurn,
+    object_of, unsigned,
+};
+use crate::{
+    db::uploads::{self, PartRow, UploadRow},
+    fault,
+    storage::{PartPlace, PartedObject, PendingPart, Store},
+};
+
+/// Filled parts that wait to be made durable while the next one comes in.
+const PARTS_WAITING_MAX: usize = 1;
+
+/// Acknowledgements that wait to be taken.
+const ACKS_WAITING_MAX: usize = 8;
+
+/// What was made durable, or why no more is: the position behind it.
+pub type Acks = mpsc::Receiver<Result<u64>>;
+
+/// A stream that writes to an upload.
+pub struct UploadWriter {
+    registry: Arc<Registry>,
+    row: Arc<UploadRow>,
+    object: PartedObject,
+    store: Store,
+    /// Position of the next byte.
+    offset: u64,
+    /// Size that the content may not exceed.
+    size_bytes_max: u64,
+    open: Option<OpenPart>,
+    filled: mpsc::Sender<OpenPart>,
+    /// While all bytes from the first on come here.
+    hashing: Option<Hashing>,
+    /// Told when another stream has taken over, where one writes at a time.
+    superseded: Option<CancellationToken>,
+    _content_turn: Turn,
+}
+
+/// A part that is coming in.
+struct OpenPart {
+    number: u64,
+    size_bytes: u64,
+    sums: BlockChecksums,
+    target: Target,
+}
+
+/// Where the bytes of a part go.
+enum Target {
+    Store(Box<dyn PendingPart>),
+    /// Nowhere: it is durable already, and must be the same.
+    Compared(PartRow),
+}
+
+/// Makes parts durable and records them, one after another.
+struct Recorder {
+    registry: Arc<Registry>,
+    id: i64,
+    uid: String,
+    epoch: i64,
+    part_bytes: u64,
+    /// Held until the last part is recorded.
+    _turn: Option<WriterTurn>,
+}
+
+impl Registry {
+    /// Opens a stream that writes to an upload of the caller from `offset` on; where parts
+    /// come in order, whoever wrote before is turned away.
+    pub async fn write_upload(
+        self: &Arc<Self>,
+        caller: &Caller,
+        uid: &str,
+        offset: u64,
+    ) -> Result<(UploadWriter, Acks)> {
+        let row = self.find_upload(caller, uid).await?;
+        if UploadState::of(&row)? != UploadState::Open {
+            return Err(RegistryError::UploadNotOpen(row.uid));
+        }
+        let content_turn = self.owned_content_turn().await?;
+        let (turn, epoch) = if row.is_parallel {
+            if !offset.is_multiple_of(unsigned(row.part_bytes)) {
+                return Err(off_border(&row));
+            }
+            (None, row.epoch)
+        } else {
+            let (turn, epoch) = self.take_over_upload(&row).await?;
+            let parts = uploads::parts(self.db.reader(), row.id).await?;
+            let durable = contiguous(&parts, row.part_bytes);
+            if offset != durable {
+                return Err(RegistryError::OffsetMismatch(durable));
+            }
+            if !durable.is_multiple_of(unsigned(row.part_bytes)) {
+                // A part that is not full is the last one.
+                return Err(RegistryError::UploadNotOpen(row.uid));
+            }
+            (Some(turn), epoch)
+        };
+        let (filled, waiting) = mpsc::channel(PARTS_WAITING_MAX);
+        let (acks, told) = mpsc::channel(ACKS_WAITING_MAX);
+        let superseded = turn.as_ref().map(|turn| turn.superseded.clone());
+        let recorder = Recorder {
+            registry: Arc::clone(self),
+            id: row.id,
+            uid: row.uid.clone(),
+            epoch,
+            part_bytes: unsigned(row.part_bytes),
+            _turn: turn,
+        };
+        drop(self.spawn(recorder.run(waiting, acks)));
+        let size_bytes_max = declared(&row)?.size_bytes.unwrap_or(self.limits.content_bytes_max);
+        let writer = UploadWriter {
+            registry: Arc::clone(self),
+            object: object_of(&row)?,
+            store: self.places.storage_by_id(row.storage_id)?.store.clone(),
+            offset,
+            size_bytes_max,
+            open: None,
+            filled,
+            hashing: (offset == 0 && !row.is_parallel).then(Hashing::new),
+            row: Arc::new(row),
+            superseded,
+            _content_turn: content_turn,
+        };
+        Ok((writer, told))
+    }
+
+    /// Writes one part of an upload of the caller; answers the position behind it.
+    pub async fn upload_part(
+        self: &Arc<Self>,
+        caller: &Caller,
+        uid: &str,
+        offset: u64,
+        data: Data,
+        is_last: bool,
+    ) -> Result<u64> {
+        let (mut writer, mut acks) = self.write_upload(caller, uid, offset).await?;
+        let (part_bytes, end) = (writer.row.part_bytes, offset + data.size_bytes());
+        let put = writer.put(data).await;
+        writer.end(is_last && put.is_ok()).await;
+        let mut durable = offset;
+        while let Some(ack) = acks.recv().await {
+            durable = ack?;
+        }
+        put?;
+        if durable < end {
+            let rule = format!("must have {part_bytes} bytes, as only the last part may have fewer");
+            return Err(RegistryError::other("data", rule));
+        }
+        Ok(end)
+    }
+
+    async fn take_over_upload(&self, row: &UploadRow) -> Result<(WriterTurn, i64)> {
+        let id = row.id;
+        let turn = self.upload_locks.take_over(id).await;
+        let taken = self
+            .db
+            .write::<_, RegistryError, _>(move |txn| Box::pin(async move { Ok(uploads::take_over(txn, id).await?) }));
+        let epoch = taken
+            .await?
+            .ok_or_else(|| RegistryError::UploadNotOpen(row.uid.clone()))?;
+        Ok((turn, epoch))
+    }
+}
+
+fn off_border(row: &UploadRow) -> RegistryError {
+    let rule = format!("is not a multiple of {}, where a part begins", row.part_bytes);
+    RegistryError::other("offset", rule)
+}
+
+impl UploadWriter {
+    /// Position of the next byte.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Completes when another stream has taken over.
+    pub async fn superseded(&self) {
+        match &self.superseded {
+            Some(superseded) => superseded.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// The upload is another stream's by now.
+    pub fn fenced(&self) -> RegistryError {
+        RegistryError::UploadFenced(self.row.uid.clone())
+    }
+
+    /// Goes on at another position, where parts may come in any order.
+    pub fn jump(&mut self, offset: u64) -> Result<()> {
+        if offset == self.offset {
+            return Ok(());
+        }
+        if !self.row.is_parallel || self.open.is_some() {
+            return Err(RegistryError::OffsetMismatch(self.offset));
+        }
+        if !offset.is_multiple_of(unsigned(self.row.part_bytes)) {
+            return Err(off_border(&self.row));
+        }
+        self.offset = offset;
+        Ok(())
+    }
+
+    /// Takes the next bytes. False when recording has failed, which its acknowledgements tell.
+    pub async fn put(&mut self, data: Data) -> Result<bool> {
+        let end = self.offset + data.size_bytes();
+        if end > self.size_bytes_max {
+            return Err(match declared(&self.row)?.size_bytes {
+                Some(declared) => RegistryError::SizeMismatch { declared, actual: end },
+                None => RegistryError::ContentTooLarge(self.size_bytes_max),
+            });
+        }
+        if let Some(hashing) = &mut self.hashing {
+            hashing.update(data.clone()).await;
+        }
+        for piece in data.into_pieces() {
+            if !self.put_piece(piece).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn put_piece(&mut self, mut piece: Bytes) -> Result<bool> {
+        let part_bytes = unsigned(self.row.part_bytes);
+        while !piece.is_empty() {
+            let mut part = match self.open.take() {
+                Some(part) => part,
+                None => self.begin_part().await?,
+            };
+            let room = part_bytes - part.size_bytes;
+            let next = piece.split_to(piece.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            part.put(next.clone()).await?;
+            self.offset += next.len() as u64;
+            let is_full =
+                part.size_bytes == part_bytes || self.row.declared_size_bytes.map(unsigned) == Some(self.offset);
+            if !is_full {
+                self.open = Some(part);
+            } else if self.filled.send(part).await.is_err() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn begin_part(&self) -> Result<OpenPart> {
+        let number = self.offset / unsigned(self.row.part_bytes);
+        let place = PartPlace {
+            number: usize::try_from(number).map_err(|_| RegistryError::ContentTooLarge(self.size_bytes_max))?,
+            offset: self.offset,
+        };
+        if number >= super::PARTS_MAX {
+            let most = super::PARTS_MAX * unsigned(self.row.part_bytes);
+            return Err(RegistryError::ContentTooLarge(most));
+        }
+        let there = if self.row.is_parallel {
+            uploads::part(self.registry.db.reader(), self.row.id, integer(number)?).await?
+        } else {
+            None
+        };
+        let target = match there {
+            Some(part) => Target::Compared(part),
+            None => Target::Store(self.store.parts.begin_part(&self.object, place)),
+        };
+        Ok(OpenPart {
+            number,
+            size_bytes: 0,
+            sums: BlockChecksums::default(),
+            target,
+        })
+    }
+
+    /// Ends the stream. `is_all` says that the content ends here; without it a part that
+    /// is not full is dropped, and is sent again by whoever goes on.
+    pub async fn end(mut self, is_all: bool) {
+        let ends_here = is_all || self.row.declared_size_bytes.map(unsigned) == Some(self.offset);
+        if let Some(part) = self.open.take()
+            && is_all
+        {
+            // Recording that has failed says so in its acknowledgements.
+            let _ = self.filled.send(part).await;
+        }
+        if let (Some(hashing), true) = (self.hashing.take(), ends_here) {
+            let digest = hashing.finish().await;
+            self.registry.upload_locks.remember_digest(self.row.id, digest);
+        }
+    }
+}
+
+impl OpenPart {
+    async fn put(&mut self, bytes: Bytes) -> Result<()> {
+        self.size_bytes += bytes.len() as u64;
+        self.sums.update(&bytes);
+        if let Target::Store(part) = &mut self.target {
+            part.put(bytes).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Recorder {
+    async fn run(self, mut filled: mpsc::Receiver<OpenPart>, acks: mpsc::Sender<Result<u64>>) {
+        while let Some(part) = filled.recv().await {
+            let end = part.number * self.part_bytes + part.size_bytes;
+            let recorded = self.record(part).await;
+            let is_over = recorded.is_err();
+            // Whoever went away finds out from the upload itself.
+            let _ = acks.send(recorded.map(|()| end)).await;
+            if is_over {
+                return;
+            }
+        }
+    }
+
+    async fn record(&self, part: OpenPart) -> Result<()> {
+        let OpenPart {
+            number,
+            size_bytes,
+            sums,
+            target,
+        } = part;
+        let crc32c: Vec<u8> = sums.finish().iter().flat_map(|sum| sum.to_le_bytes()).collect();
+        let store_part = match target {
+            Target::Store(part) => part.finish().await?,
+            Target::Compared(there) if there.crc32c == crc32c && unsigned(there.size_bytes) == size_bytes => {
+                return Ok(());
+            }
+            Target::Compared(_) => return Err(RegistryError::PartConflict(number)),
+        };
+        fault::point("uploads.part_durable");
+        let row = PartRow {
+            number: integer(number)?,
+            size_bytes: integer(size_bytes)?,
+            crc32c,
+            store_part,
+        };
+        let (id, epoch, uid) = (self.id, self.epoch, self.uid.clone());
+        let recorded = self.registry.db.write::<_, RegistryError, _>(move |txn| {
+            let (row, uid) = (row.clone(), uid.clone());
+            Box::pin(async move {
+                if !uploads::renew(txn, (id, epoch), expires_at(now_us())).await? {
+                    return Err(RegistryError::UploadFenced(uid));
+                }
+                uploads::put_part(txn, id, &row).await?;
+                fault::point("uploads.part_in_transaction");
+                Ok(())
+            })
+        });
+        recorded.await?;
+        fault::point("uploads.part_recorded");
+        Ok(())
+    }
+}

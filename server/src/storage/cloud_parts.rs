@@ -1,0 +1,111 @@
+//! Objects that come in parts, in a bucket: a multipart upload of the store.
+
+use std::{ops::Range, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use object_store::{
+    ObjectStoreExt, PutPayload,
+    multipart::{MultipartStore, PartId},
+};
+
+use super::{
+    FinishedObject, ObjectName,
+    cloud::{CloudWriter, from_write},
+    error::Result,
+    gather::Gathered,
+    parts::{PartPlace, PartStore, PartedObject, PendingPart},
+};
+use crate::{fault, storage::StorageError};
+
+/// What stores take at least for a part that is not the last.
+const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
+
+fn upload_id(object: &PartedObject) -> String {
+    object.store_upload_id.clone().unwrap_or_default()
+}
+
+#[async_trait]
+impl PartStore for CloudWriter {
+    fn part_bytes_min(&self) -> u64 {
+        PART_BYTES_MIN
+    }
+
+    fn reads_parts(&self) -> bool {
+        false
+    }
+
+    async fn create(&self, name: ObjectName) -> Result<PartedObject> {
+        let id = self.bucket.create_multipart(&self.path(name.as_str())).await;
+        Ok(PartedObject {
+            name,
+            store_upload_id: Some(id.map_err(from_write)?),
+        })
+    }
+
+    fn begin_part(&self, object: &PartedObject, place: PartPlace) -> Box<dyn PendingPart> {
+        Box::new(PendingCloudPart {
+            writer: self.clone(),
+            object: object.clone(),
+            number: place.number,
+            waiting: Gathered::default(),
+        })
+    }
+
+    async fn read(&self, object: &PartedObject, range: Range<u64>) -> Result<Bytes> {
+        let start = range.start;
+        let read = self.bucket.get_range(&self.path(object.name.as_str()), range).await;
+        read.map_err(|error| StorageError::from_read(object.name.as_str(), start, error))
+    }
+
+    async fn complete(&self, object: &PartedObject, parts: Vec<String>, size_bytes: u64) -> Result<FinishedObject> {
+        let path = self.path(object.name.as_str());
+        let put = if parts.is_empty() {
+            self.abort(object).await?;
+            self.bucket.put(&path, PutPayload::new()).await
+        } else {
+            let ids = parts.into_iter().map(|content_id| PartId { content_id });
+            fault::point("cloud.before_parts_complete");
+            self.bucket
+                .complete_multipart(&path, &upload_id(object), ids.collect())
+                .await
+        };
+        // Whether it was completed before, or the answer was lost, shows the object.
+        self.settle(&object.name, size_bytes, put).await
+    }
+
+    async fn abort(&self, object: &PartedObject) -> Result<()> {
+        let path = self.path(object.name.as_str());
+        match self.bucket.abort_multipart(&path, &upload_id(object)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(from_write(error)),
+        }
+    }
+}
+
+struct PendingCloudPart {
+    writer: CloudWriter,
+    object: PartedObject,
+    number: usize,
+    waiting: Gathered,
+}
+
+#[async_trait]
+impl PendingPart for PendingCloudPart {
+    async fn put(&mut self, data: Bytes) -> Result<()> {
+        self.waiting.push(data);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<String> {
+        let payload = PutPayload::from_iter(self.waiting.take());
+        let path = self.writer.path(self.object.name.as_str());
+        let (bucket, id) = (Arc::clone(&self.writer.bucket), upload_id(&self.object));
+        let part = bucket
+            .put_part(&path, &id, self.number, payload)
+            .await
+            .map_err(from_write)?;
+        fault::point("uploads.part_written");
+        Ok(part.content_id)
+    }
+}
