@@ -24,6 +24,7 @@ mod replace;
 mod save;
 mod sequencer;
 mod trash;
+mod turns;
 mod update;
 mod uploads;
 mod verify;
@@ -111,7 +112,7 @@ pub struct Registry {
     /// Pages of folders that were read lately.
     pages: folders::PageCache,
     /// Turns of content streams.
-    content_turns: Arc<tokio::sync::Semaphore>,
+    content_turns: turns::ContentTurns,
     /// Memory of content that is read ahead of its callers.
     read_budget: ReadBudget,
     /// Work that outlives the call which began it.
@@ -133,7 +134,7 @@ impl Registry {
         )?;
         clock::warn_of_wrong_clock(&db).await?;
         let places = Places::open(&db, &config.storage_name, &config.storage_root.to_string(), store).await?;
-        let content_turns = Arc::new(tokio::sync::Semaphore::new(config.limits.content_streams_max));
+        let content_turns = turns::ContentTurns::new(config.limits.content_streams_max, config.limits.content_wait);
         let registry = Self {
             db,
             places,

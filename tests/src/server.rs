@@ -614,12 +614,21 @@ impl TestServer {
     /// # Panics
     /// When it does not run.
     pub fn resident_bytes(&self) -> u64 {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most memory that it ever had.
+    pub fn peak_resident_bytes(&self) -> u64 {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, field: &str) -> u64 {
         let pid = self.pid().as_raw_nonzero();
         let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the server runs");
         let line = status
             .lines()
-            .find(|line| line.starts_with("VmRSS:"))
-            .expect("a VmRSS line");
+            .find(|line| line.starts_with(field))
+            .expect("the kernel counts it");
         let kib: u64 = line
             .split_whitespace()
             .nth(1)

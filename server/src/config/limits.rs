@@ -7,7 +7,13 @@ use super::{parse, settings::Settings};
 /// Five TiB, the largest object that an S3 service takes.
 const CONTENT_BYTES_MAX: u64 = 5 << 40;
 const STREAMS_PER_CONNECTION: u64 = 256;
-const CONTENT_STREAMS_MAX: u64 = 64;
+
+/// Twice as many are no faster where the processor or the disk is the limit.
+const CONTENT_STREAMS_MAX: u64 = 32;
+
+/// What 500 contents at once may cost decides this: see `serve/http.rs`.
+const STREAM_WINDOW_BYTES: u64 = 256 << 10;
+
 const CONTENT_WAIT_MS: u64 = 60_000;
 const STREAM_IDLE_TIMEOUT_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -19,6 +25,8 @@ pub struct LimitsConfig {
     pub content_bytes_max: u64,
     /// Calls at once on one connection.
     pub streams_per_connection: u32,
+    /// What a caller may send of one stream before it is read.
+    pub stream_window_bytes: u32,
     /// Content streams at once; more wait.
     pub content_streams_max: usize,
     /// How long a content stream waits for its turn.
@@ -35,12 +43,14 @@ impl LimitsConfig {
         };
         let content_bytes_max = number("limits.content_bytes_max", CONTENT_BYTES_MAX, 1, 1 << 62);
         let per_connection = number("limits.streams_per_connection", STREAMS_PER_CONNECTION, 1, 100_000);
+        let window = number("limits.stream_window_bytes", STREAM_WINDOW_BYTES, 64 << 10, 8 << 20);
         let content_streams = number("limits.content_streams_max", CONTENT_STREAMS_MAX, 1, 100_000);
         let content_wait_ms = number("limits.content_wait_ms", CONTENT_WAIT_MS, 0, DAY_MS);
         let idle_ms = number("limits.stream_idle_timeout_ms", STREAM_IDLE_TIMEOUT_MS, 1, DAY_MS);
         Self {
             content_bytes_max,
             streams_per_connection: u32::try_from(per_connection).unwrap_or(u32::MAX),
+            stream_window_bytes: u32::try_from(window).unwrap_or(u32::MAX),
             content_streams_max: usize::try_from(content_streams).unwrap_or(usize::MAX),
             content_wait: Duration::from_millis(content_wait_ms),
             stream_idle_timeout: Duration::from_millis(idle_ms),

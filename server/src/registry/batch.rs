@@ -75,7 +75,7 @@ struct Packed {
 impl Registry {
     /// Saves some files, each for itself; a result for each, in their order.
     pub async fn save_batch(self: &Arc<Self>, caller: &Caller, items: Vec<BatchItem>) -> Vec<Result<Saved>> {
-        let turn = self.content_turn().await;
+        let turn = self.content_turns.take().await;
         let mut results: Vec<Option<Result<Saved>>> = items.iter().map(|_| None).collect();
         let mut groups: HashMap<i64, Vec<Ready>> = HashMap::new();
         for (number, (new, content)) in items.into_iter().enumerate() {

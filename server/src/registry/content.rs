@@ -144,7 +144,7 @@ impl Registry {
                 self.store_whole(storage, suffix, bytes, digest).await
             }
             Content::Stream(source) => {
-                let _turn = self.content_turn().await?;
+                let _turn = self.content_turns.take().await?;
                 self.store_stream(storage.store.writer.begin(name), source, declared)
                     .await
             }
@@ -199,7 +199,7 @@ impl Registry {
                 declared.check(&digest).map(|()| digest)
             }
             Content::Stream(source) => {
-                let _turn = self.content_turn().await?;
+                let _turn = self.content_turns.take().await?;
                 self.take_in(None, source, declared).await
             }
             Content::Claim => unreachable!("a claim has no content"),
@@ -260,31 +260,6 @@ impl Registry {
             return Err(RegistryError::ContentTooLarge(self.limits.content_bytes_max));
         }
         Ok(())
-    }
-
-    /// Waits until few enough other content streams are read, which bounds memory.
-    ///
-    /// The wait is bounded too: a stream that is not read holds back its
-    /// connection's window, and with it the streams that have their turn.
-    pub(super) async fn content_turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>> {
-        match timeout(self.limits.content_wait, self.content_turns.acquire()).await {
-            Ok(turn) => Ok(turn.expect("the semaphore is never closed")),
-            Err(_) => Err(RegistryError::Busy),
-        }
-    }
-}
-
-/// What lets one content stream be read.
-pub(super) type Turn = tokio::sync::OwnedSemaphorePermit;
-
-impl Registry {
-    /// The same for a stream that outlives the call that waits.
-    pub(super) async fn owned_content_turn(&self) -> Result<Turn> {
-        let turns = std::sync::Arc::clone(&self.content_turns);
-        match timeout(self.limits.content_wait, turns.acquire_owned()).await {
-            Ok(turn) => Ok(turn.expect("the semaphore is never closed")),
-            Err(_) => Err(RegistryError::Busy),
-        }
     }
 }
 

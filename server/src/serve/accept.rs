@@ -76,7 +76,7 @@ impl Connections {
         Self {
             idle: calls.idle,
             door,
-            builder: Arc::new(http::builder(calls, config.limits.streams_per_connection)),
+            builder: Arc::new(http::builder(calls, &config.limits)),
             room: Arc::new(Semaphore::new(
                 config.server.connections_max.min(Semaphore::MAX_PERMITS),
             )),

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use hyper_util::{rt::TokioTimer, server::conn::auto::Builder};
 
-/// Windows wide enough for a fast line of 30 ms at 1 Gbit/s per stream.
-const STREAM_WINDOW_BYTES: u32 = 4 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 16 << 20;
+use crate::config::LimitsConfig;
+
+/// The most that HTTP/2 allows.
+const WINDOW_BYTES_MAX: u32 = (1 << 31) - 1;
 
 /// A chunk of 1 MiB then travels in 8 frames instead of 64.
 const FRAME_BYTES_MAX: u32 = 128 << 10;
@@ -28,16 +29,17 @@ const HTTP1_HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 const HTTP1_BUFFER_BYTES: usize = 64 << 10;
 
 /// A builder of connections whose calls run on `executor`.
-pub(super) fn builder<E>(executor: E, streams_max: u32) -> Builder<E> {
+pub(super) fn builder<E>(executor: E, limits: &LimitsConfig) -> Builder<E> {
+    let windows = Windows::of(limits);
     let mut builder = Builder::new(executor);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(windows.stream_bytes)
+        .initial_connection_window_size(windows.connection_bytes)
         .max_frame_size(FRAME_BYTES_MAX)
         .max_header_list_size(HEADER_LIST_BYTES_MAX)
-        .max_concurrent_streams(streams_max)
+        .max_concurrent_streams(limits.streams_per_connection)
         .max_pending_accept_reset_streams(PENDING_RESETS_MAX)
         .max_local_error_reset_streams(OWN_RESETS_MAX)
         .keep_alive_interval(KEEPALIVE_INTERVAL)
@@ -48,4 +50,68 @@ pub(super) fn builder<E>(executor: E, streams_max: u32) -> Builder<E> {
         .header_read_timeout(HTTP1_HEAD_TIMEOUT)
         .max_buf_size(HTTP1_BUFFER_BYTES);
     builder
+}
+
+/// What a peer may send before it is read.
+///
+/// Hundreds of contents that wait for their turn are in memory with a window each,
+/// so that of a stream is narrow. It is the same for those that have their turn: the
+/// library widens the windows of a connection only all at once, and to what all of
+/// its streams share. On one machine narrow ones are even faster, as what they hold
+/// stays in the processor's cache; over a long line they cost speed.
+///
+/// The window of a connection has room for all of its streams. If it had less, those
+/// that wait would fill it, and those that they wait for would get nothing more.
+#[derive(Debug, PartialEq, Eq)]
+struct Windows {
+    stream_bytes: u32,
+    connection_bytes: u32,
+}
+
+impl Windows {
+    fn of(limits: &LimitsConfig) -> Self {
+        // One more, for bytes of streams that were reset and are still on their way.
+        let streams = limits.streams_per_connection.saturating_add(1);
+        let stream_bytes = limits.stream_window_bytes.min(WINDOW_BYTES_MAX / streams);
+        Self {
+            stream_bytes,
+            connection_bytes: streams * stream_bytes,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn windows(streams_per_connection: u32, stream_window_bytes: u32) -> Windows {
+        Windows::of(&LimitsConfig {
+            content_bytes_max: 1,
+            streams_per_connection,
+            stream_window_bytes,
+            content_streams_max: 1,
+            content_wait: Duration::ZERO,
+            stream_idle_timeout: Duration::ZERO,
+        })
+    }
+
+    #[test]
+    fn a_connection_has_room_for_all_of_its_streams() {
+        for (streams, asked, given) in [
+            (1, 1 << 20, 1 << 20),
+            (255, 256 << 10, 256 << 10),
+            // As far as HTTP/2 goes.
+            (1023, 8 << 20, (2 << 20) - 1),
+        ] {
+            let Windows {
+                stream_bytes,
+                connection_bytes,
+            } = windows(streams, asked);
+            assert_eq!(stream_bytes, given, "{streams} streams");
+            assert!(connection_bytes / stream_bytes > streams, "{streams} streams");
+            assert!(connection_bytes <= WINDOW_BYTES_MAX, "{streams} streams");
+        }
+    }
 }

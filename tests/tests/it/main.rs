@@ -12,6 +12,7 @@ mod clocks;
 mod content_sharing;
 mod corruption;
 mod crashes;
+mod crowds;
 mod faults;
 mod folder_records;
 mod folders;

@@ -20,9 +20,9 @@ use self::{edits::hash_edit, files::Open};
 use super::{
     super::{
         Caller, Registry, RegistryError, Result, Saved, StoragePlace,
-        content::Turn,
         idempotency::{Finished, Repeatable},
         save::{NewArtifact, Revises, commit::Answer},
+        turns::ContentTurn,
     },
     Identity,
     contents::Contents,
@@ -65,7 +65,7 @@ pub struct FolderSave {
     waiting_members: usize,
     /// The row that holds written pages, and when its lease was lengthened.
     save: Option<(i64, i64)>,
-    _turn: Turn,
+    _turn: ContentTurn,
 }
 
 /// How a save of a folder begins.
@@ -98,7 +98,7 @@ impl Registry {
             }
             before => before,
         };
-        let turn = self.owned_content_turn().await?;
+        let turn = self.content_turns.take().await?;
         let storage = self.storage_of(caller, &new).await?.clone();
         let maker = match base {
             // A base may be gone when its edits are only compared.

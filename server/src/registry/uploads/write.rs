@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::{
         Caller, Registry, RegistryError, Result,
-        content::{Data, Hashing, Turn},
+        content::{Data, Hashing},
         now_us,
         placing::integer,
+        turns::ContentTurn,
     },
     UploadState, contiguous, declared, expires_at,
     locks::WriterTurn,
@@ -49,7 +50,7 @@ pub struct UploadWriter {
     hashing: Option<Hashing>,
     /// Told when another stream has taken over, where one writes at a time.
     superseded: Option<CancellationToken>,
-    _content_turn: Turn,
+    _content_turn: ContentTurn,
 }
 
 /// A part that is coming in.
@@ -91,7 +92,7 @@ impl Registry {
         if UploadState::of(&row)? != UploadState::Open {
             return Err(RegistryError::UploadNotOpen(row.uid));
         }
-        let content_turn = self.owned_content_turn().await?;
+        let content_turn = self.content_turns.take().await?;
         let (turn, epoch) = if row.is_parallel {
             if !offset.is_multiple_of(unsigned(row.part_bytes)) {
                 return Err(off_border(&row));

@@ -1,0 +1,103 @@
+//! Turns: how many content streams are read at once, and how many may wait for that.
+//!
+//! A stream that is read costs the memory of its pieces, one that waits what its
+//! caller may send ahead. Both numbers are bounded, and so is the wait. Turns are
+//! given in the order in which they were asked for.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+
+use super::{RegistryError, Result};
+
+/// Streams that wait for their turn; more are turned away at once.
+const WAITING_MAX: usize = 1024;
+
+/// The turns of a server.
+#[derive(Debug)]
+pub(super) struct ContentTurns {
+    turns: Arc<Semaphore>,
+    /// Places of the streams that have a turn, and of those that wait for one.
+    places: Arc<Semaphore>,
+    wait: Duration,
+}
+
+/// The right to read a content stream, until it is dropped.
+#[derive(Debug)]
+pub(super) struct ContentTurn {
+    _turn: OwnedSemaphorePermit,
+    _place: OwnedSemaphorePermit,
+}
+
+impl ContentTurns {
+    /// So many at once, each of which is waited for no longer than `wait`.
+    pub(super) fn new(streams_max: usize, wait: Duration) -> Self {
+        Self {
+            turns: Arc::new(Semaphore::new(streams_max)),
+            places: Arc::new(Semaphore::new(streams_max + WAITING_MAX)),
+            wait,
+        }
+    }
+
+    /// Waits for a turn. `Busy` when there is no place to wait, or none came in time.
+    pub(super) async fn take(&self) -> Result<ContentTurn> {
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .map_err(|_| RegistryError::Busy)?;
+        match timeout(self.wait, Arc::clone(&self.turns).acquire_owned()).await {
+            Ok(turn) => Ok(ContentTurn {
+                _turn: turn.expect("the semaphore is never closed"),
+                _place: place,
+            }),
+            Err(_) => Err(RegistryError::Busy),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::{FutureExt, future::BoxFuture};
+
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+
+    fn waiting(turns: &ContentTurns) -> BoxFuture<'_, Result<ContentTurn>> {
+        let mut waiting = turns.take().boxed();
+        assert!((&mut waiting).now_or_never().is_none(), "it has its turn");
+        waiting
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_place_to_wait_is_turned_away_at_once() {
+        let turns = ContentTurns::new(2, LONG);
+        let first = turns.take().await.unwrap();
+        let _second = turns.take().await.unwrap();
+        let mut line: Vec<_> = (0..WAITING_MAX).map(|_| waiting(&turns)).collect();
+        let more = turns.take().now_or_never().expect("an answer at once");
+        assert!(matches!(more, Err(RegistryError::Busy)));
+        // One that has ended leaves its turn to the first in line, and a place behind the last.
+        drop(first);
+        let third = line.remove(0).await.unwrap();
+        let last = waiting(&turns);
+        assert!(turns.take().now_or_never().expect("an answer at once").is_err());
+        // So does one that gave up.
+        drop(last);
+        drop(waiting(&turns));
+        drop(third);
+    }
+
+    #[tokio::test]
+    async fn who_waited_in_vain_leaves_its_place() {
+        let turns = ContentTurns::new(1, Duration::ZERO);
+        let held = turns.take().await.unwrap();
+        for _ in 0..=WAITING_MAX {
+            assert!(matches!(turns.take().await, Err(RegistryError::Busy)));
+        }
+        drop(held);
+        turns.take().await.unwrap();
+    }
+}

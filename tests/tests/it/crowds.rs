@@ -1,0 +1,78 @@
+//! Many callers at once, more than the server reads at a time.
+
+use std::time::Duration;
+
+use artifactd_tests::{
+    Calls, Outcome, TestServer,
+    calls::{by_key, keyed, save_messages},
+    content::content,
+    pb::{self, ErrorReason, save_artifact_request::Message},
+    refusal,
+};
+use futures::{StreamExt, future::join_all, stream};
+
+const CONNECTIONS: usize = 4;
+const SAVES: usize = 500;
+
+/// Far more than a caller may send before its save has its turn.
+const SAVE_BYTES: usize = 1_000_000;
+
+/// How much memory all saves together may cost a server that was built for tests.
+/// The benchmark holds an optimised one to 300 MiB, with a connection for each.
+const GROWTH_BYTES_MAX: u64 = 400 << 20;
+
+fn key_of(number: usize) -> String {
+    format!("crowd/{number}.bin")
+}
+
+async fn save(calls: Calls, number: usize) -> Outcome<pb::SaveArtifactResponse> {
+    let bytes = content(number as u64, SAVE_BYTES);
+    let messages = save_messages(keyed(&key_of(number)), &bytes);
+    calls.save_stream(stream::iter(messages)).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn five_hundred_saves_over_four_connections_all_succeed_in_little_memory() {
+    let server = TestServer::start().await;
+    let before = server.resident_bytes();
+    let connections: Vec<Calls> = (0..CONNECTIONS).map(|_| server.calls()).collect();
+    let saves = (0..SAVES).map(|number| {
+        let calls = connections[number % CONNECTIONS].clone();
+        tokio::spawn(save(calls, number))
+    });
+    for saved in join_all(saves).await {
+        // One that stalled would have been told to come back, or have been cut.
+        saved.unwrap().unwrap();
+    }
+    let grown = server.peak_resident_bytes().saturating_sub(before);
+    assert!(grown < GROWTH_BYTES_MAX, "the server grew by {grown} bytes");
+    for number in [0, SAVES - 1] {
+        let bytes = server.calls().read(by_key(&key_of(number))).await.unwrap();
+        assert!(bytes == content(number as u64, SAVE_BYTES));
+    }
+    server.assert_clean();
+}
+
+#[tokio::test]
+async fn who_waits_too_long_for_a_turn_is_told_to_come_back() {
+    let server = TestServer::setup()
+        .env("ARTIFACTD_LIMITS__CONTENT_STREAMS_MAX", "8")
+        .env("ARTIFACTD_LIMITS__CONTENT_WAIT_MS", "300")
+        .start()
+        .await;
+    // Each has its turn, and neither sends nor ends.
+    let silent: Vec<_> = (0..8)
+        .map(|number| {
+            let calls = server.calls();
+            let header = stream::iter([Message::Header(keyed(&key_of(number)))]).chain(stream::pending());
+            tokio::spawn(async move { calls.save_stream(header).await })
+        })
+        .collect();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(refusal(save(server.calls(), 8).await), ErrorReason::ServerBusy);
+    for silent in silent {
+        silent.abort();
+        let _ = silent.await;
+    }
+    save(server.calls(), 9).await.unwrap();
+}
