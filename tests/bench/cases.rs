@@ -67,6 +67,29 @@ pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::Mebibyte
 
 pub(crate) const BATCH: Case = case("batch/lamindb", Measure::TimesAsFast, Some(50.0), Some(100.0));
 
+pub(crate) const FOLDER: Case = case("folder/lamindb", Measure::TimesAsFast, Some(5.0), Some(10.0));
+pub(crate) const RANGES: Case = case("ranges/one-range", Measure::TimesTheTime, Some(1.5), None);
+pub(crate) const MILLION_SAVE: Case = case("million/save", Measure::Seconds, None, Some(300.0));
+pub(crate) const MILLION_MEMORY: Case = case("million/memory", Measure::MebibytesMore, Some(128.0), None);
+pub(crate) const MILLION_PAGE: Case = case("million/page", Measure::TimesTheTime, Some(1.2), None);
+pub(crate) const MILLION_CHANGE: Case = case("million/change", Measure::TimesTheTime, Some(5.0), Some(2.0));
+/// 1% of the bytes of all files.
+pub(crate) const MILLION_SENT: Case = case("million/change-sent", Measure::Mebibytes, Some(0.95), None);
+
+/// A folder of a million files, beside one of a thousand.
+pub(crate) const MILLION: &[Case] = &[MILLION_SAVE, MILLION_MEMORY, MILLION_PAGE, MILLION_CHANGE, MILLION_SENT];
+
+/// Folders as artifacts.
+pub(crate) const FOLDERS: &[Case] = &[
+    FOLDER,
+    RANGES,
+    MILLION_SAVE,
+    MILLION_MEMORY,
+    MILLION_PAGE,
+    MILLION_CHANGE,
+    MILLION_SENT,
+];
+
 /// Many files at once.
 pub(crate) const MANY: &[Case] = &[BATCH];
 
@@ -87,5 +110,5 @@ pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    [SMALL, MANY, LARGE, MEMORY].into_iter().flatten()
+    [SMALL, MANY, FOLDERS, LARGE, MEMORY].into_iter().flatten()
 }

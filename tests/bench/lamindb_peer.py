@@ -86,6 +86,15 @@ def save_many(number):
     return took
 
 
+def save_folder(number):
+    many = folder / f"folder-{number}"
+    made, took = timed(lambda: lamindb.Artifact(many, key=f"folder-{number}").save())
+    paths = sorted(many.iterdir())
+    assert made.n_files == len(paths)
+    assert (made.path / paths[-1].name).read_bytes() == paths[-1].read_bytes()
+    return took
+
+
 def fill(count):
     """Rows without files: saving as many would take minutes and tell nothing more."""
     source("fill").write_bytes(b"fill")
@@ -104,7 +113,7 @@ def fill(count):
     return took
 
 
-operations = {work.__name__: work for work in (save, save_again, save_many, trash, restore, delete, fill)}
+operations = {work.__name__: work for work in (save, save_again, save_many, save_folder, trash, restore, delete, fill)}
 
 # A first save loads what is loaded late.
 source("warm").write_bytes(b"warm")

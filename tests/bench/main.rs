@@ -17,6 +17,7 @@
 
 mod bare;
 mod cases;
+mod folders;
 mod grpcio;
 mod lamindb;
 mod large;
@@ -72,6 +73,9 @@ fn main() {
         one_thread.expect("a runtime").block_on(many::run(&wanted));
     }
     let threads = tokio::runtime::Runtime::new().expect("a runtime");
+    if wanted.has_any(cases::FOLDERS) {
+        threads.block_on(folders::run(&wanted));
+    }
     if wanted.has_any(cases::LARGE) {
         threads.block_on(large::run(&wanted));
     }
