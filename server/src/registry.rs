@@ -52,7 +52,7 @@ pub use replace::{Replaced, Replacement};
 pub use save::{NewArtifact, Revises, Saved};
 pub use trash::{DeleteMode, Deleted, Deletion, KeepBytes, Restoration};
 pub use update::{Field, Update};
-pub use uploads::{Acks, Completion, NewUpload, Upload, UploadState, UploadWriter};
+pub use uploads::{Acks, Completion, HashSeal, NewUpload, Upload, UploadState, UploadWriter};
 pub use verify::{VerifyReport, verify};
 
 pub(crate) use clock::now_us;
@@ -81,6 +81,8 @@ pub struct RegistryConfig {
     pub limits: Limits,
     /// When garbage goes.
     pub garbage: GarbageLimits,
+    /// Seals how the hashes of uploads stand.
+    pub hash_seal: HashSeal,
 }
 
 /// Limits of single calls.
@@ -109,6 +111,7 @@ pub struct Registry {
     garbage: GarbageLimits,
     /// Who writes to uploads.
     upload_locks: uploads::UploadLocks,
+    hash_seal: HashSeal,
     /// Pages of folders that were read lately.
     pages: folders::PageCache,
     /// Turns of content streams.
@@ -141,6 +144,7 @@ impl Registry {
             limits: config.limits,
             garbage: config.garbage,
             upload_locks: uploads::UploadLocks::default(),
+            hash_seal: config.hash_seal,
             pages: folders::PageCache::default(),
             content_turns,
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),

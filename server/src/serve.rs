@@ -24,7 +24,7 @@ use crate::{
     config::{Config, DatabaseConfig},
     data_dir::{DataDir, DataDirError, refuse_network},
     master_key::{MasterKey, MasterKeyError},
-    registry::{GarbageLimits, Limits, Registry, RegistryConfig, RegistryError},
+    registry::{GarbageLimits, HashSeal, Limits, Registry, RegistryConfig, RegistryError},
 };
 
 /// Connections that the kernel completes before they are accepted.
@@ -70,7 +70,7 @@ pub async fn serve(
     let folder = DataDir::open(&config.data_dir)?;
     let key = MasterKey::load(config.master_key.as_ref(), folder.path())?;
     memory::keep_buffers();
-    let registry = open_registry(&config).await?;
+    let registry = open_registry(&config, &key).await?;
     let listener = listen(config.server.listen)?;
     let app = App::new(&registry, &key);
     let sequencing = tokio::spawn(Arc::clone(&registry).sequence_events());
@@ -85,12 +85,17 @@ pub async fn serve(
 }
 
 /// Opens the database, bringing its schema up to date, and the storages.
-async fn open_registry(config: &Config) -> Result<Arc<Registry>, ServeError> {
+async fn open_registry(config: &Config, key: &MasterKey) -> Result<Arc<Registry>, ServeError> {
     refuse_network_database(config)?;
-    Ok(Registry::open(registry_config(config)).await?)
+    let hash_seal = HashSeal::new(key);
+    let config = RegistryConfig {
+        hash_seal,
+        ..registry_config(config)
+    };
+    Ok(Registry::open(config).await?)
 }
 
-/// What the registry is opened with.
+/// What the registry is opened with, but for what needs the master key.
 pub fn registry_config(config: &Config) -> RegistryConfig {
     let limits = &config.limits;
     RegistryConfig {
@@ -108,6 +113,7 @@ pub fn registry_config(config: &Config) -> RegistryConfig {
             interval: config.gc.interval,
             requests_kept: config.gc.requests_kept,
         },
+        hash_seal: HashSeal::default(),
     }
 }
 

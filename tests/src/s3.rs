@@ -4,7 +4,7 @@
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, TcpStream},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         OnceLock,
         atomic::{AtomicU32, Ordering},
@@ -28,6 +28,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct S3Server {
     port: u16,
+    log: PathBuf,
     _guard: Guarded,
 }
 
@@ -35,6 +36,7 @@ pub struct S3Server {
 #[derive(Debug, Clone)]
 pub struct Bucket {
     port: u16,
+    log: PathBuf,
     /// Its name.
     pub name: String,
 }
@@ -73,7 +75,11 @@ impl S3Server {
             assert!(Instant::now() < deadline, "the S3 server did not start:\n{}", log());
             thread::sleep(Duration::from_millis(50));
         }
-        Self { port, _guard: guard }
+        Self {
+            port,
+            log,
+            _guard: guard,
+        }
     }
 
     /// Its address as a URL.
@@ -86,6 +92,7 @@ impl S3Server {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let bucket = Bucket {
             port: self.port,
+            log: self.log.clone(),
             name: format!("bucket-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
         };
         request(self.port, "PUT", &format!("/{}", bucket.name), &[]);
@@ -113,6 +120,12 @@ impl Bucket {
     pub fn unfinished_uploads(&self) -> usize {
         let page = request(self.port, "GET", &format!("/{}?uploads", self.name), &[]);
         String::from_utf8_lossy(&page).matches("<UploadId>").count()
+    }
+
+    /// How often objects were read, by the server's own log.
+    pub fn reads(&self) -> usize {
+        let log = std::fs::read_to_string(&self.log).expect("read the S3 server's log");
+        log.matches(&format!("GET /{}/", self.name)).count()
     }
 
     /// The bytes of one object.

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr};
 
-use sha2::Digest;
+use sha2::{
+    Digest,
+    digest::common::hazmat::{SerializableState, SerializedState},
+};
 
 use crate::BlockChecksums;
 
@@ -174,6 +177,18 @@ impl Sha256Hasher {
     pub fn finish(self) -> Sha256 {
         Sha256(self.0.finalize().into())
     }
+
+    /// What a hasher elsewhere needs to go on from here, of some 100 bytes. Whoever can
+    /// change it decides the digest.
+    pub fn state(&self) -> Vec<u8> {
+        self.0.serialize().to_vec()
+    }
+
+    /// Goes on from a state; `None` when it is none.
+    pub fn resume(state: &[u8]) -> Option<Self> {
+        let state = SerializedState::<sha2::Sha256>::try_from(state).ok()?;
+        sha2::Sha256::deserialize(&state).ok().map(Self)
+    }
 }
 
 #[cfg(test)]
@@ -238,5 +253,16 @@ mod tests {
             prop_assert_eq!(digest.block_crc32c, content.chunks(BLOCK_BYTES).map(crc32c).collect::<Vec<_>>());
         }
 
+        #[test]
+        fn a_hasher_goes_on_from_the_state_of_another(content in prop::collection::vec(any::<u8>(), 0..1_000), cut in any::<prop::sample::Index>()) {
+            let (head, tail) = content.split_at(cut.index(content.len() + 1));
+            let mut first = Sha256Hasher::default();
+            first.update(head);
+            let state = first.state();
+            let mut second = Sha256Hasher::resume(&state).unwrap();
+            second.update(tail);
+            prop_assert_eq!(second.finish(), Sha256::of(&content));
+            prop_assert!(Sha256Hasher::resume(&state[1..]).is_none());
+        }
     }
 }

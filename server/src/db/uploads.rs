@@ -32,6 +32,8 @@ pub(crate) struct UploadRow {
     pub(crate) expires_at_us: i64,
     pub(crate) created_at_us: i64,
     pub(crate) answer: Option<String>,
+    /// Sealed; of the parts from the first on without a gap, when they came in order.
+    pub(crate) hash_state: Option<String>,
 }
 
 /// A part that is durable.
@@ -65,7 +67,7 @@ pub(crate) struct NewUpload {
 
 const COLUMNS: &str = "id, uid, space_id, storage_id, principal_id, state, object_name, store_upload_id, header, \
      request_hash, is_parallel, part_bytes, declared_size_bytes, declared_sha256, epoch, hashed_bytes, busy_until_us, \
-     expires_at_us, created_at_us, answer";
+     expires_at_us, created_at_us, answer, hash_state";
 
 fn upload(row: &QueryResult) -> Result<UploadRow> {
     Ok(UploadRow::from_query_result(row, "")?)
@@ -190,10 +192,16 @@ pub(crate) async fn take_over(txn: &Txn, id: i64) -> Result<Option<i64>> {
     Ok(row.map(|row| row.try_get("", "epoch")).transpose()?)
 }
 
-/// Says that an open upload of an epoch lives; false when it is another's, or not open.
-pub(crate) async fn renew(txn: &Txn, (id, epoch): (i64, i64), expires_at_us: i64) -> Result<bool> {
-    const SQL: &str = "UPDATE uploads SET expires_at_us = $1 WHERE id = $2 AND epoch = $3 AND state = 0";
-    let values: [Value; 3] = [expires_at_us.into(), id.into(), epoch.into()];
+/// Says that an open upload of an epoch lives, and how its hash stands; false when it is another's, or not open.
+pub(crate) async fn renew(
+    txn: &Txn,
+    (id, epoch): (i64, i64),
+    expires_at_us: i64,
+    hash_state: Option<String>,
+) -> Result<bool> {
+    const SQL: &str =
+        "UPDATE uploads SET expires_at_us = $1, hash_state = $2 WHERE id = $3 AND epoch = $4 AND state = 0";
+    let values: [Value; 4] = [expires_at_us.into(), hash_state.into(), id.into(), epoch.into()];
     Ok(txn.execute_raw(statement(txn, SQL, values)).await?.rows_affected() == 1)
 }
 
@@ -270,11 +278,10 @@ pub(crate) async fn delete(txn: &Txn, id: i64) -> Result<()> {
     Ok(())
 }
 
-/// Forgets parts from one number to another, both of them too.
-pub(crate) async fn delete_parts(txn: &Txn, id: i64, first: i64, last: i64) -> Result<()> {
-    const SQL: &str = "DELETE FROM upload_parts WHERE upload_id = $1 AND number >= $2 AND number <= $3";
-    let values: [Value; 3] = [id.into(), first.into(), last.into()];
-    txn.execute_raw(statement(txn, SQL, values)).await?;
+/// Forgets a part.
+pub(crate) async fn delete_part(txn: &Txn, id: i64, number: i64) -> Result<()> {
+    const SQL: &str = "DELETE FROM upload_parts WHERE upload_id = $1 AND number = $2";
+    txn.execute_raw(statement(txn, SQL, [id.into(), number.into()])).await?;
     Ok(())
 }
 

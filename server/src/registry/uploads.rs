@@ -11,6 +11,7 @@
 //! number of streams, and the same part twice is fine.
 
 mod complete;
+mod hashing;
 mod locks;
 mod write;
 
@@ -21,6 +22,7 @@ use artifactd_domain::{BLOCK_BYTES, Sha256};
 pub(super) use self::locks::UploadLocks;
 pub use self::{
     complete::Completion,
+    hashing::HashSeal,
     write::{Acks, UploadWriter},
 };
 use super::{

@@ -1,6 +1,6 @@
 //! Content that survives whatever happens on its way.
 
-use std::time::Duration;
+use std::{os::unix::fs::FileExt, time::Duration};
 
 use artifactd_tests::{
     Backend, Calls, TestServer,
@@ -8,6 +8,7 @@ use artifactd_tests::{
     content::{content, digest},
     pb::{self, ErrorReason, SaveOutcome, UploadState, write_upload_request::Message as Asked},
     refusal,
+    s3::Bucket,
 };
 
 const PART: usize = 5 << 20;
@@ -147,6 +148,77 @@ async fn an_upload_goes_on_after_its_client_and_its_server_were_killed() {
         server.start_again().await;
         saved_is(&server.calls(), &upload.uid, &bytes).await;
         assert_eq!(server.staged(), [""; 0]);
+        server.assert_clean();
+    }
+}
+
+/// An upload that came by way of two servers, one after the other.
+async fn through_two_servers(server: &mut TestServer, key: &str, bytes: &[u8]) -> String {
+    let upload = server.calls().create_upload(wanted(key, None, false)).await.unwrap();
+    let calls = server.calls();
+    let mut stream = calls.write_upload(&upload.uid, 0).await.unwrap();
+    stream.write(0, &bytes[..PART]).await;
+    assert_eq!(stream.ack().await.unwrap(), Some(PART as i64));
+    server.kill();
+    drop((stream, calls));
+    server.start_again().await;
+    server.calls().write_rest(&upload.uid, bytes, PART, true).await.unwrap();
+    upload.uid
+}
+
+#[tokio::test]
+async fn the_hash_goes_on_from_where_another_server_left_it() {
+    for backend in Backend::ALL {
+        let mut server = TestServer::on(backend).await;
+        let bytes = content(30, 2 * PART + 1_234);
+        let uid = through_two_servers(&mut server, "x.bin", &bytes).await;
+        let reads = server.bucket.as_ref().map(Bucket::reads);
+        let completed = server.calls().complete_upload(&uid).await.unwrap();
+        assert_eq!(saved(completed).hash, digest(&bytes), "{backend:?}");
+        assert_eq!(server.bucket.as_ref().map(Bucket::reads), reads, "it was read again");
+        server.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_somebody_wrote_over_are_sent_again() {
+    let mut server = TestServer::start().await;
+    let bytes = content(33, 2 * PART + 1_234);
+    let uid = through_two_servers(&mut server, "x.bin", &bytes).await;
+    let file = server
+        .stored_files()
+        .into_iter()
+        .find(|path| path.to_string_lossy().contains("/uploads/"));
+    let file = std::fs::File::options().write(true).open(file.unwrap()).unwrap();
+    file.write_all_at(&[!bytes[PART + 7]], PART as u64 + 7).unwrap();
+    let calls = server.calls();
+    assert_eq!(
+        refusal(calls.complete_upload(&uid).await),
+        ErrorReason::UploadIncomplete
+    );
+    let durable = calls.upload(&uid).await.unwrap().durable_bytes as usize;
+    assert_eq!(durable, PART);
+    calls.write_rest(&uid, &bytes, durable, true).await.unwrap();
+    saved_is(&calls, &uid, &bytes).await;
+    server.assert_clean();
+}
+
+#[tokio::test]
+async fn a_state_of_the_hash_that_is_not_of_the_upload_is_not_believed() {
+    for backend in Backend::ALL {
+        let mut server = TestServer::on(backend).await;
+        let (bytes, others) = (content(31, PART + 1_234), content(32, PART + 1_234));
+        let uid = through_two_servers(&mut server, "x.bin", &bytes).await;
+        let other = through_two_servers(&mut server, "other.bin", &others).await;
+        // A sealed one, but for another upload; then one that was never sealed.
+        let database = server.database().await;
+        let taken = "UPDATE uploads SET hash_state = (SELECT o.hash_state FROM uploads o WHERE o.uid =";
+        database.run(&format!("{taken} '{other}') WHERE uid = '{uid}'")).await;
+        database
+            .run(&format!("UPDATE uploads SET hash_state = 'AAAA' WHERE uid = '{other}'"))
+            .await;
+        saved_is(&server.calls(), &uid, &bytes).await;
+        saved_is(&server.calls(), &other, &others).await;
         server.assert_clean();
     }
 }

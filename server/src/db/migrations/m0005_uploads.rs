@@ -46,7 +46,8 @@ CREATE TABLE uploads (
     busy_until_us BIGINT NOT NULL,
     expires_at_us BIGINT NOT NULL,
     created_at_us BIGINT NOT NULL,
-    answer {text}
+    answer {text},
+    hash_state {text}
 );
 CREATE INDEX uploads_expiry ON uploads (expires_at_us);
 CREATE INDEX uploads_owner ON uploads (principal_id, id);

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use artifactd_domain::{BLOCK_BYTES, ContentDigest, ContentHasher, crc32c};
+use artifactd_domain::{BLOCK_BYTES, ContentDigest, Sha256Hasher, crc32c};
 
 use super::{
     super::{
@@ -212,43 +212,61 @@ impl Held {
 
     /// The digest of all bytes, which must be what was declared.
     async fn checked_digest(&self, declared_now: Declared) -> Result<ContentDigest> {
-        let remembered = self.registry.upload_locks.take_digest(self.row.id);
-        let sums: Vec<u32> = self.parts.iter().flat_map(|part| sums_of(&part.crc32c)).collect();
-        // Bytes that came through one stream were hashed on their way.
-        let digest = match remembered.filter(|digest| digest.block_crc32c == sums) {
-            Some(digest) => digest,
-            None => self.read_and_hash(&sums).await?,
+        let block_crc32c: Vec<u32> = self.parts.iter().flat_map(|part| sums_of(&part.crc32c)).collect();
+        let came_whole = self.registry.upload_locks.take_whole(self.row.id);
+        let sha256 = match self.registry.hash_seal.digest(&self.row, self.size_bytes) {
+            Some(sha256) => {
+                // Where several streams wrote, one that was frozen may have written over what was durable;
+                // a store that cannot read parts names each by what it holds.
+                if self.store.parts.reads_parts() && !came_whole {
+                    self.read_back(&block_crc32c, None).await?;
+                }
+                sha256
+            }
+            None => {
+                let hasher = self.read_back(&block_crc32c, Some(Sha256Hasher::default())).await?;
+                hasher.expect("it went in").finish()
+            }
+        };
+        let digest = ContentDigest {
+            sha256,
+            size_bytes: self.size_bytes,
+            block_crc32c,
         };
         declared(&self.row)?.check(&digest)?;
         declared_now.check(&digest)?;
         Ok(digest)
     }
 
-    async fn read_and_hash(&self, sums: &[u32]) -> Result<ContentDigest> {
+    /// Checks that the bytes are what was recorded, and hashes them where that is wished.
+    async fn read_back(&self, sums: &[u32], mut hasher: Option<Sha256Hasher>) -> Result<Option<Sha256Hasher>> {
         let object = object_of(&self.row)?;
-        let (mut hasher, mut at) = (ContentHasher::new(), 0);
+        let mut at = 0;
         let mut renewed = tokio::time::Instant::now();
         while at < self.size_bytes {
             let end = (at + PIECE_BYTES).min(self.size_bytes);
             let bytes = self.store.parts.read(&object, at..end).await?;
-            let blocks = bytes
-                .chunks(BLOCK_BYTES)
-                .zip(&sums[(at / BLOCK_BYTES as u64) as usize..]);
-            if bytes.len() as u64 != end - at || blocks.clone().any(|(block, sum)| crc32c(block) != *sum) {
-                return self.drop_torn_parts(at, end).await;
-            }
-            let hashed = tokio::task::spawn_blocking(move || {
-                hasher.update(&bytes);
-                hasher
+            let sums = sums[(at / BLOCK_BYTES as u64) as usize..].to_vec();
+            let checked = tokio::task::spawn_blocking(move || {
+                let mut blocks = bytes.chunks(BLOCK_BYTES).zip(sums);
+                let torn = blocks.position(|(block, sum)| crc32c(block) != sum);
+                if let Some(hasher) = &mut hasher {
+                    hasher.update(&bytes);
+                }
+                (torn, hasher)
             });
-            hasher = hashed.await.expect("hashing does not panic");
+            let torn;
+            (torn, hasher) = checked.await.expect("hashing does not panic");
+            if let Some(block) = torn {
+                return Err(self.drop_torn_part(at + (block * BLOCK_BYTES) as u64).await?);
+            }
             at = end;
             if renewed.elapsed() > LEASE / 4 {
                 self.renew(at).await?;
                 renewed = tokio::time::Instant::now();
             }
         }
-        Ok(hasher.finish())
+        Ok(hasher)
     }
 
     async fn renew(&self, hashed_bytes: u64) -> Result<()> {
@@ -259,22 +277,20 @@ impl Held {
         if renewed.await? { Ok(()) } else { Err(self.fenced()) }
     }
 
-    /// Somebody wrote over what was durable: those parts have to be sent again.
-    async fn drop_torn_parts(&self, start: u64, end: u64) -> Result<ContentDigest> {
+    /// Somebody wrote over what was durable: that part has to be sent again.
+    async fn drop_torn_part(&self, at: u64) -> Result<RegistryError> {
         tracing::warn!(
             upload = self.row.uid,
-            start,
-            end,
-            "Parts of an upload are not what was recorded"
+            at,
+            "A part of an upload is not what was recorded"
         );
-        let part_bytes = unsigned(self.row.part_bytes);
-        let (first, last) = ((start / part_bytes) as i64, ((end - 1) / part_bytes) as i64);
-        let (id, torn) = (self.row.id, first * self.row.part_bytes);
+        let number = (at / unsigned(self.row.part_bytes)) as i64;
+        let (id, torn) = (self.row.id, number * self.row.part_bytes);
         let dropped = self.registry.db.write::<_, RegistryError, _>(move |txn| {
-            Box::pin(async move { Ok(uploads::delete_parts(txn, id, first, last).await?) })
+            Box::pin(async move { Ok(uploads::delete_part(txn, id, number).await?) })
         });
         dropped.await?;
-        Err(RegistryError::UploadIncomplete(unsigned(torn)))
+        Ok(RegistryError::UploadIncomplete(unsigned(torn)))
     }
 
     async fn make_object(&self) -> Result<FinishedObject> {

@@ -1,23 +1,22 @@
 //! Who writes to an upload in this process: one at a time where parts come in order.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
 };
 
-use artifactd_domain::ContentDigest;
 use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
-/// Digests that are remembered between the end of an upload and its completion.
-const DIGESTS_MAX: usize = 1_000;
+/// Uploads that are remembered between their end and their completion.
+const WHOLE_MAX: usize = 1_000;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(in crate::registry) struct UploadLocks {
     writers: Mutex<HashMap<i64, Writer>>,
-    /// Of uploads whose content came through one stream.
-    digests: Mutex<HashMap<i64, ContentDigest>>,
+    /// Uploads whose content came through one stream.
+    whole: Mutex<HashSet<i64>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -57,14 +56,16 @@ impl UploadLocks {
         }
     }
 
-    pub(super) fn remember_digest(&self, id: i64, digest: ContentDigest) {
-        let mut digests = self.digests.lock().expect("no holder panics");
-        if digests.len() < DIGESTS_MAX {
-            digests.insert(id, digest);
+    /// All parts of an upload came through one stream, which has ended.
+    pub(super) fn remember_whole(&self, id: i64) {
+        let mut whole = self.whole.lock().expect("no holder panics");
+        if whole.len() < WHOLE_MAX {
+            whole.insert(id);
         }
     }
 
-    pub(super) fn take_digest(&self, id: i64) -> Option<ContentDigest> {
-        self.digests.lock().expect("no holder panics").remove(&id)
+    /// Whether that is known of an upload; it is forgotten.
+    pub(super) fn take_whole(&self, id: i64) -> bool {
+        self.whole.lock().expect("no holder panics").remove(&id)
     }
 }

@@ -8,14 +8,9 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{
-        Caller, Registry, RegistryError, Result,
-        content::{Data, Hashing},
-        now_us,
-        placing::integer,
-        turns::ContentTurn,
-    },
+    super::{Caller, Registry, RegistryError, Result, content::Data, now_us, placing::integer, turns::ContentTurn},
     UploadState, contiguous, declared, expires_at,
+    hashing::{State, UploadHash},
     locks::WriterTurn,
     object_of, unsigned,
 };
@@ -40,14 +35,16 @@ pub struct UploadWriter {
     row: Arc<UploadRow>,
     object: PartedObject,
     store: Store,
+    /// Whether no other stream wrote before.
+    is_first: bool,
     /// Position of the next byte.
     offset: u64,
     /// Size that the content may not exceed.
     size_bytes_max: u64,
     open: Option<OpenPart>,
-    filled: mpsc::Sender<OpenPart>,
-    /// While all bytes from the first on come here.
-    hashing: Option<Hashing>,
+    filled: mpsc::Sender<FilledPart>,
+    /// While the hash of all bytes before is known.
+    hashing: Option<UploadHash>,
     /// Told when another stream has taken over, where one writes at a time.
     superseded: Option<CancellationToken>,
     _content_turn: ContentTurn,
@@ -59,6 +56,12 @@ struct OpenPart {
     size_bytes: u64,
     sums: BlockChecksums,
     target: Target,
+}
+
+/// A part that came in, and the state of the hash behind it.
+struct FilledPart {
+    part: OpenPart,
+    hash: Option<State>,
 }
 
 /// Where the bytes of a part go.
@@ -111,6 +114,7 @@ impl Registry {
             }
             (Some(turn), epoch)
         };
+        let is_first = turn.is_some() && epoch == 1;
         let (filled, waiting) = mpsc::channel(PARTS_WAITING_MAX);
         let (acks, told) = mpsc::channel(ACKS_WAITING_MAX);
         let superseded = turn.as_ref().map(|turn| turn.superseded.clone());
@@ -123,16 +127,23 @@ impl Registry {
             _turn: turn,
         };
         drop(self.spawn(recorder.run(waiting, acks)));
+        let hasher = if row.is_parallel {
+            None
+        } else {
+            self.hash_seal.hasher(&row, offset)
+        };
+        let hashing = hasher.map(UploadHash::new);
         let size_bytes_max = declared(&row)?.size_bytes.unwrap_or(self.limits.content_bytes_max);
         let writer = UploadWriter {
             registry: Arc::clone(self),
             object: object_of(&row)?,
             store: self.places.storage_by_id(row.storage_id)?.store.clone(),
+            is_first,
             offset,
             size_bytes_max,
             open: None,
             filled,
-            hashing: (offset == 0 && !row.is_parallel).then(Hashing::new),
+            hashing,
             row: Arc::new(row),
             superseded,
             _content_turn: content_turn,
@@ -226,9 +237,6 @@ impl UploadWriter {
                 None => RegistryError::ContentTooLarge(self.size_bytes_max),
             });
         }
-        if let Some(hashing) = &mut self.hashing {
-            hashing.update(data.clone()).await;
-        }
         for piece in data.into_pieces() {
             if !self.put_piece(piece).await? {
                 return Ok(false);
@@ -246,17 +254,29 @@ impl UploadWriter {
             };
             let room = part_bytes - part.size_bytes;
             let next = piece.split_to(piece.len().min(usize::try_from(room).unwrap_or(usize::MAX)));
+            if let Some(hashing) = &self.hashing {
+                hashing.update(next.clone()).await;
+            }
             part.put(next.clone()).await?;
             self.offset += next.len() as u64;
             let is_full =
                 part.size_bytes == part_bytes || self.row.declared_size_bytes.map(unsigned) == Some(self.offset);
             if !is_full {
                 self.open = Some(part);
-            } else if self.filled.send(part).await.is_err() {
+            } else if !self.hand_over(part).await {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Gives a part to who records it; false when that has failed.
+    async fn hand_over(&self, part: OpenPart) -> bool {
+        let hash = match &self.hashing {
+            Some(hashing) => Some(hashing.state().await),
+            None => None,
+        };
+        self.filled.send(FilledPart { part, hash }).await.is_ok()
     }
 
     async fn begin_part(&self) -> Result<OpenPart> {
@@ -294,11 +314,10 @@ impl UploadWriter {
             && is_all
         {
             // Recording that has failed says so in its acknowledgements.
-            let _ = self.filled.send(part).await;
+            self.hand_over(part).await;
         }
-        if let (Some(hashing), true) = (self.hashing.take(), ends_here) {
-            let digest = hashing.finish().await;
-            self.registry.upload_locks.remember_digest(self.row.id, digest);
+        if self.is_first && ends_here {
+            self.registry.upload_locks.remember_whole(self.row.id);
         }
     }
 }
@@ -315,10 +334,10 @@ impl OpenPart {
 }
 
 impl Recorder {
-    async fn run(self, mut filled: mpsc::Receiver<OpenPart>, acks: mpsc::Sender<Result<u64>>) {
-        while let Some(part) = filled.recv().await {
+    async fn run(self, mut filled: mpsc::Receiver<FilledPart>, acks: mpsc::Sender<Result<u64>>) {
+        while let Some(FilledPart { part, hash }) = filled.recv().await {
             let end = part.number * self.part_bytes + part.size_bytes;
-            let recorded = self.record(part).await;
+            let recorded = self.record(part, hash).await;
             let is_over = recorded.is_err();
             // Whoever went away finds out from the upload itself.
             let _ = acks.send(recorded.map(|()| end)).await;
@@ -328,7 +347,7 @@ impl Recorder {
         }
     }
 
-    async fn record(&self, part: OpenPart) -> Result<()> {
+    async fn record(&self, part: OpenPart, hash: Option<State>) -> Result<()> {
         let OpenPart {
             number,
             size_bytes,
@@ -344,6 +363,13 @@ impl Recorder {
             Target::Compared(_) => return Err(RegistryError::PartConflict(number)),
         };
         fault::point("uploads.part_durable");
+        let hash_state = match hash {
+            // A thread that ended before it said so leaves the upload without.
+            Some(hash) => hash.await.ok(),
+            None => None,
+        };
+        let end = number * self.part_bytes + size_bytes;
+        let hash_state = hash_state.and_then(|state| self.registry.hash_seal.seal(&self.uid, end, &state));
         let row = PartRow {
             number: integer(number)?,
             size_bytes: integer(size_bytes)?,
@@ -352,9 +378,9 @@ impl Recorder {
         };
         let (id, epoch, uid) = (self.id, self.epoch, self.uid.clone());
         let recorded = self.registry.db.write::<_, RegistryError, _>(move |txn| {
-            let (row, uid) = (row.clone(), uid.clone());
+            let (row, uid, hash_state) = (row.clone(), uid.clone(), hash_state.clone());
             Box::pin(async move {
-                if !uploads::renew(txn, (id, epoch), expires_at(now_us())).await? {
+                if !uploads::renew(txn, (id, epoch), expires_at(now_us()), hash_state).await? {
                     return Err(RegistryError::UploadFenced(uid));
                 }
                 uploads::put_part(txn, id, &row).await?;
