@@ -61,6 +61,9 @@ pub(crate) const UPLOAD_GRPCIO: Case = case("upload/grpcio-tmpfs", RATE_GIB, Som
 pub(crate) const DOWNLOAD_GRPCIO: Case = case("download/grpcio", RATE_GIB, Some(1.0), Some(1.3));
 pub(crate) const DOWNLOAD_NGINX: Case = case("download/nginx", RATE_GIB, None, Some(0.9));
 
+pub(crate) const CHUNKS_UP: Case = case("chunks/up", RATE_GIB, Some(0.85), None);
+pub(crate) const CHUNKS_DOWN: Case = case("chunks/down", RATE_GIB, Some(0.85), None);
+
 pub(crate) const MEMORY_IN: Case = case("memory/10-gib-in", Measure::MebibytesMore, Some(64.0), None);
 pub(crate) const MEMORY_OUT: Case = case("memory/10-gib-out", Measure::MebibytesMore, Some(64.0), None);
 pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::MebibytesMore, Some(300.0), None);
@@ -105,10 +108,13 @@ pub(crate) const BESIDE_LAMINDB: &[Case] = &[SAVE_LAMINDB, CLAIM, TRASH, RESTORE
 /// Content of 1 GiB, in and out.
 pub(crate) const LARGE: &[Case] = &[UPLOAD_BARE, DOWNLOAD_GRPCIO, DOWNLOAD_NGINX, UPLOAD_GRPCIO];
 
+/// Content in small chunks beside content in large ones.
+pub(crate) const CHUNKS: &[Case] = &[CHUNKS_UP, CHUNKS_DOWN];
+
 /// How much memory the server takes at its busiest.
 pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    [SMALL, MANY, FOLDERS, LARGE, MEMORY].into_iter().flatten()
+    [SMALL, MANY, FOLDERS, LARGE, CHUNKS, MEMORY].into_iter().flatten()
 }

@@ -17,6 +17,7 @@
 
 mod bare;
 mod cases;
+mod chunks;
 mod folders;
 mod grpcio;
 mod lamindb;
@@ -78,6 +79,9 @@ fn main() {
     }
     if wanted.has_any(cases::LARGE) {
         threads.block_on(large::run(&wanted));
+    }
+    if wanted.has_any(cases::CHUNKS) {
+        threads.block_on(chunks::run(&wanted));
     }
     if wanted.has_any(cases::MEMORY) {
         threads.block_on(memory::run(&wanted));

@@ -7,6 +7,8 @@ use std::{
 };
 
 use artifactd_client::Client;
+use artifactd_tests::Calls;
+use tonic::transport::Endpoint;
 
 /// How long a server is left alone before it counts as idle.
 const IDLE_AFTER: Duration = Duration::from_millis(200);
@@ -46,6 +48,17 @@ impl Server {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.endpoint).await.expect("connect")
+    }
+
+    /// A stock client.
+    pub(crate) async fn calls(&self) -> Calls {
+        let channel = Endpoint::new(self.endpoint.clone())
+            .expect("an address")
+            .connect()
+            .await;
+        Calls {
+            channel: channel.expect("connect"),
+        }
     }
 
     /// Resident memory after one call and some rest.
