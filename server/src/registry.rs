@@ -92,6 +92,8 @@ pub struct Limits {
     pub content_bytes_max: u64,
     /// Content streams that are read at once; more wait.
     pub content_streams_max: usize,
+    /// Content streams that wait for that; more are turned away at once.
+    pub content_waiting_max: usize,
     /// How long a content stream waits for its turn before it is turned away.
     pub content_wait: Duration,
     /// How long a stream may be silent.
@@ -137,7 +139,7 @@ impl Registry {
         )?;
         clock::warn_of_wrong_clock(&db).await?;
         let places = Places::open(&db, &config.storage_name, &config.storage_root.to_string(), store).await?;
-        let content_turns = turns::ContentTurns::new(config.limits.content_streams_max, config.limits.content_wait);
+        let content_turns = turns::ContentTurns::new(&config.limits);
         let registry = Self {
             db,
             places,

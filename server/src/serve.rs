@@ -105,6 +105,7 @@ pub fn registry_config(config: &Config) -> RegistryConfig {
         limits: Limits {
             content_bytes_max: limits.content_bytes_max,
             content_streams_max: limits.content_streams_max,
+            content_waiting_max: limits.content_waiting_max,
             content_wait: limits.content_wait,
             stream_idle_timeout: limits.stream_idle_timeout,
         },

@@ -11,8 +11,11 @@ const STREAMS_PER_CONNECTION: u64 = 256;
 /// Twice as many are no faster where the processor or the disk is the limit.
 const CONTENT_STREAMS_MAX: u64 = 32;
 
-/// What 500 contents at once may cost decides this: see `serve/http.rs`.
-const STREAM_WINDOW_BYTES: u64 = 256 << 10;
+/// As many wait with a window each as 300 MiB have room for. Who is turned away comes back.
+const CONTENT_WAITING_MAX: u64 = 128;
+
+/// Over a line of 40 ms that is 26 MB/s for each stream.
+const STREAM_WINDOW_BYTES: u64 = 1 << 20;
 
 const CONTENT_WAIT_MS: u64 = 60_000;
 const STREAM_IDLE_TIMEOUT_MS: u64 = 60_000;
@@ -29,6 +32,8 @@ pub struct LimitsConfig {
     pub stream_window_bytes: u32,
     /// Content streams at once; more wait.
     pub content_streams_max: usize,
+    /// Content streams that wait; more are turned away at once.
+    pub content_waiting_max: usize,
     /// How long a content stream waits for its turn.
     pub content_wait: Duration,
     /// How long a stream may be silent, or slow: over this time a caller sends at least
@@ -45,6 +50,7 @@ impl LimitsConfig {
         let per_connection = number("limits.streams_per_connection", STREAMS_PER_CONNECTION, 1, 100_000);
         let window = number("limits.stream_window_bytes", STREAM_WINDOW_BYTES, 64 << 10, 8 << 20);
         let content_streams = number("limits.content_streams_max", CONTENT_STREAMS_MAX, 1, 100_000);
+        let content_waiting = number("limits.content_waiting_max", CONTENT_WAITING_MAX, 0, 100_000);
         let content_wait_ms = number("limits.content_wait_ms", CONTENT_WAIT_MS, 0, DAY_MS);
         let idle_ms = number("limits.stream_idle_timeout_ms", STREAM_IDLE_TIMEOUT_MS, 1, DAY_MS);
         Self {
@@ -52,6 +58,7 @@ impl LimitsConfig {
             streams_per_connection: u32::try_from(per_connection).unwrap_or(u32::MAX),
             stream_window_bytes: u32::try_from(window).unwrap_or(u32::MAX),
             content_streams_max: usize::try_from(content_streams).unwrap_or(usize::MAX),
+            content_waiting_max: usize::try_from(content_waiting).unwrap_or(usize::MAX),
             content_wait: Duration::from_millis(content_wait_ms),
             stream_idle_timeout: Duration::from_millis(idle_ms),
         }

@@ -11,10 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{RegistryError, Result};
-
-/// Streams that wait for their turn; more are turned away at once.
-const WAITING_MAX: usize = 1024;
+use super::{Limits, RegistryError, Result};
 
 /// The turns of a server.
 #[derive(Debug)]
@@ -33,12 +30,13 @@ pub(super) struct ContentTurn {
 }
 
 impl ContentTurns {
-    /// So many at once, each of which is waited for no longer than `wait`.
-    pub(super) fn new(streams_max: usize, wait: Duration) -> Self {
+    /// As many as the limits say.
+    pub(super) fn new(limits: &Limits) -> Self {
+        let places = limits.content_streams_max.saturating_add(limits.content_waiting_max);
         Self {
-            turns: Arc::new(Semaphore::new(streams_max)),
-            places: Arc::new(Semaphore::new(streams_max + WAITING_MAX)),
-            wait,
+            turns: Arc::new(Semaphore::new(limits.content_streams_max)),
+            places: Arc::new(Semaphore::new(places)),
+            wait: limits.content_wait,
         }
     }
 
@@ -64,6 +62,17 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
+    const WAITING_MAX: usize = 3;
+
+    fn turns_of(streams_max: usize, wait: Duration) -> ContentTurns {
+        ContentTurns::new(&Limits {
+            content_bytes_max: 1,
+            content_streams_max: streams_max,
+            content_waiting_max: WAITING_MAX,
+            content_wait: wait,
+            stream_idle_timeout: LONG,
+        })
+    }
 
     fn waiting(turns: &ContentTurns) -> BoxFuture<'_, Result<ContentTurn>> {
         let mut waiting = turns.take().boxed();
@@ -73,7 +82,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_finds_no_place_to_wait_is_turned_away_at_once() {
-        let turns = ContentTurns::new(2, LONG);
+        let turns = turns_of(2, LONG);
         let first = turns.take().await.unwrap();
         let _second = turns.take().await.unwrap();
         let mut line: Vec<_> = (0..WAITING_MAX).map(|_| waiting(&turns)).collect();
@@ -92,7 +101,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_waited_in_vain_leaves_its_place() {
-        let turns = ContentTurns::new(1, Duration::ZERO);
+        let turns = turns_of(1, Duration::ZERO);
         let held = turns.take().await.unwrap();
         for _ in 0..=WAITING_MAX {
             assert!(matches!(turns.take().await, Err(RegistryError::Busy)));

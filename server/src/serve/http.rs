@@ -54,11 +54,11 @@ pub(super) fn builder<E>(executor: E, limits: &LimitsConfig) -> Builder<E> {
 
 /// What a peer may send before it is read.
 ///
-/// Hundreds of contents that wait for their turn are in memory with a window each,
-/// so that of a stream is narrow. It is the same for those that have their turn: the
-/// library widens the windows of a connection only all at once, and to what all of
-/// its streams share. On one machine narrow ones are even faster, as what they hold
-/// stays in the processor's cache; over a long line they cost speed.
+/// Contents that wait for their turn are in memory with a window each, so that what
+/// many at once may cost decides how wide it is. It is the same for those that have
+/// their turn: the library widens the windows of a connection only all at once, and to
+/// what all of its streams share. Over a long line the window bounds the rate of a
+/// stream, so that it is not narrower, and fewer may wait.
 ///
 /// The window of a connection has room for all of its streams. If it had less, those
 /// that wait would fill it, and those that they wait for would get nothing more.
@@ -92,6 +92,7 @@ mod tests {
             streams_per_connection,
             stream_window_bytes,
             content_streams_max: 1,
+            content_waiting_max: 1,
             content_wait: Duration::ZERO,
             stream_idle_timeout: Duration::ZERO,
         })
