@@ -6,7 +6,7 @@ use artifactd_proto::{
     aside::ClientAside,
     v1::{
         self as pb, admin_service_client::AdminServiceClient, artifact_service_client::ArtifactServiceClient,
-        content_service_client::ContentServiceClient,
+        content_service_client::ContentServiceClient, upload_service_client::UploadServiceClient,
     },
 };
 use futures::{Stream, stream};
@@ -36,6 +36,7 @@ pub struct Builder {
     call_timeout: Duration,
     tries_max: u32,
     content_streams_max: usize,
+    connections: usize,
 }
 
 impl Builder {
@@ -63,6 +64,13 @@ impl Builder {
         self
     }
 
+    /// Connections over which the parts of an upload travel; 1 unless set. More help where
+    /// one cannot fill the line, as over a long one that loses packets.
+    pub fn connections(mut self, connections: usize) -> Self {
+        self.connections = connections.max(1);
+        self
+    }
+
     /// Connects. `Transport` when there is no server.
     pub async fn connect(self) -> Result<Client> {
         let endpoint = Endpoint::from_shared(self.endpoint)?
@@ -76,6 +84,7 @@ impl Builder {
         memory::keep_buffers();
         let inner = Inner {
             channel: endpoint.connect().await?,
+            more_channels: (1..self.connections).map(|_| endpoint.connect_lazy()).collect(),
             call_timeout: self.call_timeout,
             retry: Retry::new(self.tries_max),
             content_turns: Semaphore::new(self.content_streams_max),
@@ -93,6 +102,8 @@ pub struct Client {
 #[derive(Debug)]
 pub(crate) struct Inner {
     pub(crate) channel: Channel,
+    /// More connections, made when they are used first.
+    more_channels: Vec<Channel>,
     pub(crate) call_timeout: Duration,
     pub(crate) retry: Retry,
     pub(crate) content_turns: Semaphore,
@@ -112,6 +123,7 @@ impl Client {
             call_timeout: Duration::from_secs(60),
             tries_max: 5,
             content_streams_max: CONTENT_STREAMS_MAX,
+            connections: 1,
         }
     }
 
@@ -121,6 +133,18 @@ impl Client {
 
     pub(crate) fn contents(&self) -> ContentServiceClient<ClientAside<Channel>> {
         ContentServiceClient::new(ClientAside(self.inner.channel.clone()))
+    }
+
+    /// Uploads over one of the connections.
+    pub(crate) fn uploads(&self, connection: usize) -> UploadServiceClient<ClientAside<Channel>> {
+        let Inner {
+            channel, more_channels, ..
+        } = &*self.inner;
+        let channel = match connection % (1 + more_channels.len()) {
+            0 => channel,
+            number => &more_channels[number - 1],
+        };
+        UploadServiceClient::new(ClientAside(channel.clone()))
     }
 
     /// A request with the deadline of calls without content.

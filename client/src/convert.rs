@@ -6,12 +6,12 @@ use std::{
 };
 
 use artifactd_domain::{
-    ArtifactRef, IfContentExists, Kind, SaveOutcome, VersionName, VersionNumber, Visibility,
+    ArtifactRef, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, VersionNumber, Visibility,
     manifest::{Difference, Member},
 };
 use artifactd_proto::v1 as pb;
 
-use crate::{Artifact, Error, Result, Revises, SaveOptions, Saved, ServerInfo};
+use crate::{Artifact, Error, Result, Revises, SaveOptions, Saved, ServerInfo, Upload, UploadState};
 
 fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T> {
     text.parse()
@@ -145,6 +145,54 @@ pub(crate) fn member(message: pb::Member) -> Result<Member> {
         size_bytes: u64::try_from(size).map_err(|_| Error::Answer(format!("size {size}")))?,
         sha256: parsed(&sha256, "sha256")?,
     })
+}
+
+/// An upload.
+pub(crate) fn upload(message: pb::Upload) -> Result<Upload> {
+    let durable_bytes = crate::resumable::durable_bytes(&message);
+    let state = match message.state() {
+        pb::UploadState::Open => UploadState::Open,
+        pb::UploadState::Finalizing => UploadState::Finalizing,
+        pb::UploadState::Complete => UploadState::Complete,
+        pb::UploadState::Saved => UploadState::Saved,
+        pb::UploadState::Unspecified => return Err(Error::Answer(format!("upload state {}", message.state))),
+    };
+    let pb::Upload {
+        uid,
+        state: _,
+        save,
+        storage,
+        parallel,
+        part_bytes,
+        durable_bytes: _,
+        parts: _,
+        hashed_bytes,
+        expires_at,
+        created_at,
+        saved: became,
+    } = message;
+    let save = save.unwrap_or_default();
+    Ok(Upload {
+        uid,
+        state,
+        key: save.key,
+        description: save.description,
+        file_name: save.file_name,
+        storage,
+        in_order: !parallel,
+        part_bytes: part_bytes.unsigned_abs(),
+        size_bytes: save.size.map(i64::unsigned_abs),
+        durable_bytes,
+        hashed_bytes: hashed_bytes.unsigned_abs(),
+        expires_at: expires_at.and_then(time),
+        created_at: created_at.and_then(time),
+        saved: became.map(saved).transpose()?,
+    })
+}
+
+/// A digest in a message.
+pub(crate) fn sha256(text: &str) -> Result<Sha256> {
+    parsed(text, "sha256")
 }
 
 /// A difference between two folders.

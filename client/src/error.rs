@@ -51,6 +51,14 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// A file is not what it was when its upload began.
+    #[error("{path} is not the file with which the upload began: {what}")]
+    FileChanged {
+        /// The path.
+        path: String,
+        /// What was found.
+        what: String,
+    },
     /// The call cannot be made as it is.
     #[error("{0}")]
     Input(String),
@@ -74,7 +82,7 @@ impl Error {
                 ..
             } => true,
             Self::Refused {
-                reason: Reason::Conflict,
+                reason: Reason::Conflict | Reason::UploadFenced,
                 ..
             } => true,
             Self::Refused {

@@ -19,6 +19,9 @@
 //!
 //! A folder is one artifact ([`Client::save_folder`]), of which only what the server
 //! does not have travels, or many ([`Client::save_dir`]).
+//!
+//! A large file goes up in parts that need not be sent again
+//! ([`Client::upload_file`], [`Client::resume_upload`]).
 
 mod artifact;
 mod batch;
@@ -34,6 +37,7 @@ mod members;
 mod memory;
 mod options;
 mod reference;
+mod resumable;
 mod retry;
 mod upload;
 mod walk;
@@ -52,6 +56,7 @@ pub use options::{
     ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
 };
 pub use reference::IntoReference;
+pub use resumable::{Upload, UploadOptions, UploadProgress, UploadState};
 pub use walk::Skipped;
 
 /// Result of a call.

@@ -39,9 +39,7 @@ impl Retry {
         loop {
             match call().await {
                 Ok(done) => {
-                    let _ = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                        Some((left + 1).min(BUDGET_MAX))
-                    });
+                    self.succeeded();
                     return Ok(done);
                 }
                 Err(error) => {
@@ -54,9 +52,21 @@ impl Retry {
         }
     }
 
+    /// Notes that something went well, which pays for a share of another try.
+    pub(crate) fn succeeded(&self) {
+        let _ = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+            Some((left + 1).min(BUDGET_MAX))
+        });
+    }
+
     /// Waits before another try; false when there should be none.
     pub(crate) async fn wait(&self, tries: u32, error: &Error) -> bool {
-        if tries >= self.tries_max || !error.is_retryable() {
+        error.is_retryable() && self.pause(tries, error).await
+    }
+
+    /// Waits before another try after an error that may pass; false when it was tried often enough.
+    pub(crate) async fn pause(&self, tries: u32, error: &Error) -> bool {
+        if tries >= self.tries_max {
             return false;
         }
         if self.budget.fetch_sub(TRY_COST, Ordering::Relaxed) < TRY_COST {

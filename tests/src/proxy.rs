@@ -2,6 +2,10 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -49,6 +53,8 @@ pub struct Proxy {
     address: SocketAddr,
     upstream: SocketAddr,
     state: watch::Sender<State>,
+    sent_bytes: Arc<AtomicU64>,
+    connections: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
 
@@ -65,15 +71,22 @@ impl Proxy {
             cuts: 0,
             holes: 0,
         });
+        let sent_bytes = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&sent_bytes);
+        let connections = Arc::new(AtomicU64::new(0));
+        let accepted = Arc::clone(&connections);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(connect(client, upstream, watched.clone()));
+                accepted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(connect(client, upstream, watched.clone(), Arc::clone(&counted)));
             }
         });
         Self {
             address,
             upstream,
             state,
+            sent_bytes,
+            connections,
             accepting,
         }
     }
@@ -83,6 +96,16 @@ impl Proxy {
         let proxied = url.replace(&self.upstream.to_string(), &self.address.to_string());
         assert_ne!(proxied, url, "the URL does not name the service");
         proxied
+    }
+
+    /// Bytes that clients have sent so far, also those that did not arrive.
+    pub fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Connections that were made so far.
+    pub fn connections(&self) -> u64 {
+        self.connections.load(Ordering::Relaxed)
     }
 
     /// Changes what the line does.
@@ -106,7 +129,7 @@ impl Drop for Proxy {
     }
 }
 
-async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver<State>) {
+async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver<State>, sent_bytes: Arc<AtomicU64>) {
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
     };
@@ -118,7 +141,13 @@ async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver
     let (from_server, to_server) = server.into_split();
     let mut cut = state.clone();
     let (asked, committing) = watch::channel(false);
-    let up = pump(from_client, to_server, state.clone(), holes, Side::Asks(asked));
+    let up = pump(
+        from_client,
+        to_server,
+        state.clone(),
+        holes,
+        Side::Asks(asked, sent_bytes),
+    );
     let down = pump(from_server, to_client, state, holes, Side::Answers(committing));
     tokio::select! {
         () = up => {}
@@ -129,7 +158,7 @@ async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver
 
 /// Which way bytes go, and what is known of commits.
 enum Side {
-    Asks(watch::Sender<bool>),
+    Asks(watch::Sender<bool>, Arc<AtomicU64>),
     Answers(watch::Receiver<bool>),
 }
 
@@ -143,6 +172,9 @@ async fn pump(
 ) {
     let mut piece = vec![0; PIECE_BYTES];
     while let Ok(read @ 1..) = from.read(&mut piece).await {
+        if let Side::Asks(_, sent_bytes) = &side {
+            sent_bytes.fetch_add(read as u64, Ordering::Relaxed);
+        }
         let Ok(now) = state
             .wait_for(|state| state.line != Line::Stalled)
             .await
@@ -155,7 +187,7 @@ async fn pump(
         }
         if now.line == Line::CutsCommits {
             match &side {
-                Side::Asks(asked) if piece[..read].windows(COMMIT.len()).any(|bytes| bytes == COMMIT) => {
+                Side::Asks(asked, _) if piece[..read].windows(COMMIT.len()).any(|bytes| bytes == COMMIT) => {
                     asked.send_replace(true);
                 }
                 Side::Answers(committing) if *committing.borrow() => return,

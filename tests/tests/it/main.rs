@@ -29,6 +29,7 @@ mod requests;
 mod round_trips;
 mod rust_client;
 mod rust_client_folders;
+mod rust_client_uploads;
 mod slow_callers;
 mod starting;
 mod suffixes;
