@@ -32,6 +32,7 @@ mod rust_client_folders;
 mod rust_client_uploads;
 mod slow_callers;
 mod starting;
+mod strange_folders;
 mod suffixes;
 mod surface;
 mod trash;
