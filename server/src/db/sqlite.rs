@@ -140,8 +140,10 @@ fn prepared<'c>(connection: &'c Connection, statement: &Statement) -> Result<Cac
     let failed = |error| DbErr::Query(failed(error));
     let mut prepared = connection.prepare_cached(&statement.sql).map_err(failed)?;
     let values = statement.values.as_ref().map_or(&[][..], |values| &values.0);
+    let numbers = numbers_of(&statement.sql, &prepared);
     for place in 1..=prepared.parameter_count() {
-        let value = values.get(number_of(&prepared, place) - 1);
+        let number = numbers.as_ref().map_or(place, |numbers| numbers[place - 1]);
+        let value = values.get(number - 1);
         let value = value.ok_or_else(|| DbErr::Type(format!("place {place} of a statement has no value")))?;
         prepared
             .raw_bind_parameter(place, values::to_sql(value)?)
@@ -150,14 +152,38 @@ fn prepared<'c>(connection: &'c Connection, statement: &Statement) -> Result<Cac
     Ok(prepared)
 }
 
-/// The number of the value at a place of a statement.
+/// The numbers of the values at the places of a statement; `None` when they are those
+/// of the places.
 ///
 /// `$2` is a name here, whose place is where it came first: a statement that needs the
 /// second value before the first has that at place 1.
-fn number_of(prepared: &CachedStatement<'_>, place: usize) -> usize {
-    let name = prepared.parameter_name(place);
-    let number = name.and_then(|name| name.strip_prefix('$')?.parse().ok());
-    number.filter(|number| *number > 0).unwrap_or(place)
+fn numbers_of(sql: &str, prepared: &CachedStatement<'_>) -> Option<Vec<usize>> {
+    // Asking for a name costs time for each place before it, so that is not done without need.
+    if is_in_order(sql, prepared.parameter_count()) {
+        return None;
+    }
+    let number_of = |place| {
+        let name = prepared.parameter_name(place);
+        let number = name.and_then(|name| name.strip_prefix('$')?.parse().ok());
+        number.filter(|number| *number > 0).unwrap_or(place)
+    };
+    Some((1..=prepared.parameter_count()).map(number_of).collect())
+}
+
+/// Whether a text names `$1` to so many first in this order, outside of literals.
+fn is_in_order(sql: &str, places: usize) -> bool {
+    let mut named = 0;
+    let outside = sql.split('\'').step_by(2);
+    for rest in outside.flat_map(|text| text.split('$').skip(1)) {
+        let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+        match rest[..digits].parse::<usize>() {
+            Ok(number) if number <= named => {}
+            Ok(number) if number == named + 1 => named = number,
+            _ => return false,
+        }
+    }
+    // Where something else was taken for a name, the counts differ.
+    named == places
 }
 
 /// Connections for reading, as many as calls need at once.

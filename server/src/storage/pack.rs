@@ -134,8 +134,10 @@ impl PackWriter {
 
 /// The crc32c of a whole content, from those of its blocks.
 fn whole_crc32c(digest: &ContentDigest) -> u32 {
-    let blocks = digest.block_crc32c.iter().enumerate();
-    blocks.fold(0, |crc, (number, block)| {
+    let mut blocks = (0..).zip(&digest.block_crc32c);
+    // That of one block is that of the whole: most contents of packs have no more.
+    let first = blocks.next().map_or(0, |(_, first)| *first);
+    blocks.fold(first, |crc, (number, block)| {
         let before = number * BLOCK_BYTES;
         let size = (digest.size_bytes as usize - before).min(BLOCK_BYTES);
         combine_crc32c(crc, *block, size)

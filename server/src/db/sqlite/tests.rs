@@ -148,3 +148,21 @@ fn numbered_places_take_their_values_in_any_order_and_more_than_once() {
     let too_few = Statement::from_sql_and_values(DbBackend::Sqlite, sql, ["a", "b"].map(Value::from));
     assert!(sqlite.query(&too_few, 1).is_err());
 }
+
+#[test]
+fn a_text_that_looks_like_a_place_is_none() {
+    let (_folder, sqlite) = opened();
+    for (sql, values, words) in [
+        ("SELECT $1 || '$2' AS words", &["a"][..], "a$2"),
+        ("SELECT '$2' || $1 AS words", &["a"], "$2a"),
+        ("SELECT '$' || $1 || '$x' || $2 || $1 AS words", &["a", "b"], "$a$xba"),
+        ("SELECT $1 || $2 || '$1' || $2 AS words", &["a", "b"], "ab$1b"),
+        ("SELECT '$1' || $2 || $1 AS words", &["a", "b"], "$1ba"),
+        ("SELECT ? || ? AS words", &["a", "b"], "ab"),
+    ] {
+        let values = values.iter().map(|value| Value::from(*value));
+        let statement = Statement::from_sql_and_values(DbBackend::Sqlite, sql, values);
+        let row = sqlite.query(&statement, 1).unwrap();
+        assert_eq!(row[0].values["words"], Value::from(words), "{sql}");
+    }
+}
