@@ -18,6 +18,8 @@ from artifactd.v1 import (
     content_service_pb2 as content_pb2,
     content_service_pb2_grpc as content_grpc,
     errors_pb2,
+    upload_service_pb2 as upload_pb2,
+    upload_service_pb2_grpc as upload_grpc,
 )
 
 CHUNK_BYTES = 1 << 20
@@ -158,6 +160,30 @@ def check_batches(artifacts, contents):
     assert (results[300].error.code, info.reason) == (grpc.StatusCode.INVALID_ARGUMENT.value[0], "KEY_INVALID")
 
 
+def check_uploads(uploads, contents):
+    """Parts by plain calls, in any order and twice."""
+    part = 8 << 20
+    data = CONTENT * 8
+    begin = upload_pb2.CreateUploadRequest(
+        save=service_pb2.SaveHeader(key="python/parts.bin", size=len(data)), parallel=True
+    )
+    begun = uploads.CreateUpload(begin)
+    assert begun.part_bytes == part, begun
+    offsets = range(0, len(data), part)
+    complete = upload_pb2.CompleteUploadRequest(uid=begun.uid, sha256=hashlib.sha256(data).hexdigest())
+    for at in [*reversed(offsets[1:]), offsets[-1]]:
+        request = upload_pb2.UploadPartRequest(uid=begun.uid, offset=at, data=data[at : at + part])
+        assert uploads.UploadPart(request).durable_bytes == min(at + part, len(data))
+    refused(grpc.StatusCode.FAILED_PRECONDITION, "UPLOAD_INCOMPLETE", uploads.CompleteUpload, complete)
+    uploads.UploadPart(upload_pb2.UploadPartRequest(uid=begun.uid, data=data[:part]))
+    saved = uploads.CompleteUpload(complete).saved
+    assert saved.outcome == service_pb2.SAVE_OUTCOME_CREATED, saved
+    assert uploads.CompleteUpload(complete).saved == saved
+    assert read(contents, key("python/parts.bin")) == data
+    gone = upload_pb2.AbortUploadRequest(uid="a" * 20)
+    refused(grpc.StatusCode.NOT_FOUND, "UPLOAD_NOT_FOUND", uploads.AbortUpload, gone)
+
+
 def main():
     with grpc.insecure_channel(sys.argv[1]) as channel:
         artifacts = service_grpc.ArtifactServiceStub(channel)
@@ -168,6 +194,7 @@ def main():
         check_refusals(artifacts, contents, saved)
         check_deleting(artifacts, contents, saved)
         check_batches(artifacts, contents)
+        check_uploads(upload_grpc.UploadServiceStub(channel), contents)
     print("all checks passed")
 
 

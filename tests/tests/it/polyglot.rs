@@ -1,28 +1,155 @@
 //! Clients of other languages, made from our protos by their own tools.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Output, Stdio},
+    time::Duration,
+};
 
-use artifactd_tests::{Backend, TestServer, required_env};
+use artifactd_tests::{
+    Backend, TestServer,
+    calls::by_key,
+    content::{content, digest},
+    pb,
+    proxy::{Line, Proxy},
+    required_env,
+};
+
+/// Bytes of a part unless somebody wishes others.
+const PART: usize = 8 << 20;
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("polyglot/python").join(name)
+}
+
+fn python(name: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(required_env("ARTIFACTD_TEST_PYTHON"));
+    command.arg(script(name)).args(arguments);
+    command.env("PYTHONPATH", required_env("ARTIFACTD_TEST_STUBS"));
+    command
+}
+
+fn run(name: &str, arguments: &[&str]) -> String {
+    let Output { status, stdout, stderr } =
+        tokio::task::block_in_place(|| python(name, arguments).output().expect("run Python"));
+    let [out, err] = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(status.success(), "{name}:\n{out}\n{err}");
+    out
+}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_python_client_saves_reads_and_deletes() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("polyglot/python/check.py");
     for backend in Backend::ALL {
         let server = TestServer::on(backend).await;
-        let address = server.address().to_string();
-        let output = tokio::task::block_in_place(|| {
-            Command::new(required_env("ARTIFACTD_TEST_PYTHON"))
-                .arg(&script)
-                .arg(&address)
-                .env("PYTHONPATH", required_env("ARTIFACTD_TEST_STUBS"))
-                .output()
-                .unwrap()
-        });
-        let [out, err] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-        assert!(
-            output.status.success() && out.contains("all checks passed"),
-            "{backend:?}:\n{out}\n{err}"
-        );
+        let out = run("check.py", &[&server.address().to_string()]);
+        assert!(out.contains("all checks passed"), "{backend:?}:\n{out}");
         server.assert_clean();
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_steps_in_python_work() {
+    let server = TestServer::start().await;
+    let out = run("first_steps.py", &[&server.address().to_string()]);
+    assert!(out.contains("last line Chinstrap,3500"), "{out}");
+    assert!(out.contains("reading it now: NOT_FOUND"), "{out}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_folder_is_saved_listed_read_and_changed_from_python() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir(folder.path().join("b")).unwrap();
+    for (path, bytes) in [
+        ("a.bin", content(1, 3 << 20)),
+        ("a", content(2, 100)),
+        ("b/same", content(2, 100)),
+        ("b/empty", content(3, 0)),
+    ] {
+        std::fs::write(folder.path().join(path), bytes).unwrap();
+    }
+    let arguments = [&server.address().to_string(), folder.path().to_str().unwrap(), "data"];
+    let out = run("folder.py", &arguments);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "saved   4 files, 3 travelled, version 1",
+            "listed  a 100 bytes",
+            "listed  a.bin 3145728 bytes",
+            "listed  b/empty 0 bytes",
+            "listed  b/same 100 bytes",
+            "read    a",
+            "read    a.bin",
+            "read    b/empty",
+            "read    b/same",
+            "changed 5 files, 1 travelled, version 2",
+        ]
+    );
+    server.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_from_python_goes_on_after_the_program_was_killed() {
+    for backend in Backend::ALL {
+        let server = TestServer::on(backend).await;
+        let folder = tempfile::tempdir().unwrap();
+        let (path, bytes) = (folder.path().join("large.bin"), content(9, 12 * PART + 77));
+        std::fs::write(&path, &bytes).unwrap();
+        let path = path.to_str().unwrap();
+
+        let proxy = Proxy::start(server.address()).await;
+        let through = proxy.through(&server.url()).replace("http://", "");
+        let mut first = python("upload.py", &[&through, path, "large.bin"]);
+        let mut first = first.stdout(Stdio::null()).spawn().expect("run Python");
+        while durable_bytes(&server).await < 3 * PART {
+            assert!(first.try_wait().unwrap().is_none(), "it ended too early");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        proxy.set(Line::Stalled);
+        first.kill().unwrap();
+        first.wait().unwrap();
+        drop(proxy);
+        let durable = durable_bytes(&server).await;
+        assert!(durable < bytes.len(), "it was not cut");
+
+        let proxy = Proxy::start(server.address()).await;
+        let through = proxy.through(&server.url()).replace("http://", "");
+        let out = run("upload.py", &[&through, path, "large.bin"]);
+        assert!(
+            out.ends_with(&format!("sha256 {}\n", digest(&bytes))),
+            "{backend:?}: {out}"
+        );
+        // Frames and calls around the content come to little.
+        let most = (bytes.len() - durable) * 101 / 100;
+        assert!(
+            proxy.sent_bytes() <= most as u64,
+            "{backend:?}: more came than was missing"
+        );
+        assert!(server.calls().read(by_key("large.bin")).await.unwrap() == bytes);
+        server.assert_clean();
+    }
+}
+
+/// How much of the only upload is durable.
+async fn durable_bytes(server: &TestServer) -> usize {
+    let mut service = server.calls().uploads();
+    let listed = service.list_uploads(pb::ListUploadsRequest::default()).await;
+    let uploads = listed.unwrap().into_inner().uploads;
+    uploads.first().map_or(0, |upload| upload.durable_bytes as usize)
+}
+
+#[test]
+fn the_readme_shows_the_upload_that_is_tested() {
+    let readme = include_str!("../../../README.md");
+    let tested = include_str!("../../polyglot/python/upload.py");
+    let shown = tested
+        .split("# README: begin\n")
+        .nth(1)
+        .and_then(|rest| rest.split("# README: end").next());
+    let shown = shown.expect("the script marks what the README shows");
+    assert!(
+        readme.contains(&format!("```python\n{shown}```\n")),
+        "the README shows something else"
+    );
 }
