@@ -64,6 +64,9 @@ pub(crate) const DOWNLOAD_NGINX: Case = case("download/nginx", RATE_GIB, None, S
 pub(crate) const CHUNKS_UP: Case = case("chunks/up", RATE_GIB, Some(0.85), None);
 pub(crate) const CHUNKS_DOWN: Case = case("chunks/down", RATE_GIB, Some(0.85), None);
 
+/// In 4 parts at once beside one stream, where a round trip takes 40 ms.
+pub(crate) const PARALLEL: Case = case("parallel/one-stream", RATE_GIB, Some(2.0), Some(3.0));
+
 pub(crate) const MEMORY_IN: Case = case("memory/10-gib-in", Measure::MebibytesMore, Some(64.0), None);
 pub(crate) const MEMORY_OUT: Case = case("memory/10-gib-out", Measure::MebibytesMore, Some(64.0), None);
 pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::MebibytesMore, Some(300.0), None);
@@ -116,5 +119,8 @@ pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    [SMALL, MANY, FOLDERS, LARGE, CHUNKS, MEMORY].into_iter().flatten()
+    let parallel = &[PARALLEL];
+    [SMALL, MANY, FOLDERS, LARGE, CHUNKS, parallel, MEMORY]
+        .into_iter()
+        .flatten()
 }

@@ -18,6 +18,7 @@
 mod bare;
 mod cases;
 mod chunks;
+mod delay;
 mod folders;
 mod grpcio;
 mod lamindb;
@@ -26,6 +27,7 @@ mod machine;
 mod many;
 mod memory;
 mod nginx;
+mod parallel;
 mod rounds;
 mod server;
 mod shelf;
@@ -82,6 +84,9 @@ fn main() {
     }
     if wanted.has_any(cases::CHUNKS) {
         threads.block_on(chunks::run(&wanted));
+    }
+    if wanted.has(&cases::PARALLEL) {
+        threads.block_on(parallel::run());
     }
     if wanted.has_any(cases::MEMORY) {
         threads.block_on(memory::run(&wanted));

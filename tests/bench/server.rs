@@ -1,6 +1,7 @@
 //! A release server on a folder, and how much memory it takes.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
@@ -48,6 +49,12 @@ impl Server {
 
     pub(crate) async fn client(&self) -> Client {
         Client::connect(&self.endpoint).await.expect("connect")
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let address = self.endpoint.trim_start_matches("http://");
+        address.parse().expect("the server said where it listens")
     }
 
     /// A stock client.
