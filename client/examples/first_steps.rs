@@ -1,11 +1,19 @@
 //! The main job, step by step, against the server at `ARTIFACTD_ENDPOINT`:
 //! save a dataset, save its next version, find it, read both back, delete and
-//! restore it. The README's first command runs this.
+//! restore it; save a folder, change a file of it, compare; upload a large file.
+//! The README's first command runs this.
 
 #![expect(clippy::print_stdout, reason = "it prints what happens")]
 
-use artifactd_client::{Client, Error, ReadOptions, RestoreOptions, SaveOptions};
+use std::path::Path;
+
+use artifactd_client::{
+    Client, Error, FolderEdit, MembersOptions, ReadOptions, RestoreOptions, SaveOptions, UploadOptions, domain::Uid,
+};
 use futures::TryStreamExt;
+
+/// What the last step uploads.
+const LARGE_BYTES: u64 = 64 << 20;
 
 /// Penguins measured on three islands: the head of a well-known public table.
 const FIRST: &str = "species,island,bill_length_mm,body_mass_g\n\
@@ -17,6 +25,15 @@ const FIRST: &str = "species,island,bill_length_mm,body_mass_g\n\
 async fn main() -> Result<(), Error> {
     let endpoint = std::env::var("ARTIFACTD_ENDPOINT").unwrap_or_else(|_| "http://127.0.0.1:50051".to_owned());
     let client = Client::connect(endpoint).await?;
+    one_file(&client).await?;
+    let folder = std::env::temp_dir().join(format!("artifactd-first-steps-{}", std::process::id()));
+    let done = folders_and_uploads(&client, &folder).await;
+    remove(&folder)?;
+    done
+}
+
+/// A file and its versions.
+async fn one_file(client: &Client) -> Result<(), Error> {
     let server = client.server_info().await?;
     println!(
         "connected to artifactd {}, storage `{}`",
@@ -79,4 +96,83 @@ async fn main() -> Result<(), Error> {
         client.get("penguins/size.csv").await?.version
     );
     Ok(())
+}
+
+async fn folders_and_uploads(client: &Client, folder: &Path) -> Result<(), Error> {
+    make_folder(folder)?;
+    let saved = client.save_folder(folder, SaveOptions::key("islands")).await?;
+    let first = saved.saved.artifact.uid;
+    println!(
+        "saved     the folder `islands` as {first}, {} bytes travelled",
+        saved.sent_bytes
+    );
+    change(client, first).await?;
+    let large = folder.join("large.bin");
+    make_large(&large)?;
+    let uploaded = client.upload_file_with(&large, SaveOptions::key("large.bin"), UploadOptions::default(), |_| {});
+    let uploaded = uploaded.await?.artifact;
+    println!(
+        "uploaded  {} bytes in parallel parts, sha256 {}",
+        uploaded.size_bytes, uploaded.sha256
+    );
+    Ok(())
+}
+
+/// The next version of a folder, of which one file is another.
+async fn change(client: &Client, first: Uid) -> Result<(), Error> {
+    let edit = FolderEdit::PutBytes {
+        path: "biscoe/gentoo.csv".to_owned(),
+        content: "body_mass_g\n4500\n5700\n".into(),
+    };
+    let changed = client.change_folder(first, vec![edit], SaveOptions::default()).await?;
+    let second = changed.saved.artifact;
+    println!(
+        "changed   one file of {}: version {} is {}, {} bytes travelled",
+        second.n_objects.unwrap_or_default(),
+        second.version,
+        second.uid,
+        changed.sent_bytes
+    );
+    let options = MembersOptions {
+        glob: Some("biscoe/*".to_owned()),
+        ..MembersOptions::default()
+    };
+    let members: Vec<_> = client.list_members("islands", options).try_collect().await?;
+    for member in members {
+        println!("listed    {} {} bytes", member.path, member.size_bytes);
+    }
+    let read = client.read_member("islands", "biscoe/gentoo.csv").await?;
+    println!("read      biscoe/gentoo.csv: {} bytes", read.len());
+    Ok(())
+}
+
+fn make_folder(folder: &Path) -> Result<(), Error> {
+    for (path, content) in [
+        ("biscoe/adelie.csv", "body_mass_g\n3700\n"),
+        ("biscoe/gentoo.csv", "body_mass_g\n4500\n"),
+        ("dream/chinstrap.csv", "body_mass_g\n3500\n"),
+    ] {
+        let path = folder.join(path);
+        let made = std::fs::create_dir_all(path.parent().unwrap_or(folder));
+        made.and_then(|()| std::fs::write(&path, content))
+            .map_err(|error| failed(&path, error))?;
+    }
+    Ok(())
+}
+
+/// A sparse file takes no space here; the server keeps and hashes every byte.
+fn make_large(path: &Path) -> Result<(), Error> {
+    let made = std::fs::File::create(path).and_then(|file| file.set_len(LARGE_BYTES));
+    made.map_err(|error| failed(path, error))
+}
+
+fn remove(folder: &Path) -> Result<(), Error> {
+    std::fs::remove_dir_all(folder).map_err(|error| failed(folder, error))
+}
+
+fn failed(path: &Path, source: std::io::Error) -> Error {
+    Error::File {
+        path: path.display().to_string(),
+        source,
+    }
 }

@@ -4,6 +4,11 @@ use std::{fs, path::Path};
 
 use artifactd_tests::{TestServer, calls::by_text};
 
+/// The version that knew only files.
+const BEFORE_FOLDERS: &str = "0.1.0-spine";
+
+const PACKED_FILES: usize = 20;
+
 const FOLDERS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/upgrade");
 
 fn copy(from: &Path, to: &Path) {
@@ -16,6 +21,19 @@ fn copy(from: &Path, to: &Path) {
         } else {
             fs::copy(entry.path(), target).unwrap();
         }
+    }
+}
+
+/// A folder of two versions, and small files that share an object.
+async fn folders_are_whole(server: &TestServer) {
+    let client = server.client().await;
+    let diff = client.diff_folders("islands@@1", "islands").await.unwrap();
+    assert_eq!(diff.differences.len(), 1, "{diff:?}");
+    let read = client.read_member("islands", "biscoe/gentoo.csv").await.unwrap();
+    assert_eq!(read, &b"body_mass_g\n4500\n5700\n"[..]);
+    for number in 0..PACKED_FILES {
+        let read = client.read(format!("packed/{number}.txt").as_str()).await.unwrap();
+        assert_eq!(read, number.to_string().as_bytes());
     }
 }
 
@@ -42,6 +60,9 @@ async fn folders_of_every_earlier_version_open_and_are_whole() {
         assert!(first.starts_with(b"species,island"), "{}", folder.display());
         let again = server.client().await.save(first, "penguins/size.csv").await.unwrap();
         assert_eq!(again.artifact.version_number.get(), 3, "{}", folder.display());
+        if !folder.ends_with(BEFORE_FOLDERS) {
+            folders_are_whole(&server).await;
+        }
         server.assert_clean();
         opened += 1;
     }
