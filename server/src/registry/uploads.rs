@@ -10,12 +10,15 @@
 //! one before still sends is refused. In parallel, parts come in any order over any
 //! number of streams, and the same part twice is fine.
 
+mod checking;
 mod complete;
 mod hashing;
 mod locks;
+mod recording;
+mod removal;
 mod write;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use artifactd_domain::{BLOCK_BYTES, Sha256};
 
@@ -49,9 +52,6 @@ const PARTS_MAX: u64 = 10_000;
 
 /// How long an upload stays after its last part.
 const EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// Uploads that are swept in one go.
-const SWEPT_AT_ONCE: i64 = 100;
 
 /// A new upload.
 #[derive(Debug, Clone)]
@@ -291,17 +291,6 @@ impl Registry {
         Ok((listed, next))
     }
 
-    /// Ends an upload that is no artifact, and removes what came.
-    pub async fn abort_upload(self: &Arc<Self>, caller: &Caller, uid: &str) -> Result<()> {
-        let row = self.find_upload(caller, uid).await?;
-        if UploadState::of(&row)? == UploadState::Saved {
-            return Err(RegistryError::UploadNotOpen(row.uid));
-        }
-        let registry = Arc::clone(self);
-        let removing = self.spawn(async move { registry.remove_upload(&row).await });
-        removing.await.unwrap_or(Err(RegistryError::StreamIncomplete))
-    }
-
     /// Somebody else's upload does not exist for the caller.
     async fn find_upload(&self, caller: &Caller, uid: &str) -> Result<UploadRow> {
         let row = uploads::by_uid(self.db.reader(), uid).await?;
@@ -333,58 +322,6 @@ impl Registry {
             created_at_us: row.created_at_us,
             saved,
         })
-    }
-
-    /// Removes an upload that is no artifact: its row first, so that nothing more is recorded.
-    async fn remove_upload(&self, row: &UploadRow) -> Result<()> {
-        self.upload_locks.supersede(row.id);
-        let id = row.id;
-        let removed = self.db.write::<_, DbError, _>(move |txn| {
-            Box::pin(async move {
-                let Some(row) = uploads::lock(txn, id).await? else {
-                    return Ok(false);
-                };
-                if row.state != UploadState::Saved.code() {
-                    uploads::delete(txn, id).await?;
-                }
-                fault::point("uploads.removed_in_transaction");
-                Ok(row.state != UploadState::Saved.code())
-            })
-        });
-        if !removed.await? {
-            return Ok(());
-        }
-        fault::point("uploads.row_removed");
-        let storage = self.places.storage_by_id(row.storage_id)?;
-        let object = object_of(row)?;
-        storage.store.parts.abort(&object).await?;
-        if row.state != UploadState::Open.code() {
-            storage.store.writer.delete(&object.name).await?;
-        }
-        Ok(())
-    }
-
-    /// Removes uploads that expired, and what is known of those that are artifacts.
-    pub(super) async fn sweep_uploads(&self) -> Result<u64> {
-        let mut swept = 0;
-        loop {
-            let expired = uploads::expired(self.db.reader(), now_us(), SWEPT_AT_ONCE).await?;
-            if expired.is_empty() || self.is_ending() {
-                return Ok(swept);
-            }
-            for row in expired {
-                swept += 1;
-                if UploadState::of(&row)? != UploadState::Saved {
-                    self.remove_upload(&row).await?;
-                    continue;
-                }
-                let id = row.id;
-                let forgotten = self
-                    .db
-                    .write::<_, DbError, _>(move |txn| Box::pin(async move { uploads::delete(txn, id).await }));
-                forgotten.await?;
-            }
-        }
     }
 }
 

@@ -8,16 +8,17 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    super::{Caller, Registry, RegistryError, Result, content::Data, now_us, placing::integer, turns::ContentTurn},
-    UploadState, contiguous, declared, expires_at,
-    hashing::{State, UploadHash},
+    super::{Caller, Registry, RegistryError, Result, content::Data, placing::integer, turns::ContentTurn},
+    UploadState, contiguous, declared,
+    hashing::UploadHash,
     locks::WriterTurn,
-    object_of, unsigned,
+    object_of,
+    recording::{FilledPart, OpenPart, Recorder, Target},
+    unsigned,
 };
 use crate::{
-    db::uploads::{self, PartRow, UploadRow},
-    fault,
-    storage::{PartPlace, PartedObject, PendingPart, Store},
+    db::uploads::{self, UploadRow},
+    storage::{PartPlace, PartedObject, Store},
 };
 
 /// Filled parts that wait to be made durable while the next one comes in.
@@ -48,38 +49,6 @@ pub struct UploadWriter {
     /// Told when another stream has taken over, where one writes at a time.
     superseded: Option<CancellationToken>,
     _content_turn: ContentTurn,
-}
-
-/// A part that is coming in.
-struct OpenPart {
-    number: u64,
-    size_bytes: u64,
-    sums: BlockChecksums,
-    target: Target,
-}
-
-/// A part that came in, and the state of the hash behind it.
-struct FilledPart {
-    part: OpenPart,
-    hash: Option<State>,
-}
-
-/// Where the bytes of a part go.
-enum Target {
-    Store(Box<dyn PendingPart>),
-    /// Nowhere: it is durable already, and must be the same.
-    Compared(PartRow),
-}
-
-/// Makes parts durable and records them, one after another.
-struct Recorder {
-    registry: Arc<Registry>,
-    id: i64,
-    uid: String,
-    epoch: i64,
-    part_bytes: u64,
-    /// Held until the last part is recorded.
-    _turn: Option<WriterTurn>,
 }
 
 impl Registry {
@@ -124,7 +93,7 @@ impl Registry {
             uid: row.uid.clone(),
             epoch,
             part_bytes: unsigned(row.part_bytes),
-            _turn: turn,
+            turn,
         };
         drop(self.spawn(recorder.run(waiting, acks)));
         let hasher = if row.is_parallel {
@@ -319,77 +288,5 @@ impl UploadWriter {
         if self.is_first && ends_here {
             self.registry.upload_locks.remember_whole(self.row.id);
         }
-    }
-}
-
-impl OpenPart {
-    async fn put(&mut self, bytes: Bytes) -> Result<()> {
-        self.size_bytes += bytes.len() as u64;
-        self.sums.update(&bytes);
-        if let Target::Store(part) = &mut self.target {
-            part.put(bytes).await?;
-        }
-        Ok(())
-    }
-}
-
-impl Recorder {
-    async fn run(self, mut filled: mpsc::Receiver<FilledPart>, acks: mpsc::Sender<Result<u64>>) {
-        while let Some(FilledPart { part, hash }) = filled.recv().await {
-            let end = part.number * self.part_bytes + part.size_bytes;
-            let recorded = self.record(part, hash).await;
-            let is_over = recorded.is_err();
-            // Whoever went away finds out from the upload itself.
-            let _ = acks.send(recorded.map(|()| end)).await;
-            if is_over {
-                return;
-            }
-        }
-    }
-
-    async fn record(&self, part: OpenPart, hash: Option<State>) -> Result<()> {
-        let OpenPart {
-            number,
-            size_bytes,
-            sums,
-            target,
-        } = part;
-        let crc32c: Vec<u8> = sums.finish().iter().flat_map(|sum| sum.to_le_bytes()).collect();
-        let store_part = match target {
-            Target::Store(part) => part.finish().await?,
-            Target::Compared(there) if there.crc32c == crc32c && unsigned(there.size_bytes) == size_bytes => {
-                return Ok(());
-            }
-            Target::Compared(_) => return Err(RegistryError::PartConflict(number)),
-        };
-        fault::point("uploads.part_durable");
-        let hash_state = match hash {
-            // A thread that ended before it said so leaves the upload without.
-            Some(hash) => hash.await.ok(),
-            None => None,
-        };
-        let end = number * self.part_bytes + size_bytes;
-        let hash_state = hash_state.and_then(|state| self.registry.hash_seal.seal(&self.uid, end, &state));
-        let row = PartRow {
-            number: integer(number)?,
-            size_bytes: integer(size_bytes)?,
-            crc32c,
-            store_part,
-        };
-        let (id, epoch, uid) = (self.id, self.epoch, self.uid.clone());
-        let recorded = self.registry.db.write::<_, RegistryError, _>(move |txn| {
-            let (row, uid, hash_state) = (row.clone(), uid.clone(), hash_state.clone());
-            Box::pin(async move {
-                if !uploads::renew(txn, (id, epoch), expires_at(now_us()), hash_state).await? {
-                    return Err(RegistryError::UploadFenced(uid));
-                }
-                uploads::put_part(txn, id, &row).await?;
-                fault::point("uploads.part_in_transaction");
-                Ok(())
-            })
-        });
-        recorded.await?;
-        fault::point("uploads.part_recorded");
-        Ok(())
     }
 }
