@@ -17,6 +17,8 @@ use crate::{
 
 const WORKERS: usize = 6;
 const SLOTS_PER_WORKER: usize = 4;
+/// So small that some contents have several parts; a bucket makes them larger.
+const PART_BYTES: i64 = 512 << 10;
 /// Few contents, so that workers race for the same blobs.
 const CONTENTS: usize = 12;
 
@@ -45,6 +47,8 @@ pub struct Tally {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Act {
     Save(usize),
+    /// The same in parts.
+    Upload(usize),
     Replace(usize),
     Trash,
     Restore,
@@ -160,7 +164,8 @@ impl Worker {
     fn choose(&mut self, state: &State) -> Act {
         let content = self.random.below(CONTENTS);
         match (state, self.random.below(10)) {
-            (State::Empty, _) | (State::Live(_), 0..6) => Act::Save(content),
+            (State::Empty, 0..3) | (State::Live(_), 0..2) => Act::Upload(content),
+            (State::Empty, _) | (State::Live(_), 2..6) => Act::Save(content),
             (State::Live(_), 6..8) => Act::Replace(content),
             (State::Live(_), _) => Act::Trash,
             (State::Trashed(_), 0..6) => Act::Restore,
@@ -193,12 +198,16 @@ impl Slot {
         let request_id = Some(request_id);
         let stem = self.stem.clone().unwrap_or_default();
         match act {
-            Act::Save(number) => {
+            Act::Save(number) | Act::Upload(number) => {
                 let header = pb::SaveHeader {
                     request_id,
                     ..keyed(&self.key)
                 };
-                let answer = calls.save(header, &pooled(number)).await?;
+                let content = pooled(number);
+                let answer = match act {
+                    Act::Upload(_) => calls.save_in_parts(header, &content, PART_BYTES).await?,
+                    _ => calls.save(header, &content).await?,
+                };
                 self.stem = Some(crate::calls::saved(answer).stem);
             }
             Act::Replace(number) => {
@@ -293,6 +302,10 @@ impl Slot {
 }
 
 fn after(state: &State, act: Act) -> State {
+    let act = match act {
+        Act::Upload(number) => Act::Save(number),
+        act => act,
+    };
     match (state, act) {
         (State::Live(versions), Act::Save(number)) if versions.last() == Some(&number) => State::Live(versions.clone()),
         (State::Live(versions), Act::Save(number)) => State::Live([versions.as_slice(), &[number]].concat()),

@@ -138,6 +138,33 @@ impl Calls {
         }
     }
 
+    /// Saves a content by an upload in order, going on where the same request was cut.
+    ///
+    /// # Errors
+    /// When a call is refused or cut.
+    pub async fn save_in_parts(
+        &self,
+        header: pb::SaveHeader,
+        content: &[u8],
+        part_bytes: i64,
+    ) -> Outcome<pb::SaveArtifactResponse> {
+        let header = pb::SaveHeader {
+            size: Some(content.len() as i64),
+            ..header
+        };
+        let request = pb::CreateUploadRequest {
+            save: Some(header),
+            parallel: false,
+            part_bytes,
+        };
+        let upload = self.create_upload(request).await?;
+        let durable = upload.durable_bytes as usize;
+        if durable < content.len() {
+            self.write_rest(&upload.uid, content, durable, false).await?;
+        }
+        self.complete_upload(&upload.uid).await
+    }
+
     /// Removes an upload.
     pub async fn abort_upload(&self, uid: &str) -> Outcome<()> {
         let request = pb::AbortUploadRequest { uid: uid.to_owned() };

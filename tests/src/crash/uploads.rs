@@ -18,16 +18,7 @@ fn wanted(save: pb::SaveHeader) -> pb::CreateUploadRequest {
 
 /// Saves a content, going on where a try before was cut.
 pub(super) async fn save(calls: &Calls, header: pb::SaveHeader, content: &[u8]) -> Outcome<()> {
-    let header = pb::SaveHeader {
-        size: Some(content.len() as i64),
-        ..header
-    };
-    let upload = calls.create_upload(wanted(header)).await?;
-    let durable = upload.durable_bytes as usize;
-    if durable < content.len() {
-        calls.write_rest(&upload.uid, content, durable, false).await?;
-    }
-    calls.complete_upload(&upload.uid).await.map(drop)
+    calls.save_in_parts(header, content, PART_BYTES).await.map(drop)
 }
 
 /// Begins an upload that has a part.
