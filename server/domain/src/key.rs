@@ -134,7 +134,12 @@ pub(crate) fn check_path(text: &str, bytes_max: usize) -> Result<(), KeyRefused>
             got: text.len(),
         });
     }
-    if text.chars().any(|c| c.is_control() || changes_direction(c)) {
+    // Most paths are ASCII, which needs no decoding; those of a large folder are many.
+    let is_refused = match text.is_ascii() {
+        true => text.bytes().any(|byte| byte.is_ascii_control()),
+        false => text.chars().any(|c| c.is_control() || changes_direction(c)),
+    };
+    if is_refused {
         return Err(KeyRefused::Characters);
     }
     if text.contains('\\') {

@@ -29,8 +29,15 @@ impl MemberPath {
 impl FromStr for MemberPath {
     type Err = KeyRefused;
     fn from_str(text: &str) -> Result<Self, KeyRefused> {
-        check_path(text, PATH_BYTES_MAX)?;
-        Ok(Self(text.to_owned()))
+        text.to_owned().try_into()
+    }
+}
+
+impl TryFrom<String> for MemberPath {
+    type Error = KeyRefused;
+    fn try_from(text: String) -> Result<Self, KeyRefused> {
+        check_path(&text, PATH_BYTES_MAX)?;
+        Ok(Self(text))
     }
 }
 

@@ -181,7 +181,7 @@ impl Rest<'_> {
         self.0 = rest;
         let head = before.as_bytes().get(..shared).ok_or_else(|| refused.clone())?;
         let text = String::from_utf8([head, tail].concat()).map_err(|_| refused.clone())?;
-        let path: MemberPath = text.parse().map_err(|_| refused.clone())?;
+        let path = MemberPath::try_from(text).map_err(|_| refused.clone())?;
         if path.as_str() <= before {
             return Err(PageRefused::Order(number));
         }
