@@ -6,6 +6,7 @@
 
 mod checksum;
 mod etag;
+pub mod filter;
 mod formats;
 mod hash;
 mod key;

@@ -4,6 +4,7 @@
 //! The mutations are drawn from a seed, so a failure can be seen again;
 //! `ARTIFACTD_FUZZ_ROUNDS` and `ARTIFACTD_FUZZ_SEED` change count and seed.
 
+mod filters;
 mod names;
 mod pages;
 
