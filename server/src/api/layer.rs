@@ -36,6 +36,7 @@ use self::{
     deadline::{Deadline, DeadlineRefused},
     record::Record,
     request::RequestBody,
+    shape::End,
 };
 pub(crate) use self::{call_id::CallId, pieces::while_taken};
 
@@ -178,8 +179,8 @@ fn finish(mut response: Response<Body>, deadline: Option<Deadline>, record: Reco
     let id = record.id().clone();
     response.headers_mut().insert(CallId::HEADER, id.header_value());
     match shape::shape(response.headers_mut(), &id) {
-        Some(code) => record.finish(code),
-        None if http_body::Body::is_end_stream(response.body()) => record.finish(Code::Ok),
+        Some(end) => record.finish(&end),
+        None if http_body::Body::is_end_stream(response.body()) => record.finish(&End::from(Code::Ok)),
         None => return response.map(|body| Body::new(CallBody::new(body, deadline, record))),
     }
     response

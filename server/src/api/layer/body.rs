@@ -16,7 +16,7 @@ use super::{
     deadline::{Deadline, DeadlineRefused},
     pieces::Pieces,
     record::Record,
-    shape,
+    shape::{self, End},
 };
 
 type Polled = Poll<Option<Result<Frame<Bytes>, Status>>>;
@@ -47,9 +47,9 @@ impl CallBody {
         }
     }
 
-    fn end(&mut self, code: Code) {
+    fn end(&mut self, end: &End) {
         if let Some(open) = self.open.take() {
-            open.record.finish(code);
+            open.record.finish(end);
         }
     }
 
@@ -65,16 +65,16 @@ impl CallBody {
             return Poll::Ready(None);
         };
         let shaped = trailers.map(|mut trailers| {
-            let code = shape::shape(&mut trailers, open.record.id());
-            (trailers, code.unwrap_or(Code::Ok))
+            let end = shape::shape(&mut trailers, open.record.id());
+            (trailers, end.unwrap_or(End::from(Code::Ok)))
         });
         match shaped {
-            Ok((trailers, code)) => {
-                self.end(code);
+            Ok((trailers, end)) => {
+                self.end(&end);
                 Poll::Ready(Some(Ok(Frame::trailers(trailers))))
             }
             Err(status) => {
-                self.end(status.code());
+                self.end(&End::from(&status));
                 Poll::Ready(Some(Err(status)))
             }
         }
@@ -115,7 +115,7 @@ impl http_body::Body for CallBody {
             },
             Some(Err(status)) => self.end_with(&status),
             None => {
-                self.end(Code::Ok);
+                self.end(&End::from(Code::Ok));
                 Poll::Ready(None)
             }
         }

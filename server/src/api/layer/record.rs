@@ -5,7 +5,7 @@ use std::time::Instant;
 use tonic::Code;
 use tracing::Span;
 
-use super::CallId;
+use super::{CallId, shape::End};
 
 /// A path that a client made up may be as long as its headers; the log keeps this much.
 const METHOD_CHARS_MAX: usize = 200;
@@ -42,22 +42,22 @@ impl Record {
         &self.span
     }
 
-    pub(super) fn finish(mut self, code: Code) {
-        self.log(code);
+    pub(super) fn finish(mut self, end: &End) {
+        self.log(end);
     }
 
-    fn log(&mut self, code: Code) {
+    fn log(&mut self, end: &End) {
         self.finished = true;
-        let method = self.method.as_str();
+        let (method, code, reason) = (self.method.as_str(), end.code, end.reason.as_deref());
         let duration_us = u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX);
-        tracing::info!(parent: &self.span, ?code, duration_us, "Finished {method}: {code:?}");
+        tracing::info!(parent: &self.span, ?code, reason, duration_us, "Finished {method}: {code:?}");
     }
 }
 
 impl Drop for Record {
     fn drop(&mut self) {
         if !self.finished {
-            self.log(Code::Cancelled);
+            self.log(&End::from(Code::Cancelled));
         }
     }
 }

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName};
 use prost::Message;
 use prost_types::Any;
 use tonic::{Code, Status};
-use tonic_types::pb;
+use tonic_types::{StatusExt, pb};
 
 use super::{super::status, CallId};
 
@@ -15,11 +15,34 @@ const DETAILS: HeaderName = HeaderName::from_static("grpc-status-details-bin");
 const MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 const REQUEST_INFO: &str = "type.googleapis.com/google.rpc.RequestInfo";
 
-/// Shapes the status in a head or in trailers; answers its code when there is one.
-pub(super) fn shape(headers: &mut HeaderMap, id: &CallId) -> Option<Code> {
+/// How a call ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) code: Code,
+    /// Why it was refused; nothing where no status came from us.
+    pub(super) reason: Option<String>,
+}
+
+impl From<Code> for End {
+    fn from(code: Code) -> Self {
+        Self { code, reason: None }
+    }
+}
+
+impl From<&Status> for End {
+    fn from(status: &Status) -> Self {
+        Self {
+            code: status.code(),
+            reason: status.get_details_error_info().map(|info| info.reason),
+        }
+    }
+}
+
+/// Shapes the status in a head or in trailers; answers how the call ended when there is one.
+pub(super) fn shape(headers: &mut HeaderMap, id: &CallId) -> Option<End> {
     let code = headers.get(Status::GRPC_STATUS)?;
     if code == "0" {
-        return Some(Code::Ok);
+        return Some(End::from(Code::Ok));
     }
     let made = Status::from_header_map(headers)?;
     let shaped = match made.details() {
@@ -30,13 +53,13 @@ pub(super) fn shape(headers: &mut HeaderMap, id: &CallId) -> Option<Code> {
         },
     };
     let Some(shaped) = shaped else {
-        return Some(made.code());
+        return Some(End::from(&made));
     };
     headers.remove(MESSAGE);
     headers.remove(DETAILS);
     match shaped.add_header(headers) {
-        Ok(()) => Some(shaped.code()),
-        Err(_) => Some(made.code()),
+        Ok(()) => Some(End::from(&shaped)),
+        Err(_) => Some(End::from(&made)),
     }
 }
 
@@ -76,16 +99,18 @@ fn any(type_url: &str, message: &impl Message) -> Any {
 
 #[cfg(test)]
 mod tests {
-    use tonic_types::StatusExt;
-
     use super::*;
 
     fn shaped(status: &Status) -> Status {
         let mut headers = HeaderMap::new();
         status.add_header(&mut headers).unwrap();
-        let code = shape(&mut headers, &CallId::new("call-1"));
+        let end = shape(&mut headers, &CallId::new("call-1"));
         let shaped = Status::from_header_map(&headers).unwrap();
-        assert_eq!(code, Some(shaped.code()));
+        let expected = End {
+            code: shaped.code(),
+            reason: Some(reason(&shaped)),
+        };
+        assert_eq!(end, Some(expected));
         shaped
     }
 
@@ -153,7 +178,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         assert_eq!(shape(&mut headers, &CallId::new("call-1")), None);
         headers.insert(Status::GRPC_STATUS, "0".parse().unwrap());
-        assert_eq!(shape(&mut headers, &CallId::new("call-1")), Some(Code::Ok));
+        assert_eq!(shape(&mut headers, &CallId::new("call-1")), Some(End::from(Code::Ok)));
         assert_eq!(headers.len(), 1);
     }
 
