@@ -7,6 +7,7 @@
 
 pub mod aside;
 mod messages;
+pub mod published;
 mod rope;
 mod write;
 
