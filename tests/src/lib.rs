@@ -15,6 +15,7 @@
 //! - `crash`: operations that meet a named crash point, and the checks after.
 //! - `storm`: mixed load under random kills.
 //! - `failing_calls`: a server whose system calls fail.
+//! - `published`: what the log says of refusals, against what the protos say.
 //! - `proxy`: a bad line between the server and a service.
 //! - `wire`: HTTP/2 by hand, for what no client library would send.
 //!
@@ -32,6 +33,7 @@ pub mod guarded;
 pub mod members;
 pub mod postgres;
 pub mod proxy;
+pub mod published;
 pub mod s3;
 pub mod server;
 pub mod storm;

@@ -19,7 +19,7 @@ use crate::{
     calls::Calls,
     database::RawDatabase,
     postgres::Postgres,
-    required_env,
+    published, required_env,
     s3::{Bucket, S3Server},
 };
 
@@ -656,6 +656,11 @@ impl Drop for TestServer {
             );
         } else if !self.log_may_hold_panics {
             assert!(!log.contains("panicked"), "the server panicked:\n{log}");
+            let unpublished = published::unpublished(&log);
+            assert!(
+                unpublished.is_empty(),
+                "reasons that the comments of the calls do not list: {unpublished:?}"
+            );
         }
     }
 }

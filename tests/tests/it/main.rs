@@ -22,6 +22,7 @@ mod listing;
 mod lookups;
 mod members;
 mod polyglot;
+mod published;
 mod races;
 mod ranges;
 mod replacing;
