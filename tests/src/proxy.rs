@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -38,6 +38,15 @@ pub enum Line {
     CutsCommits,
 }
 
+/// What cuts one connection, once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trap {
+    /// A client has sent this: the service gets it, and its answer is cut.
+    Said(&'static [u8]),
+    /// Clients have sent as many bytes.
+    Sent(u64),
+}
+
 #[derive(Debug, Clone, Copy)]
 struct State {
     line: Line,
@@ -54,6 +63,7 @@ pub struct Proxy {
     upstream: SocketAddr,
     state: watch::Sender<State>,
     sent_bytes: Arc<AtomicU64>,
+    trap: Arc<Mutex<Option<Trap>>>,
     connections: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
 }
@@ -72,13 +82,17 @@ impl Proxy {
             holes: 0,
         });
         let sent_bytes = Arc::new(AtomicU64::new(0));
-        let counted = Arc::clone(&sent_bytes);
+        let trap = Arc::default();
+        let watcher = Watcher {
+            sent_bytes: Arc::clone(&sent_bytes),
+            trap: Arc::clone(&trap),
+        };
         let connections = Arc::new(AtomicU64::new(0));
         let accepted = Arc::clone(&connections);
         let accepting = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 accepted.fetch_add(1, Ordering::Relaxed);
-                tokio::spawn(connect(client, upstream, watched.clone(), Arc::clone(&counted)));
+                tokio::spawn(connect(client, upstream, watched.clone(), watcher.clone()));
             }
         });
         Self {
@@ -86,9 +100,20 @@ impl Proxy {
             upstream,
             state,
             sent_bytes,
+            trap,
             connections,
             accepting,
         }
+    }
+
+    /// Sets a trap, which cuts the connection that meets it and is gone then.
+    pub fn set_trap(&self, trap: Trap) {
+        *lock(&self.trap) = Some(trap);
+    }
+
+    /// Whether no trap waits.
+    pub fn is_sprung(&self) -> bool {
+        lock(&self.trap).is_none()
     }
 
     /// The URL of the service, as it is reached through the proxy.
@@ -129,7 +154,30 @@ impl Drop for Proxy {
     }
 }
 
-async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver<State>, sent_bytes: Arc<AtomicU64>) {
+fn lock(trap: &Mutex<Option<Trap>>) -> std::sync::MutexGuard<'_, Option<Trap>> {
+    trap.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Counts what clients send, and looks for what springs the trap.
+#[derive(Debug, Clone)]
+struct Watcher {
+    sent_bytes: Arc<AtomicU64>,
+    trap: Arc<Mutex<Option<Trap>>>,
+}
+
+impl Watcher {
+    /// Counts a piece; answers the trap that it springs.
+    fn pass(&self, piece: &[u8]) -> Option<Trap> {
+        let sent = self.sent_bytes.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
+        let has = |said: &[u8]| piece.windows(said.len()).any(|bytes| bytes == said);
+        lock(&self.trap).take_if(|trap| match *trap {
+            Trap::Said(said) => has(said),
+            Trap::Sent(bytes) => sent >= bytes,
+        })
+    }
+}
+
+async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver<State>, watcher: Watcher) {
     let Ok(server) = TcpStream::connect(upstream).await else {
         return;
     };
@@ -140,15 +188,9 @@ async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let mut cut = state.clone();
-    let (asked, committing) = watch::channel(false);
-    let up = pump(
-        from_client,
-        to_server,
-        state.clone(),
-        holes,
-        Side::Asks(asked, sent_bytes),
-    );
-    let down = pump(from_server, to_client, state, holes, Side::Answers(committing));
+    let (asked, cutting) = watch::channel(Cutting::Nothing);
+    let up = pump(from_client, to_server, state.clone(), holes, Side::Asks(asked, watcher));
+    let down = pump(from_server, to_client, state, holes, Side::Answers(cutting));
     tokio::select! {
         () = up => {}
         () = down => {}
@@ -156,10 +198,20 @@ async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver
     }
 }
 
-/// Which way bytes go, and what is known of commits.
+/// Which answers are to be cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Cutting {
+    Nothing,
+    /// The next one, while the line cuts commits.
+    Commits,
+    /// The next one.
+    Answers,
+}
+
+/// Which way bytes go; one side tells the other what is to be cut.
 enum Side {
-    Asks(watch::Sender<bool>, Arc<AtomicU64>),
-    Answers(watch::Receiver<bool>),
+    Asks(watch::Sender<Cutting>, Watcher),
+    Answers(watch::Receiver<Cutting>),
 }
 
 /// Passes bytes on until one side ends.
@@ -172,8 +224,14 @@ async fn pump(
 ) {
     let mut piece = vec![0; PIECE_BYTES];
     while let Ok(read @ 1..) = from.read(&mut piece).await {
-        if let Side::Asks(_, sent_bytes) = &side {
-            sent_bytes.fetch_add(read as u64, Ordering::Relaxed);
+        if let Side::Asks(asked, watcher) = &side {
+            match watcher.pass(&piece[..read]) {
+                Some(Trap::Said(_)) => {
+                    asked.send_replace(Cutting::Answers);
+                }
+                Some(Trap::Sent(_)) => return,
+                None => {}
+            }
         }
         let Ok(now) = state
             .wait_for(|state| state.line != Line::Stalled)
@@ -185,14 +243,18 @@ async fn pump(
         if now.line == Line::BlackHole || now.holes != holes {
             continue;
         }
-        if now.line == Line::CutsCommits {
-            match &side {
-                Side::Asks(asked, _) if piece[..read].windows(COMMIT.len()).any(|bytes| bytes == COMMIT) => {
-                    asked.send_replace(true);
+        match &side {
+            Side::Asks(asked, _) if now.line == Line::CutsCommits => {
+                if piece[..read].windows(COMMIT.len()).any(|bytes| bytes == COMMIT) {
+                    asked.send_replace(Cutting::Commits);
                 }
-                Side::Answers(committing) if *committing.borrow() => return,
-                _ => {}
             }
+            Side::Asks(..) => {}
+            Side::Answers(cutting) => match *cutting.borrow() {
+                Cutting::Answers => return,
+                Cutting::Commits if now.line == Line::CutsCommits => return,
+                Cutting::Commits | Cutting::Nothing => {}
+            },
         }
         if to.write_all(&piece[..read]).await.is_err() {
             return;

@@ -19,18 +19,18 @@ from artifactd.v1 import (
 
 
 # README: begin
-def upload(uploads, path, key):
+def upload(uploads, path, key, tell=print):
     """Saves a file; called again after a cut, it sends only what is not durable yet."""
     size, changed = os.path.getsize(path), os.stat(path).st_mtime_ns
     header = service_pb2.SaveHeader(key=key, size=size, request_id=f"{key[-80:]}-{size}-{changed}")
     begun = uploads.CreateUpload(upload_pb2.CreateUploadRequest(save=header))
     if begun.durable_bytes < size:
         for answer in uploads.WriteUpload(rest(begun, path)):
-            print(f"{answer.durable_bytes} of {size} bytes are durable", flush=True)
+            tell(f"{answer.durable_bytes} of {size} bytes are durable")
     complete = upload_pb2.CompleteUploadRequest(uid=begun.uid, sha256=sha256_of(path))
     while not (answer := uploads.CompleteUpload(complete)).HasField("saved"):
-        print(f"{answer.hashed_bytes} of {size} bytes are hashed", flush=True)
-    return answer.saved.artifact
+        tell(f"{answer.hashed_bytes} of {size} bytes are hashed")
+    return answer.saved
 
 
 def rest(begun, path):
@@ -53,7 +53,7 @@ def sha256_of(path):
 def main():
     address, path, key = sys.argv[1:]
     with grpc.insecure_channel(address) as channel:
-        artifact = upload(upload_grpc.UploadServiceStub(channel), path, key)
+        artifact = upload(upload_grpc.UploadServiceStub(channel), path, key).artifact
     print(f"saved {artifact.uid} sha256 {artifact.hash}")
 
 

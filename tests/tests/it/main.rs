@@ -18,6 +18,7 @@ mod folder_records;
 mod folders;
 mod garbage;
 mod io_errors;
+mod languages;
 mod listing;
 mod lookups;
 mod members;
