@@ -1,31 +1,29 @@
-//! The main job, step by step, against the server at `ARTIFACTD_ENDPOINT`:
-//! save a dataset, save its next version, find it, read both back, delete and
-//! restore it; save a folder, change a file of it, compare; upload a large file.
+//! The main job, step by step, against the server at `ARTIFACTD_ENDPOINT`, with the
+//! public data in a folder (`first_steps tests/data`): save a table, save its next
+//! version, find it, read both back, delete and restore it; save single cells; save a
+//! folder, change a file of it, compare; upload a large file.
 //! The README's first command runs this.
 
 #![expect(clippy::print_stdout, reason = "it prints what happens")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use artifactd_client::{
-    Client, Error, FolderEdit, MembersOptions, ReadOptions, RestoreOptions, SaveOptions, UploadOptions, domain::Uid,
+    Client, Error, FolderEdit, MembersOptions, ReadOptions, RestoreOptions, SaveOptions, Saved, UploadOptions,
+    domain::Uid,
 };
 use futures::TryStreamExt;
 
 /// What the last step uploads.
 const LARGE_BYTES: u64 = 64 << 20;
 
-/// Penguins measured on three islands: the head of a well-known public table.
-const FIRST: &str = "species,island,bill_length_mm,body_mass_g\n\
-    Adelie,Torgersen,39.1,3750\n\
-    Adelie,Torgersen,39.5,3800\n\
-    Gentoo,Biscoe,46.1,4500\n";
-
 #[tokio::main]
 async fn main() -> Result<(), Error> {
     let endpoint = std::env::var("ARTIFACTD_ENDPOINT").unwrap_or_else(|_| "http://127.0.0.1:50051".to_owned());
     let client = Client::connect(endpoint).await?;
-    one_file(&client).await?;
+    let data = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "tests/data".to_owned()));
+    a_table(&client, &data.join("penguins.csv")).await?;
+    cells(&client, &data.join("pbmc68k_reduced.h5ad")).await?;
     let folder = std::env::temp_dir().join(format!("artifactd-first-steps-{}", std::process::id()));
     let done = folders_and_uploads(&client, &folder).await;
     remove(&folder)?;
@@ -33,69 +31,84 @@ async fn main() -> Result<(), Error> {
 }
 
 /// A file and its versions.
-async fn one_file(client: &Client) -> Result<(), Error> {
+async fn a_table(client: &Client, path: &Path) -> Result<(), Error> {
+    const KEY: &str = "penguins.csv";
     let server = client.server_info().await?;
     println!(
         "connected to artifactd {}, storage `{}`",
         server.version, server.default_storage
     );
 
-    let options = SaveOptions::key("penguins/size.csv").with_description("Penguins of three islands");
-    let first = client.save_bytes(FIRST, options).await?;
-    println!(
-        "saved     {} version {} ({:?})",
-        first.artifact.uid, first.artifact.version, first.outcome
-    );
-    println!(
-        "          {} bytes, sha256 {}",
-        first.artifact.size_bytes, first.artifact.sha256
-    );
+    let options = SaveOptions::key(KEY).with_description("Penguins of three islands");
+    let first = client.save_file(path, options).await?;
+    say_saved(&first);
+    println!("          sha256 {}", first.artifact.sha256);
 
-    let more = format!("{FIRST}Chinstrap,Dream,46.5,3500\n");
-    let second = client
-        .save_bytes(more.clone(), SaveOptions::key("penguins/size.csv"))
-        .await?;
-    println!(
-        "saved     {} version {} ({:?})",
-        second.artifact.uid, second.artifact.version, second.outcome
-    );
-
-    let again = client.save(more.clone(), "penguins/size.csv").await?;
+    let table = std::fs::read_to_string(path).map_err(|error| failed(path, error))?;
+    let complete = without_gaps(&table);
+    let second = client.save(complete.clone(), KEY).await?;
+    say_saved(&second);
+    let again = client.save(complete.clone(), KEY).await?;
     println!("saved it again: {:?}, still {}", again.outcome, again.artifact.uid);
 
-    for version in client.versions("penguins/size.csv").await? {
+    for version in client.versions(KEY).await? {
         println!(
             "version   {} {} {} bytes, latest: {}",
             version.version, version.uid, version.size_bytes, version.is_latest
         );
     }
 
-    let read = client.read("penguins/size.csv").await?;
-    assert_eq!(read, more.as_bytes(), "the key gives what was saved last");
-    let read = client.read("penguins/size.csv@@1").await?;
-    assert_eq!(read, FIRST.as_bytes(), "the first version is still there");
+    let read = client.read(KEY).await?;
+    assert_eq!(read, complete.as_bytes(), "the key gives what was saved last");
+    let read = client.read("penguins.csv@@1").await?;
+    assert_eq!(read, table.as_bytes(), "the first version is still there");
     println!("read both versions back, every byte checked");
 
     let options = ReadOptions {
-        offset: -26,
+        offset: -47,
         ..ReadOptions::default()
     };
-    let tail: Vec<_> = client.open("penguins/size.csv", options).await?.try_collect().await?;
+    let tail: Vec<_> = client.open(KEY, options).await?.try_collect().await?;
     print!("last line {}", String::from_utf8_lossy(&tail.concat()));
 
     let trashed = client.delete(first.artifact.stem()).await?;
     println!(
         "deleted   {} versions, the key is free: {}",
         trashed.len(),
-        client.get("penguins/size.csv").await.is_err()
+        client.get(KEY).await.is_err()
     );
     let restored = client.restore(first.artifact.stem(), RestoreOptions::default()).await?;
     println!(
         "restored  {} versions, latest is {}",
         restored.len(),
-        client.get("penguins/size.csv").await?.version
+        client.get(KEY).await?.version
     );
     Ok(())
+}
+
+/// The lines of a table in which nothing is missing.
+fn without_gaps(table: &str) -> String {
+    let complete = table.lines().filter(|line| !line.split(',').any(|cell| cell == "NA"));
+    complete.map(|line| format!("{line}\n")).collect()
+}
+
+/// Single cells with their annotation, in one file.
+async fn cells(client: &Client, path: &Path) -> Result<(), Error> {
+    let saved = client.save_file(path, SaveOptions::key("cells/pbmc68k.h5ad")).await?;
+    say_saved(&saved);
+    let read = client.read(saved.artifact.uid).await?;
+    let same = std::fs::read(path).map_err(|error| failed(path, error))? == read;
+    assert!(same, "what came back is what was saved");
+    println!("read it back, every byte checked");
+    Ok(())
+}
+
+fn say_saved(saved: &Saved) {
+    let artifact = &saved.artifact;
+    println!(
+        "saved     {} version {} ({:?}), {} bytes",
+        artifact.uid, artifact.version, saved.outcome, artifact.size_bytes
+    );
 }
 
 async fn folders_and_uploads(client: &Client, folder: &Path) -> Result<(), Error> {
