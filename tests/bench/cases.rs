@@ -71,6 +71,9 @@ pub(crate) const MEMORY_IN: Case = case("memory/10-gib-in", Measure::MebibytesMo
 pub(crate) const MEMORY_OUT: Case = case("memory/10-gib-out", Measure::MebibytesMore, Some(64.0), None);
 pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::MebibytesMore, Some(300.0), None);
 
+/// p99 of a get while 64 connections list and save at half of what the server can do, beside its p99 when idle.
+pub(crate) const GET_P99: Case = case("load/get-p99", Measure::TimesTheTime, Some(5.0), Some(3.0));
+
 pub(crate) const BATCH: Case = case("batch/lamindb", Measure::TimesAsFast, Some(50.0), Some(100.0));
 
 pub(crate) const FOLDER: Case = case("folder/lamindb", Measure::TimesAsFast, Some(5.0), Some(10.0));
@@ -119,8 +122,8 @@ pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    let parallel = &[PARALLEL];
-    [SMALL, MANY, FOLDERS, LARGE, CHUNKS, parallel, MEMORY]
+    let [parallel, load] = [&[PARALLEL], &[GET_P99]];
+    [SMALL, load, MANY, FOLDERS, LARGE, CHUNKS, parallel, MEMORY]
         .into_iter()
         .flatten()
 }

@@ -23,6 +23,7 @@ mod folders;
 mod grpcio;
 mod lamindb;
 mod large;
+mod load;
 mod machine;
 mod many;
 mod memory;
@@ -70,6 +71,10 @@ fn main() {
         // One call after another needs one thread, as lamindb's does.
         let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
         one_thread.expect("a runtime").block_on(small::run(&wanted));
+    }
+    if wanted.has(&cases::GET_P99) {
+        let threads = tokio::runtime::Runtime::new().expect("a runtime");
+        threads.block_on(load::run());
     }
     if wanted.has_any(cases::MANY) {
         let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();

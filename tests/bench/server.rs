@@ -59,12 +59,14 @@ impl Server {
 
     /// A stock client.
     pub(crate) async fn calls(&self) -> Calls {
-        let channel = Endpoint::new(self.endpoint.clone())
-            .expect("an address")
-            .connect()
-            .await;
+        Self::calls_to(self.address()).await
+    }
+
+    /// A stock client of the server that listens there.
+    pub(crate) async fn calls_to(address: SocketAddr) -> Calls {
+        let endpoint = Endpoint::new(format!("http://{address}")).expect("an address");
         Calls {
-            channel: channel.expect("connect"),
+            channel: endpoint.connect().await.expect("connect"),
         }
     }
 

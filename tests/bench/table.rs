@@ -22,7 +22,7 @@ impl Samples {
     }
 
     /// The value that this share of the others are below.
-    fn quantile(&self, share: f64) -> f64 {
+    pub(crate) fn quantile(&self, share: f64) -> f64 {
         let mut sorted = self.0.clone();
         sorted.sort_unstable_by(f64::total_cmp);
         sorted[((sorted.len() - 1) as f64 * share).round() as usize]
