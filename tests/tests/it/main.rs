@@ -26,6 +26,7 @@ mod polyglot;
 mod published;
 mod races;
 mod ranges;
+mod readme;
 mod replacing;
 mod requests;
 mod round_trips;
