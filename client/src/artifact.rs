@@ -4,6 +4,8 @@ use std::time::SystemTime;
 
 use artifactd_domain::{Kind, Label, SaveOutcome, Sha256, Stem, Uid, VersionNumber, Visibility};
 
+use crate::convert;
+
 /// One version of one dataset, model or code.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Artifact {
@@ -63,6 +65,11 @@ impl Artifact {
     /// The part of the uid that all versions share.
     pub fn stem(&self) -> Stem {
         self.uid.stem()
+    }
+
+    /// The message of the protos that says the same, for programs that pass it on.
+    pub fn to_message(&self) -> artifactd_proto::v1::Artifact {
+        convert::artifact_message(self)
     }
 }
 

@@ -74,7 +74,7 @@ impl Client {
             alone,
         } = Plan::of(files);
         let call = || self.send_batch(messages.clone());
-        let saved = self.inner.retry.run(call).await?;
+        let saved = self.inner.retry.run("BatchSave", call).await?;
         if saved.len() != numbers.len() {
             let (answers, asked) = (saved.len(), numbers.len());
             return Err(Error::Answer(format!("{answers} results for {asked} files")));

@@ -10,101 +10,43 @@ use artifactd_proto::{
     },
 };
 use futures::{Stream, stream};
-use tokio::sync::Semaphore;
-use tonic::transport::{Channel, Endpoint};
+use tokio::{
+    sync::{Semaphore, SemaphorePermit},
+    time::{self, Instant},
+};
+use tonic::{Request, Response, Status, transport::Channel};
 
 use crate::{
-    Artifact, DeleteOptions, DeleteStorage, IntoReference, ListOptions, RestoreOptions, Result, ServerInfo, Update,
-    convert, memory, retry::Retry,
+    Artifact, Builder, DeleteOptions, DeleteStorage, Error, GetOptions, IntoReference, ListOptions, RestoreOptions,
+    Result, ServerInfo, Update,
+    builder::visible,
+    cache, convert,
+    events::{Event, Teller},
+    line::{Headers, Line, RUN},
+    retry::Retry,
 };
 
-const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 16 * 1024 * 1024;
-
-/// A chunk of 1 MiB then comes in 4 frames instead of 64.
-const FRAME_BYTES_MAX: u32 = 256 * 1024;
-
-/// Content streams that one client keeps open at once; more wait here instead of
-/// at the server.
-const CONTENT_STREAMS_MAX: usize = 8;
-
-/// How a client connects.
-#[derive(Debug, Clone)]
-pub struct Builder {
-    endpoint: String,
-    connect_timeout: Duration,
-    call_timeout: Duration,
-    tries_max: u32,
-    content_streams_max: usize,
-    connections: usize,
-}
-
-impl Builder {
-    /// How long a connection may take to be made; 5 s unless set.
-    pub fn connect_timeout(mut self, timeout: Duration) -> Self {
-        self.connect_timeout = timeout;
-        self
-    }
-
-    /// How long a call without content may take; 60 s unless set.
-    pub fn call_timeout(mut self, timeout: Duration) -> Self {
-        self.call_timeout = timeout;
-        self
-    }
-
-    /// How often a call is tried; 5 times unless set. 1 means never again.
-    pub fn tries_max(mut self, tries: u32) -> Self {
-        self.tries_max = tries;
-        self
-    }
-
-    /// How many contents travel at once; 8 unless set.
-    pub fn content_streams_max(mut self, streams: usize) -> Self {
-        self.content_streams_max = streams.max(1);
-        self
-    }
-
-    /// Connections over which the parts of an upload travel; 1 unless set. More help where
-    /// one cannot fill the line, as over a long one that loses packets.
-    pub fn connections(mut self, connections: usize) -> Self {
-        self.connections = connections.max(1);
-        self
-    }
-
-    /// Connects. `Transport` when there is no server.
-    pub async fn connect(self) -> Result<Client> {
-        let endpoint = Endpoint::from_shared(self.endpoint)?
-            .connect_timeout(self.connect_timeout)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
-            .max_frame_size(FRAME_BYTES_MAX)
-            .http2_keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(20));
-        memory::keep_buffers();
-        let inner = Inner {
-            channel: endpoint.connect().await?,
-            more_channels: (1..self.connections).map(|_| endpoint.connect_lazy()).collect(),
-            call_timeout: self.call_timeout,
-            retry: Retry::new(self.tries_max),
-            content_turns: Semaphore::new(self.content_streams_max),
-        };
-        Ok(Client { inner: Arc::new(inner) })
-    }
-}
-
-/// A client of one server. Clones share the connection.
+/// A client of one server. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(crate) inner: Arc<Inner>,
+    pub(crate) headers: Headers,
+    /// Who hears of transfers.
+    pub(crate) events: Teller,
 }
 
 #[derive(Debug)]
 pub(crate) struct Inner {
+    /// Where the server is.
+    pub(crate) endpoint: String,
     pub(crate) channel: Channel,
     /// More connections, made when they are used first.
-    more_channels: Vec<Channel>,
+    pub(crate) more_channels: Vec<Channel>,
+    /// For a call without content, with all its tries.
     pub(crate) call_timeout: Duration,
+    /// For the next bytes of a content.
+    pub(crate) idle_timeout: Duration,
+    pub(crate) cache: cache::Settings,
     pub(crate) retry: Retry,
     pub(crate) content_turns: Semaphore,
 }
@@ -117,26 +59,47 @@ impl Client {
 
     /// Connects with other settings.
     pub fn builder(endpoint: impl Into<String>) -> Builder {
-        Builder {
-            endpoint: endpoint.into(),
-            connect_timeout: Duration::from_secs(5),
-            call_timeout: Duration::from_secs(60),
-            tries_max: 5,
-            content_streams_max: CONTENT_STREAMS_MAX,
-            connections: 1,
+        Builder::new(endpoint.into())
+    }
+
+    pub(crate) fn new(inner: Arc<Inner>, headers: Headers) -> Self {
+        Self {
+            inner,
+            headers,
+            events: Teller::default(),
         }
     }
 
-    pub(crate) fn artifacts(&self) -> ArtifactServiceClient<ClientAside<Channel>> {
-        ArtifactServiceClient::new(ClientAside(self.inner.channel.clone()))
+    /// The same client, whose calls are made for a run: what it writes is output of the
+    /// run, and what it reads is input.
+    ///
+    /// ```no_run
+    /// # async fn run(client: artifactd_client::Client) -> Result<(), artifactd_client::Error> {
+    /// let nightly = client.with_run("b3xkTq0e9VfLr2aW")?;
+    /// nightly.save(&b"a,b\n1,2\n"[..], "tables/small.csv").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_run(&self, run: impl AsRef<str>) -> Result<Self> {
+        let mut client = self.clone();
+        client.headers.set(RUN, visible(run.as_ref(), "run")?);
+        Ok(client)
     }
 
-    pub(crate) fn contents(&self) -> ContentServiceClient<ClientAside<Channel>> {
-        ContentServiceClient::new(ClientAside(self.inner.channel.clone()))
+    pub(crate) fn artifacts(&self) -> ArtifactServiceClient<ClientAside<Line>> {
+        ArtifactServiceClient::new(self.line(0))
+    }
+
+    pub(crate) fn contents(&self) -> ContentServiceClient<ClientAside<Line>> {
+        ContentServiceClient::new(self.line(0))
     }
 
     /// Uploads over one of the connections.
-    pub(crate) fn uploads(&self, connection: usize) -> UploadServiceClient<ClientAside<Channel>> {
+    pub(crate) fn uploads(&self, connection: usize) -> UploadServiceClient<ClientAside<Line>> {
+        UploadServiceClient::new(self.line(connection))
+    }
+
+    fn line(&self, connection: usize) -> ClientAside<Line> {
         let Inner {
             channel, more_channels, ..
         } = &*self.inner;
@@ -144,38 +107,94 @@ impl Client {
             0 => channel,
             number => &more_channels[number - 1],
         };
-        UploadServiceClient::new(ClientAside(channel.clone()))
+        ClientAside(Line::new(channel, &self.headers))
     }
 
-    /// A request with the deadline of calls without content.
-    pub(crate) fn request<T>(&self, message: T) -> tonic::Request<T> {
-        let mut request = tonic::Request::new(message);
-        request.set_timeout(self.inner.call_timeout);
-        request
+    /// Makes a call without content, again while that is safe and may help, until its time is over.
+    pub(crate) async fn call<M, T, F>(&self, method: &str, message: M, call: impl Fn(Request<M>) -> F) -> Result<T>
+    where
+        M: Clone,
+        F: Future<Output = std::result::Result<Response<T>, Status>>,
+    {
+        self.call_within(self.inner.call_timeout, method, message, call).await
+    }
+
+    /// The same with another time.
+    pub(crate) async fn call_within<M, T, F>(
+        &self,
+        timeout: Duration,
+        method: &str,
+        message: M,
+        call: impl Fn(Request<M>) -> F,
+    ) -> Result<T>
+    where
+        M: Clone,
+        F: Future<Output = std::result::Result<Response<T>, Status>>,
+    {
+        let deadline = Instant::now() + timeout;
+        let attempt = || {
+            let mut request = Request::new(message.clone());
+            request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+            let answer = call(request);
+            async move {
+                // Also for an answer that begins and never ends.
+                match time::timeout_at(deadline, answer).await {
+                    Ok(answer) => Ok(answer?.into_inner()),
+                    Err(_) => Err(Error::TimedOut { after: timeout }),
+                }
+            }
+        };
+        self.inner.retry.run_until(method, Some(deadline), attempt).await
+    }
+
+    /// A place among the contents that travel at once.
+    pub(crate) async fn turn(&self) -> SemaphorePermit<'_> {
+        let turn = self.inner.content_turns.acquire().await;
+        turn.expect("the semaphore is never closed")
+    }
+
+    /// Waits before another try of a transfer; false when there should be none.
+    pub(crate) async fn wait(&self, tries: u32, error: &Error) -> bool {
+        let plan = error.is_retryable().then(|| self.inner.retry.plan(tries, error, None));
+        let Some(wait) = plan.flatten() else {
+            return false;
+        };
+        self.events.tell(Event::Retrying {
+            tries,
+            wait,
+            error: error.to_string(),
+        });
+        time::sleep(wait).await;
+        true
     }
 
     /// Facts about the server.
     pub async fn server_info(&self) -> Result<ServerInfo> {
-        let mut admin = AdminServiceClient::new(self.inner.channel.clone());
-        let info = admin.get_server_info(self.request(pb::GetServerInfoRequest {})).await?;
-        Ok(convert::server_info(info.into_inner()))
+        let call = |request| {
+            let mut admin = AdminServiceClient::new(self.line(0));
+            async move { admin.get_server_info(request).await }
+        };
+        let info = self.call("GetServerInfo", pb::GetServerInfoRequest {}, call).await?;
+        Ok(convert::server_info(info))
     }
 
     /// Finds an artifact by uid, stem, key or text.
     pub async fn get(&self, artifact: impl IntoReference) -> Result<Artifact> {
-        let artifact = Some(convert::reference(artifact.into_reference()?));
+        self.get_with(artifact, GetOptions::default()).await
+    }
+
+    /// Finds an artifact with options.
+    pub async fn get_with(&self, artifact: impl IntoReference, options: GetOptions) -> Result<Artifact> {
+        let GetOptions { include_hidden } = options;
         let message = pb::GetArtifactRequest {
-            artifact,
-            include_hidden: false,
+            artifact: Some(convert::reference(artifact.into_reference()?)),
+            include_hidden,
         };
-        let call = || async {
-            Ok(self
-                .artifacts()
-                .get_artifact(self.request(message.clone()))
-                .await?
-                .into_inner())
+        let call = |request| {
+            let mut artifacts = self.artifacts();
+            async move { artifacts.get_artifact(request).await }
         };
-        convert::artifact(self.inner.retry.run(call).await?)
+        convert::artifact(self.call("GetArtifact", message, call).await?)
     }
 
     /// All versions of a family outside trash that are not hidden, newest first.
@@ -190,14 +209,11 @@ impl Client {
                 page_token,
                 visibilities: Vec::new(),
             };
-            let call = || async {
-                Ok(self
-                    .artifacts()
-                    .list_artifact_versions(self.request(message.clone()))
-                    .await?
-                    .into_inner())
+            let call = |request| {
+                let mut artifacts = self.artifacts();
+                async move { artifacts.list_artifact_versions(request).await }
             };
-            let page = self.inner.retry.run(call).await?;
+            let page = self.call("ListArtifactVersions", message, call).await?;
             versions.extend(convert::artifacts(page.artifacts)?);
             page_token = page.next_page_token;
             if page_token.is_empty() {
@@ -263,14 +279,11 @@ impl Client {
             etag,
             request_id: Some(convert::draw_request_id()),
         };
-        let call = || async {
-            Ok(self
-                .artifacts()
-                .update_artifact(self.request(message.clone()))
-                .await?
-                .into_inner())
+        let call = |request| {
+            let mut artifacts = self.artifacts();
+            async move { artifacts.update_artifact(request).await }
         };
-        convert::artifact(self.inner.retry.run(call).await?)
+        convert::artifact(self.call("UpdateArtifact", message, call).await?)
     }
 
     /// Moves an artifact to trash; by key or stem all its versions. Answers what is in trash now.
@@ -299,14 +312,11 @@ impl Client {
             etag,
             request_id: Some(convert::draw_request_id()),
         };
-        let call = || async {
-            Ok(self
-                .artifacts()
-                .delete_artifact(self.request(message.clone()))
-                .await?
-                .into_inner())
+        let call = |request| {
+            let mut artifacts = self.artifacts();
+            async move { artifacts.delete_artifact(request).await }
         };
-        convert::artifacts(self.inner.retry.run(call).await?.trashed)
+        convert::artifacts(self.call("DeleteArtifact", message, call).await?.trashed)
     }
 
     /// Takes an artifact out of trash; by stem all that one deletion trashed.
@@ -318,14 +328,11 @@ impl Client {
             etag,
             request_id: Some(convert::draw_request_id()),
         };
-        let call = || async {
-            Ok(self
-                .artifacts()
-                .restore_artifact(self.request(message.clone()))
-                .await?
-                .into_inner())
+        let call = |request| {
+            let mut artifacts = self.artifacts();
+            async move { artifacts.restore_artifact(request).await }
         };
-        convert::artifacts(self.inner.retry.run(call).await?.artifacts)
+        convert::artifacts(self.call("RestoreArtifact", message, call).await?.artifacts)
     }
 }
 
@@ -355,14 +362,11 @@ impl Listing {
                 .collect(),
         };
         let client = &self.client;
-        let call = || async {
-            Ok(client
-                .artifacts()
-                .list_artifacts(client.request(message.clone()))
-                .await?
-                .into_inner())
+        let call = |request| {
+            let mut artifacts = client.artifacts();
+            async move { artifacts.list_artifacts(request).await }
         };
-        let page = client.inner.retry.run(call).await?;
+        let page = client.call("ListArtifacts", message, call).await?;
         self.waiting = convert::artifacts(page.artifacts)?.into();
         self.next = Some(page.next_page_token).filter(|token| !token.is_empty());
         Ok(true)

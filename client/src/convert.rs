@@ -295,6 +295,79 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
     })
 }
 
+/// The message that an artifact came as.
+pub(crate) fn artifact_message(artifact: &Artifact) -> pb::Artifact {
+    let Artifact {
+        uid,
+        key,
+        description,
+        kind: of_kind,
+        suffix,
+        file_name,
+        media_type,
+        size_bytes,
+        sha256,
+        n_objects,
+        version,
+        version_number,
+        is_latest,
+        visibility: seen_by,
+        space,
+        storage,
+        key_is_virtual,
+        path,
+        created_by,
+        created_at,
+        updated_at,
+        deleted_at,
+        etag,
+        content_etag,
+        id,
+    } = artifact.clone();
+    pb::Artifact {
+        uid: uid.to_string(),
+        stem: uid.stem().to_string(),
+        key,
+        description,
+        kind: kind(of_kind).into(),
+        suffix,
+        file_name,
+        media_type,
+        size: size_bytes.cast_signed(),
+        hash: sha256.to_string(),
+        hash_type: match n_objects {
+            Some(_) => pb::HashType::Sha256Manifest,
+            None => pb::HashType::Sha256,
+        }
+        .into(),
+        version: version.to_string(),
+        version_number: version_number.get().cast_signed(),
+        is_latest,
+        visibility: visibility(seen_by).into(),
+        space,
+        storage,
+        key_is_virtual,
+        path,
+        created_by,
+        created_at: Some(timestamp(created_at)),
+        updated_at: Some(timestamp(updated_at)),
+        deleted_at: deleted_at.map(timestamp),
+        etag,
+        content_etag,
+        id,
+        n_objects: n_objects.map(u64::cast_signed),
+    }
+}
+
+/// Times that came in a message are never before 1970.
+fn timestamp(time: SystemTime) -> prost_types::Timestamp {
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    prost_types::Timestamp {
+        seconds: since.as_secs().cast_signed(),
+        nanos: since.subsec_nanos().cast_signed(),
+    }
+}
+
 fn time(timestamp: prost_types::Timestamp) -> Option<SystemTime> {
     let seconds = u64::try_from(timestamp.seconds).ok()?;
     UNIX_EPOCH.checked_add(Duration::new(seconds, u32::try_from(timestamp.nanos).ok()?))

@@ -1,9 +1,6 @@
 //! Content on its way from the server, checked as it comes.
 
 use std::{
-    fs::File,
-    io::Write,
-    path::Path,
     pin::Pin,
     task::{Context, Poll, ready},
     vec,
@@ -14,7 +11,7 @@ use artifactd_proto::{Chunk, Messages, Received, aside::BodyAside, v1 as pb};
 use bytes::{Bytes, BytesMut};
 use futures::{Stream, TryStreamExt};
 use pb::read_content_response::Message;
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::sync::mpsc;
 
 use crate::{Artifact, Client, Error, IntoReference, ReadOptions, Result, convert};
 
@@ -29,9 +26,11 @@ pub(crate) const CHUNKS_WAITING: usize = 16;
 pub struct Content {
     artifact: Artifact,
     /// Of the whole, also where a range is read.
-    sha256: Sha256,
-    offset: u64,
-    end: u64,
+    pub(crate) sha256: Sha256,
+    /// Of the whole.
+    pub(crate) size_bytes: u64,
+    pub(crate) offset: u64,
+    pub(crate) end: u64,
     chunks: Messages<pb::ReadContentResponse>,
     /// The rest of the chunk that was checked last.
     checked: vec::IntoIter<Bytes>,
@@ -151,20 +150,24 @@ impl Client {
             let offset = u64::try_from(offset).map_err(impossible)?;
             let end = offset + u64::try_from(length).map_err(impossible)?;
             let artifact = convert::some(artifact)?;
-            let sha256 = match member {
-                Some(member) => convert::member(member)?.sha256,
-                None => artifact.sha256,
+            let (size_bytes, sha256) = match member.map(convert::member).transpose()? {
+                Some(member) => (member.size_bytes, member.sha256),
+                None => (artifact.size_bytes, artifact.sha256),
             };
+            if end > size_bytes {
+                return Err(Error::Answer(format!("a range up to {end} of {size_bytes} bytes")));
+            }
             Ok(Content {
                 artifact,
                 sha256,
+                size_bytes,
                 offset,
                 end,
                 chunks,
                 checked: Vec::new().into_iter(),
             })
         };
-        self.inner.retry.run(call).await
+        self.inner.retry.run("ReadContent", call).await
     }
 
     /// Reads a whole content into memory, checked against its sha256.
@@ -216,61 +219,6 @@ impl Client {
         require(artifact.sha256, take(content, |_| Ok(())).await?, artifact.uid)?;
         Ok(artifact)
     }
-
-    /// Downloads a content to a file, which appears whole, checked and durable, or
-    /// not at all. A cut stream goes on where it stopped.
-    pub async fn download(&self, artifact: impl IntoReference, path: impl AsRef<Path>) -> Result<Artifact> {
-        let path = path.as_ref();
-        let failed = |error| Error::file(path, error);
-        let _turn = self
-            .inner
-            .content_turns
-            .acquire()
-            .await
-            .expect("the semaphore is never closed");
-        let mut content = self.open(artifact, ReadOptions::default()).await?;
-        let artifact = content.artifact.clone();
-        let part = PartFile::beside(path).map_err(failed)?;
-        let mut writing = Writing::start(part.file.try_clone().map_err(failed)?);
-        let mut tries = 0;
-        let outcome: Result<()> = loop {
-            match content.try_next().await {
-                Ok(Some(data)) => {
-                    if !writing.write(data).await {
-                        break Ok(());
-                    }
-                    tries = 0;
-                }
-                Ok(None) => break Ok(()),
-                Err(error) => {
-                    tries += 1;
-                    if !self.inner.retry.wait(tries, &error).await {
-                        break Err(error);
-                    }
-                    let options = ReadOptions {
-                        offset: content.offset as i64,
-                        if_match: Some(artifact.content_etag.clone()),
-                        include_hidden: true,
-                        length: None,
-                        member: None,
-                    };
-                    match self.open(artifact.uid, options).await {
-                        Ok(next) => content = next,
-                        Err(error) => break Err(error),
-                    }
-                }
-            }
-        };
-        let written = writing.finish().await;
-        outcome?;
-        require(artifact.sha256, written.map_err(failed)?, artifact.uid)?;
-        let target = path.to_owned();
-        let kept = tokio::task::spawn_blocking(move || part.keep(&target))
-            .await
-            .expect("writing does not panic");
-        kept.map_err(failed)?;
-        Ok(artifact)
-    }
 }
 
 fn require(expected: Sha256, actual: Sha256, uid: artifactd_domain::Uid) -> Result<()> {
@@ -299,78 +247,4 @@ async fn take(mut content: Content, mut keep: impl FnMut(Bytes) -> Result<()>) -
     }
     drop(chunks);
     Ok(hashing.await.expect("hashing does not panic"))
-}
-
-/// A thread that writes and hashes chunks in order.
-struct Writing {
-    chunks: mpsc::Sender<Bytes>,
-    done: JoinHandle<std::io::Result<Sha256>>,
-}
-
-impl Writing {
-    fn start(mut file: File) -> Self {
-        let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING);
-        let done = tokio::task::spawn_blocking(move || {
-            let mut hasher = Sha256Hasher::default();
-            while let Some(chunk) = waiting.blocking_recv() {
-                file.write_all(&chunk)?;
-                hasher.update(&chunk);
-            }
-            Ok(hasher.finish())
-        });
-        Self { chunks, done }
-    }
-
-    /// False when the thread has stopped; its outcome says why.
-    async fn write(&mut self, data: Bytes) -> bool {
-        self.chunks.send(data).await.is_ok()
-    }
-
-    async fn finish(self) -> std::io::Result<Sha256> {
-        drop(self.chunks);
-        self.done.await.expect("writing does not panic")
-    }
-}
-
-/// A file under another name, removed unless it is kept.
-struct PartFile {
-    file: File,
-    path: std::path::PathBuf,
-    kept: bool,
-}
-
-impl PartFile {
-    fn beside(target: &Path) -> std::io::Result<Self> {
-        let name = target
-            .file_name()
-            .ok_or_else(|| std::io::Error::other("a download needs a file name"))?;
-        let name = format!(".{}.{}.part", name.to_string_lossy(), convert::draw_request_id());
-        let path = target.with_file_name(name);
-        let file = File::options().write(true).create_new(true).open(&path)?;
-        Ok(Self {
-            file,
-            path,
-            kept: false,
-        })
-    }
-
-    fn keep(mut self, target: &Path) -> std::io::Result<()> {
-        self.file.sync_all()?;
-        std::fs::rename(&self.path, target)?;
-        self.kept = true;
-        let folder = target
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
-        File::open(folder)?.sync_all()
-    }
-}
-
-impl Drop for PartFile {
-    fn drop(&mut self) {
-        if !self.kept {
-            // A part that cannot be removed has a name that says what it is.
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
 }

@@ -13,7 +13,7 @@ pub type Reason = ErrorReason;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The server refused the call.
-    #[error("{message} ({reason:?}, request {request_id})")]
+    #[error("{message} ({reason:?}{})", request_said(request_id))]
     Refused {
         /// The gRPC code.
         code: Code,
@@ -31,6 +31,12 @@ pub enum Error {
     /// The server could not be reached, or the connection broke.
     #[error("the server cannot be reached")]
     Transport(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The call was not answered in its time; what it asked for may have been done.
+    #[error("the call was not answered within {after:?}")]
+    TimedOut {
+        /// The time that it had.
+        after: Duration,
+    },
     /// What came in is not what was sent.
     #[error("the content of {uid} was damaged on its way: {what}")]
     Damaged {
@@ -59,6 +65,9 @@ pub enum Error {
         /// What was found.
         what: String,
     },
+    /// There is no good copy on this machine, and no server was to be asked.
+    #[error("{0} is not in the cache")]
+    NotCached(String),
     /// The call cannot be made as it is.
     #[error("{0}")]
     Input(String),
@@ -94,6 +103,25 @@ impl Error {
         }
     }
 
+    /// A status that does not explain itself came from this library, or from what lies
+    /// between here and the server.
+    fn from_elsewhere(status: Status) -> Self {
+        match status.code() {
+            // What broke on the way may hold the next time.
+            Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled | Code::Aborted => {
+                Self::Transport(Box::new(status))
+            }
+            code => Self::Refused {
+                code,
+                reason: Reason::Unspecified,
+                message: status.message().to_owned(),
+                field: None,
+                request_id: String::new(),
+                retry_after: None,
+            },
+        }
+    }
+
     pub(crate) fn file(path: &std::path::Path, source: std::io::Error) -> Self {
         Self::File {
             path: path.display().to_string(),
@@ -102,12 +130,18 @@ impl Error {
     }
 }
 
+fn request_said(request_id: &str) -> String {
+    match request_id {
+        "" => String::new(),
+        id => format!(", request {id}"),
+    }
+}
+
 impl From<Status> for Error {
     fn from(status: Status) -> Self {
         let details = status.get_error_details();
         let Some(info) = details.error_info() else {
-            // A server of ours explains itself; this came from the way there.
-            return Self::Transport(Box::new(status));
+            return Self::from_elsewhere(status);
         };
         let field = details.bad_request().and_then(|bad| bad.field_violations.first());
         Self::Refused {

@@ -27,7 +27,7 @@ impl Client {
             include_hidden: false,
         };
         let call = || self.collect_diff(message.clone());
-        self.inner.retry.run(call).await
+        self.inner.retry.run("DiffFolders", call).await
     }
 
     async fn collect_diff(&self, request: pb::DiffFoldersRequest) -> Result<FolderDiff> {

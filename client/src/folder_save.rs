@@ -178,7 +178,7 @@ impl Client {
                 .expect("the semaphore is never closed");
             Box::pin(conversation::hold(self, &plan, &watch)).await
         };
-        let saved = self.inner.retry.run(call).await?;
+        let saved = self.inner.retry.run("SaveFolder", call).await?;
         Ok((convert::saved(saved)?, watch.sent_bytes.load(Ordering::Relaxed)))
     }
 }

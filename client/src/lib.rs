@@ -25,16 +25,21 @@
 
 mod artifact;
 mod batch;
+mod builder;
+mod cache;
 mod client;
 mod convert;
 mod download;
 mod error;
+mod events;
+mod fetch;
 mod folder;
 mod folder_diff;
-mod folder_download;
 mod folder_save;
+mod line;
 mod members;
 mod memory;
+mod methods;
 mod options;
 mod reference;
 mod resumable;
@@ -44,16 +49,20 @@ mod walk;
 
 pub use artifact::{Artifact, Saved, ServerInfo};
 pub use artifactd_domain as domain;
-pub use client::{Builder, Client};
+pub use builder::Builder;
+pub use cache::{CacheOptions, Cached};
+pub use client::Client;
 pub use download::Content;
 pub use error::{Error, Reason};
+pub use events::{Event, Events};
+pub use fetch::{DownloadOptions, Downloaded, IfExists};
 pub use folder::SavedFolder;
 pub use folder_diff::FolderDiff;
 pub use folder_save::{FolderEdit, FolderProgress, SavedAsFolder};
 pub use members::{MemberPiece, Members};
 pub use options::{
-    DeleteOptions, DeleteStorage, ListOptions, MemberRange, MembersOptions, ReadMembersOptions, ReadOptions,
-    ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
+    DeleteOptions, DeleteStorage, GetOptions, ListOptions, MemberRange, MembersOptions, ReadMembersOptions,
+    ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
 };
 pub use reference::IntoReference;
 pub use resumable::{Upload, UploadOptions, UploadProgress, UploadState};

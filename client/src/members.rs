@@ -136,7 +136,7 @@ impl Client {
                 checked: VecDeque::new(),
             })
         };
-        self.inner.retry.run(call).await
+        self.inner.retry.run("ReadMembers", call).await
     }
 }
 
@@ -330,14 +330,16 @@ impl Listing {
             include_hidden,
         };
         let client = &self.client;
-        let call = || async {
-            Ok(client
-                .artifacts()
-                .list_members(client.request(message.clone()))
-                .await?
-                .into_inner())
+        let call = |request| {
+            let mut artifacts = client.artifacts();
+            async move { artifacts.list_members(request).await }
         };
-        let page = client.inner.retry.run(call).await?;
+        let asks_for_all = message.prefix.is_empty() && message.glob.is_none();
+        let page = client.call("ListMembers", message, call).await?;
+        // Where nothing is left out, a page may only be empty at the end.
+        if asks_for_all && page.members.is_empty() && !page.next_page_token.is_empty() {
+            return Err(Error::Answer("an empty page before the end".to_owned()));
+        }
         let members = page.members.into_iter().map(convert::member);
         self.waiting = members.collect::<Result<_>>()?;
         self.next = Some(page.next_page_token).filter(|token| !token.is_empty());

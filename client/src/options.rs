@@ -154,6 +154,13 @@ pub struct RestoreOptions {
     pub etag: Option<String>,
 }
 
+/// How to look an artifact up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct GetOptions {
+    /// Whether a key or stem may name a hidden artifact.
+    pub include_hidden: bool,
+}
+
 /// What to list.
 #[derive(Debug, Clone, Default)]
 pub struct ListOptions {

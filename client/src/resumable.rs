@@ -188,11 +188,11 @@ impl Client {
             parallel: !upload.in_order,
             part_bytes: i64::try_from(upload.part_bytes).unwrap_or(i64::MAX),
         };
-        let call = || async {
-            let created = self.uploads(0).create_upload(self.request(message.clone())).await?;
-            Ok(created.into_inner())
+        let call = |request| {
+            let mut uploads = self.uploads(0);
+            async move { uploads.create_upload(request).await }
         };
-        let begun = self.inner.retry.run(call).await?;
+        let begun = self.call("CreateUpload", message, call).await?;
         self.finish_upload(begun, (file, declared), upload.streams, &progress)
             .await
     }
@@ -265,18 +265,21 @@ impl Client {
     /// Removes an upload that is no artifact, and what came of it.
     pub async fn abort_upload(&self, uid: impl Into<String>) -> Result<()> {
         let message = pb::AbortUploadRequest { uid: uid.into() };
-        let call = || async { Ok(self.uploads(0).abort_upload(self.request(message.clone())).await?) };
-        self.inner.retry.run(call).await?;
+        let call = |request| {
+            let mut uploads = self.uploads(0);
+            async move { uploads.abort_upload(request).await }
+        };
+        self.call("AbortUpload", message, call).await?;
         Ok(())
     }
 
     async fn fetch_upload(&self, uid: &str) -> Result<pb::Upload> {
         let message = pb::GetUploadRequest { uid: uid.to_owned() };
-        let call = || async {
-            let found = self.uploads(0).get_upload(self.request(message.clone())).await?;
-            Ok(found.into_inner())
+        let call = |request| {
+            let mut uploads = self.uploads(0);
+            async move { uploads.get_upload(request).await }
         };
-        self.inner.retry.run(call).await
+        self.call("GetUpload", message, call).await
     }
 
     async fn fetch_uploads(&self, page_token: String) -> Result<pb::ListUploadsResponse> {
@@ -284,11 +287,11 @@ impl Client {
             page_size: 0,
             page_token,
         };
-        let call = || async {
-            let listed = self.uploads(0).list_uploads(self.request(message.clone())).await?;
-            Ok(listed.into_inner())
+        let call = |request| {
+            let mut uploads = self.uploads(0);
+            async move { uploads.list_uploads(request).await }
         };
-        self.inner.retry.run(call).await
+        self.call("ListUploads", message, call).await
     }
 
     /// Sends what is missing and completes, until it is an artifact of this very file.
@@ -360,13 +363,15 @@ impl Client {
             sha256: Some(sha256.to_string()),
             size: Some(file.size()?),
         };
-        let call = || async {
-            let mut request = tonic::Request::new(message.clone());
-            request.set_timeout(self.inner.call_timeout + COMPLETION_WAIT);
-            Ok(self.uploads(0).complete_upload(request).await?.into_inner())
+        let call = |request| {
+            let mut uploads = self.uploads(0);
+            async move { uploads.complete_upload(request).await }
         };
+        let timeout = self.inner.call_timeout + COMPLETION_WAIT;
         loop {
-            let answer = self.inner.retry.run(call).await?;
+            let answer = self
+                .call_within(timeout, "CompleteUpload", message.clone(), call)
+                .await?;
             if let Some(saved) = answer.saved {
                 return Ok(saved);
             }

@@ -22,9 +22,9 @@ use bytes::{Bytes, BytesMut};
 use futures::{StreamExt, future::BoxFuture, stream};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Request, Response, Status, body::Body, transport::Channel};
+use tonic::{Request, Response, Status, body::Body};
 
-use crate::{Artifact, Client, Error, IntoReference, ReplaceOptions, Result, SaveOptions, Saved, convert};
+use crate::{Artifact, Client, Error, IntoReference, ReplaceOptions, Result, SaveOptions, Saved, convert, line::Line};
 
 pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -86,14 +86,11 @@ impl Client {
             content,
             crc32c,
         };
-        let call = || async {
-            Ok(self
-                .artifacts()
-                .save_small_artifact(self.request(message.clone()))
-                .await?
-                .into_inner())
+        let call = |request| {
+            let mut artifacts = self.artifacts();
+            async move { artifacts.save_small_artifact(request).await }
         };
-        convert::saved(self.inner.retry.run(call).await?)
+        convert::saved(self.call("SaveSmallArtifact", message, call).await?)
     }
 
     async fn save_stream(&self, header: pb::SaveHeader, source: Source) -> Result<Saved> {
@@ -102,6 +99,7 @@ impl Client {
             Outgoing::message(&pb::SaveArtifactRequest { message: Some(message) })
         }
         let content = OutgoingContent {
+            method: "SaveArtifact",
             header: outgoing(Message::Header(header)),
             trailer: |trailer| outgoing(Message::Trailer(trailer)),
             source,
@@ -175,6 +173,7 @@ impl Client {
             Outgoing::message(&pb::ReplaceArtifactRequest { message: Some(message) })
         }
         let content = OutgoingContent {
+            method: "ReplaceArtifact",
             header: outgoing(Message::Header(header)),
             trailer: |trailer| outgoing(Message::Trailer(trailer)),
             source,
@@ -205,13 +204,13 @@ impl Client {
             }
             Ok(answer?.into_inner())
         };
-        self.inner.retry.run(attempt).await
+        self.inner.retry.run(content.method, attempt).await
     }
 }
 
 /// A call whose request is content; tonic sees no message of it.
 type ContentCall<M, T> = for<'s> fn(
-    &'s mut ArtifactServiceClient<ClientAside<Channel>>,
+    &'s mut ArtifactServiceClient<ClientAside<Line>>,
     Request<stream::Empty<M>>,
 ) -> BoxFuture<'s, std::result::Result<Response<T>, Status>>;
 
@@ -255,6 +254,8 @@ enum Source {
 
 /// A content with what goes before and after it.
 struct OutgoingContent {
+    /// The call that carries it.
+    method: &'static str,
     header: Outgoing,
     trailer: fn(pb::ContentTrailer) -> Outgoing,
     source: Source,

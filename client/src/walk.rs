@@ -2,6 +2,7 @@
 
 use std::{
     fs::Metadata,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -27,6 +28,29 @@ pub(crate) struct Found {
     /// The same with `/` between its segments.
     pub(crate) path: String,
     pub(crate) size_bytes: u64,
+    pub(crate) stamp: Stamp,
+}
+
+/// How a file looks from outside; another one when it was written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stamp {
+    pub(crate) size_bytes: u64,
+    pub(crate) modified_ns: i64,
+    pub(crate) inode: u64,
+}
+
+impl Stamp {
+    /// The stamp of a regular file.
+    pub(crate) fn of(metadata: &Metadata) -> Option<Self> {
+        metadata.is_file().then(|| Self {
+            size_bytes: metadata.len(),
+            modified_ns: metadata
+                .mtime()
+                .wrapping_mul(1_000_000_000)
+                .wrapping_add(metadata.mtime_nsec()),
+            inode: metadata.ino(),
+        })
+    }
 }
 
 /// Files, and what is none.
@@ -53,12 +77,12 @@ pub(crate) fn walk(folder: &Path) -> Result<Walked> {
             };
             if metadata.is_dir() {
                 waiting.push(below);
-            } else if metadata.is_file() {
-                let size_bytes = metadata.len();
+            } else if let Some(stamp) = Stamp::of(&metadata) {
                 found.push(Found {
                     relative: below,
                     path,
-                    size_bytes,
+                    size_bytes: stamp.size_bytes,
+                    stamp,
                 });
             } else {
                 skipped.push((below, Skipped::NotRegular));
