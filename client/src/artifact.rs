@@ -1,10 +1,13 @@
 //! What the server answers, as domain types.
 
-use std::time::SystemTime;
+use std::{fmt::Display, time::SystemTime};
 
-use artifactd_domain::{Kind, Label, SaveOutcome, Sha256, Stem, Uid, VersionNumber, Visibility};
+use artifactd_domain::{FileName, Key, Kind, Label, SaveOutcome, Sha256, Stem, Uid, VersionNumber, Visibility};
 
-use crate::convert;
+use crate::{Error, Result};
+
+/// Bytes that the name of a file can have.
+const NAME_BYTES_MAX: usize = 255;
 
 /// One version of one dataset, model or code.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,9 +70,34 @@ impl Artifact {
         self.uid.stem()
     }
 
-    /// The message of the protos that says the same, for programs that pass it on.
-    pub fn to_message(&self) -> artifactd_proto::v1::Artifact {
-        convert::artifact_message(self)
+    /// Its name as a file: that of its key, else that which its owner gave it, else its uid.
+    /// It leads nowhere else, whatever the server says.
+    pub fn local_name(&self) -> Result<String> {
+        let refused =
+            |what: &str, why: &dyn Display| Error::Answer(format!("{} has an impossible {what}: {why}", self.uid));
+        let name = match (&self.key, &self.file_name) {
+            (Some(key), _) => {
+                let key: Key = key.parse().map_err(|error| refused("key", &error))?;
+                key.file_name().to_owned()
+            }
+            (None, Some(name)) => {
+                let name: FileName = name.parse().map_err(|error| refused("file name", &error))?;
+                name.as_str().to_owned()
+            }
+            (None, None) => {
+                let name: FileName = format!("{}{}", self.uid, self.suffix)
+                    .parse()
+                    .map_err(|error| refused("suffix", &error))?;
+                name.as_str().to_owned()
+            }
+        };
+        if name.len() > NAME_BYTES_MAX {
+            let (uid, bytes) = (self.uid, name.len());
+            return Err(Error::Input(format!(
+                "the name of {uid} has {bytes} bytes, and files have at most {NAME_BYTES_MAX}: give it another one"
+            )));
+        }
+        Ok(name)
     }
 }
 
@@ -91,6 +119,12 @@ pub struct Saved {
 pub struct ServerInfo {
     /// Its version.
     pub version: String,
+    /// Largest chunk that it takes, in bytes.
+    pub chunk_bytes_max: u32,
+    /// Largest content that it takes in one unary save, in bytes.
+    pub small_content_bytes_max: u32,
+    /// Largest page that it answers.
+    pub page_size_max: u32,
     /// Space in which a call works that names none.
     pub default_space: String,
     /// Storage into which a save goes that names none.

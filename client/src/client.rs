@@ -139,7 +139,12 @@ impl Client {
             async move {
                 // Also for an answer that begins and never ends.
                 match time::timeout_at(deadline, answer).await {
-                    Ok(answer) => Ok(answer?.into_inner()),
+                    Ok(Ok(answer)) => Ok(answer.into_inner()),
+                    Ok(Err(status)) => match Error::from(status) {
+                        // The channel looks at the deadline too.
+                        Error::Transport(_) if Instant::now() >= deadline => Err(Error::TimedOut { after: timeout }),
+                        error => Err(error),
+                    },
                     Err(_) => Err(Error::TimedOut { after: timeout }),
                 }
             }

@@ -100,8 +100,8 @@ pub(crate) fn status_in_message(status: tonic_types::pb::Status) -> tonic::Statu
     tonic::Status::with_details(status.code.into(), status.message, details)
 }
 
-/// A request id that nobody else draws.
-pub(crate) fn draw_request_id() -> String {
+/// A request id that nobody else draws, for a program that keeps one to repeat a call later.
+pub fn draw_request_id() -> String {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes).expect("the operating system gives randomness");
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -295,6 +295,105 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
     })
 }
 
+/// The message that the answer to a save came as.
+pub(crate) fn saved_message(became: &Saved) -> pb::SaveArtifactResponse {
+    let Saved {
+        artifact,
+        outcome,
+        not_applied,
+        same_content_uids,
+    } = became;
+    pb::SaveArtifactResponse {
+        artifact: Some(artifact_message(artifact)),
+        outcome: match outcome {
+            SaveOutcome::Created => pb::SaveOutcome::Created,
+            SaveOutcome::NewVersion => pb::SaveOutcome::NewVersion,
+            SaveOutcome::Existing => pb::SaveOutcome::Existing,
+        }
+        .into(),
+        not_applied: not_applied.clone(),
+        same_content_uids: same_content_uids.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// The message that a file of a folder came as.
+pub(crate) fn member_message(member: &Member) -> pb::Member {
+    let Member {
+        path,
+        size_bytes,
+        sha256,
+    } = member;
+    pb::Member {
+        path: path.to_string(),
+        size: size_bytes.cast_signed(),
+        sha256: sha256.to_string(),
+    }
+}
+
+/// The message that a difference came as.
+pub(crate) fn difference_message(difference: &Difference) -> pb::FolderDifference {
+    use pb::folder_difference::Difference as Kind;
+    let kind = match difference {
+        Difference::Added(added) => Kind::Added(member_message(added)),
+        Difference::Removed(removed) => Kind::Removed(member_message(removed)),
+        Difference::Changed { before, after } => Kind::Changed(pb::ChangedMember {
+            before: Some(member_message(before)),
+            after: Some(member_message(after)),
+        }),
+        Difference::Moved { from, to } => Kind::Moved(pb::MovedMember {
+            from_path: from.to_string(),
+            to: Some(member_message(to)),
+        }),
+    };
+    pb::FolderDifference { difference: Some(kind) }
+}
+
+/// The message of an upload, without the single parts.
+pub(crate) fn upload_message(upload: &Upload) -> pb::Upload {
+    let Upload {
+        uid,
+        state,
+        key,
+        description,
+        file_name,
+        storage,
+        in_order,
+        part_bytes,
+        size_bytes,
+        durable_bytes,
+        hashed_bytes,
+        expires_at,
+        created_at,
+        saved: became,
+    } = upload.clone();
+    pb::Upload {
+        uid,
+        state: match state {
+            UploadState::Open => pb::UploadState::Open,
+            UploadState::Finalizing => pb::UploadState::Finalizing,
+            UploadState::Complete => pb::UploadState::Complete,
+            UploadState::Saved => pb::UploadState::Saved,
+        }
+        .into(),
+        save: Some(pb::SaveHeader {
+            key,
+            description,
+            file_name,
+            size: size_bytes.map(u64::cast_signed),
+            ..pb::SaveHeader::default()
+        }),
+        storage,
+        parallel: !in_order,
+        part_bytes: part_bytes.cast_signed(),
+        durable_bytes: durable_bytes.cast_signed(),
+        parts: Vec::new(),
+        hashed_bytes: hashed_bytes.cast_signed(),
+        expires_at: expires_at.map(timestamp),
+        created_at: created_at.map(timestamp),
+        saved: became.as_ref().map(saved_message),
+    }
+}
+
 /// The message that an artifact came as.
 pub(crate) fn artifact_message(artifact: &Artifact) -> pb::Artifact {
     let Artifact {
@@ -376,12 +475,37 @@ fn time(timestamp: prost_types::Timestamp) -> Option<SystemTime> {
 pub(crate) fn server_info(message: pb::ServerInfo) -> ServerInfo {
     let pb::ServerInfo {
         version,
+        chunk_bytes_max,
+        small_content_bytes_max,
+        page_size_max,
         default_space,
         default_storage,
-        ..
     } = message;
     ServerInfo {
         version,
+        chunk_bytes_max: chunk_bytes_max.unsigned_abs(),
+        small_content_bytes_max: small_content_bytes_max.unsigned_abs(),
+        page_size_max: page_size_max.unsigned_abs(),
+        default_space,
+        default_storage,
+    }
+}
+
+/// The message that facts about the server came as.
+pub(crate) fn server_info_message(info: &ServerInfo) -> pb::ServerInfo {
+    let ServerInfo {
+        version,
+        chunk_bytes_max,
+        small_content_bytes_max,
+        page_size_max,
+        default_space,
+        default_storage,
+    } = info.clone();
+    pb::ServerInfo {
+        version,
+        chunk_bytes_max: chunk_bytes_max.cast_signed(),
+        small_content_bytes_max: small_content_bytes_max.cast_signed(),
+        page_size_max: page_size_max.cast_signed(),
         default_space,
         default_storage,
     }

@@ -13,7 +13,7 @@ use futures::{Stream, TryStreamExt};
 use pb::read_content_response::Message;
 use tokio::sync::mpsc;
 
-use crate::{Artifact, Client, Error, IntoReference, ReadOptions, Result, convert};
+use crate::{Artifact, Client, Error, IntoReference, ReadOptions, Result, convert, fetch::in_time};
 
 /// Largest message that is read.
 pub(crate) const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -167,7 +167,7 @@ impl Client {
                 checked: Vec::new().into_iter(),
             })
         };
-        self.inner.retry.run("ReadContent", call).await
+        self.inner.retry.run("ReadContent", || in_time(self, call())).await
     }
 
     /// Reads a whole content into memory, checked against its sha256.

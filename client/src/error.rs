@@ -11,6 +11,7 @@ pub type Reason = ErrorReason;
 
 /// A failed call.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The server refused the call.
     #[error("{message} ({reason:?}{})", request_said(request_id))]
@@ -119,6 +120,26 @@ impl Error {
                 request_id: String::new(),
                 retry_after: None,
             },
+        }
+    }
+
+    /// Whether what has come of a content is of no use any more.
+    pub(crate) fn ends_content(&self) -> bool {
+        let of_content = |code| {
+            matches!(
+                code,
+                Code::InvalidArgument
+                    | Code::NotFound
+                    | Code::FailedPrecondition
+                    | Code::Aborted
+                    | Code::OutOfRange
+                    | Code::DataLoss
+            )
+        };
+        match self {
+            Self::Damaged { .. } | Self::Answer(_) => true,
+            Self::Refused { code, .. } => of_content(*code) && !self.is_retryable(),
+            _ => false,
         }
     }
 

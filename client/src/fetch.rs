@@ -28,7 +28,7 @@ pub(crate) use self::{
     folder::{Base, fetch_folder},
     part::{Part, is_still_at},
     place::{Place, hash, sync_folder},
-    source::Source,
+    source::{Source, in_time},
     tree::Tree,
 };
 use crate::events::{Event, Teller};

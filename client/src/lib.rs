@@ -39,11 +39,14 @@ mod folder_save;
 mod line;
 mod members;
 mod memory;
+mod message;
 mod methods;
 mod options;
+mod reader;
 mod reference;
 mod resumable;
 mod retry;
+mod steady;
 mod upload;
 mod walk;
 
@@ -52,6 +55,7 @@ pub use artifactd_domain as domain;
 pub use builder::Builder;
 pub use cache::{CacheOptions, Cached};
 pub use client::Client;
+pub use convert::draw_request_id;
 pub use download::Content;
 pub use error::{Error, Reason};
 pub use events::{Event, Events};
@@ -60,12 +64,14 @@ pub use folder::SavedFolder;
 pub use folder_diff::FolderDiff;
 pub use folder_save::{FolderEdit, FolderProgress, SavedAsFolder};
 pub use members::{MemberPiece, Members};
+pub use message::ToMessage;
 pub use options::{
     DeleteOptions, DeleteStorage, GetOptions, ListOptions, MemberRange, MembersOptions, ReadMembersOptions,
     ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
 };
 pub use reference::IntoReference;
 pub use resumable::{Upload, UploadOptions, UploadProgress, UploadState};
+pub use steady::SteadyContent;
 pub use walk::Skipped;
 
 /// Result of a call.

@@ -21,7 +21,7 @@ use futures::{
 
 use crate::{
     Artifact, Client, Error, IntoReference, MemberRange, MembersOptions, ReadMembersOptions, Result, convert,
-    download::MESSAGE_BYTES_MAX,
+    download::MESSAGE_BYTES_MAX, fetch::in_time,
 };
 
 /// Files fetched at once, the most that the server gives.
@@ -136,7 +136,7 @@ impl Client {
                 checked: VecDeque::new(),
             })
         };
-        self.inner.retry.run("ReadMembers", call).await
+        self.inner.retry.run("ReadMembers", || in_time(self, call())).await
     }
 }
 

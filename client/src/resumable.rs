@@ -27,16 +27,19 @@ use self::{
     file::{Digest, LocalFile},
     sending::Sending,
 };
-use crate::{Client, Reason, Result, SaveOptions, Saved, convert};
+use crate::{
+    Client, Reason, Result, SaveOptions, Saved, convert,
+    events::{Event, Teller},
+};
 
 /// Streams that one upload may have at most.
 const STREAMS_MAX: usize = 16;
 
 /// How long the server waits in one call before it says that an upload is not complete yet.
-const COMPLETION_WAIT: Duration = Duration::from_secs(25);
+pub(crate) const COMPLETION_WAIT: Duration = Duration::from_secs(25);
 
 /// How long to wait before it is asked again.
-const COMPLETION_PAUSE: Duration = Duration::from_millis(250);
+pub(crate) const COMPLETION_PAUSE: Duration = Duration::from_millis(250);
 
 /// How a file is uploaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -302,7 +305,7 @@ impl Client {
         streams: usize,
         progress: &(dyn Fn(UploadProgress) + Send + Sync),
     ) -> Result<Saved> {
-        let watch = Watch::new(&upload, &file, progress)?;
+        let watch = Watch::new(&upload, &file, (progress, &self.events))?;
         let mut digest = Digest::of(&file, declared);
         let mut tries = 0;
         let saved = loop {
@@ -327,6 +330,7 @@ impl Client {
         if saved.artifact.sha256 != digest.sha256().await? {
             return Err(file.changed("what was saved has another sha256"));
         }
+        watch.finish();
         Ok(saved)
     }
 
@@ -384,6 +388,7 @@ impl Client {
 /// Who hears of progress, and what was told last.
 struct Watch<'a> {
     progress: &'a (dyn Fn(UploadProgress) + Send + Sync),
+    events: &'a Teller,
     told: Mutex<UploadProgress>,
 }
 
@@ -392,14 +397,22 @@ impl<'a> Watch<'a> {
     fn new(
         upload: &pb::Upload,
         file: &LocalFile,
-        progress: &'a (dyn Fn(UploadProgress) + Send + Sync),
+        (progress, events): (&'a (dyn Fn(UploadProgress) + Send + Sync), &'a Teller),
     ) -> Result<Self> {
         let declared = upload.save.as_ref().and_then(|save| save.size);
         if declared.is_some_and(|size| size.unsigned_abs() != file.size_bytes) {
             return Err(file.changed("it has another size"));
         }
+        events.tell(Event::Begun {
+            files: 1,
+            bytes: Some(file.size_bytes),
+        });
+        events.tell(Event::UploadBegun {
+            uid: upload.uid.clone(),
+        });
         let watch = Self {
             progress,
+            events,
             told: Mutex::new(UploadProgress {
                 uid: upload.uid.clone(),
                 size_bytes: file.size_bytes,
@@ -430,5 +443,20 @@ impl<'a> Watch<'a> {
         let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut told);
         (self.progress)(told.clone());
+        self.events.tell(Event::Arrived {
+            files: 0,
+            bytes: told.durable_bytes,
+        });
+        if told.hashed_bytes > 0 {
+            self.events.tell(Event::Hashed {
+                bytes: told.hashed_bytes,
+            });
+        }
+    }
+
+    /// It is an artifact.
+    fn finish(&self) {
+        let moved_bytes = self.told.lock().unwrap_or_else(PoisonError::into_inner).sent_bytes;
+        self.events.tell(Event::Done { moved_bytes });
     }
 }

@@ -16,6 +16,8 @@
 //! - `storm`: mixed load under random kills.
 //! - `failing_calls`: a server whose system calls fail.
 //! - `published`: what the log says of refusals, against what the protos say.
+//! - `impostor`: a server that keeps to no promise.
+//! - `tls`: a proxy that takes TLS.
 //! - `proxy`: a bad line between the server and a service.
 //! - `wire`: HTTP/2 by hand, for what no client library would send.
 //!
@@ -30,6 +32,7 @@ pub mod failing_calls;
 pub mod failure;
 pub mod folders;
 pub mod guarded;
+pub mod impostor;
 pub mod members;
 pub mod postgres;
 pub mod proxy;
@@ -37,6 +40,7 @@ pub mod published;
 pub mod s3;
 pub mod server;
 pub mod storm;
+pub mod tls;
 pub mod uploads;
 pub mod wire;
 

@@ -10,7 +10,7 @@ use artifactd_proto::v1 as pb;
 use prost::Message;
 
 use crate::{
-    Artifact, Error, Result, convert,
+    Artifact, Error, Result, ToMessage, convert,
     fetch::hash,
     walk::{Stamp, walk},
 };

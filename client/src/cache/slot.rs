@@ -9,14 +9,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use artifactd_domain::{FileName, Key};
 use rustix::fs::OFlags;
 
 use super::make_root;
 use crate::{Artifact, Error, Result, fetch::is_still_at};
-
-/// Bytes that the name of a file can have.
-const NAME_BYTES_MAX: usize = 255;
 
 /// How often to look whether whoever makes room has finished with a copy.
 const LOCK_POLL: Duration = Duration::from_millis(2);
@@ -39,7 +35,7 @@ impl Slot {
             root: root.to_owned(),
             id: format!("{}.{}", artifact.uid, &hash[..16]),
             stem: artifact.stem().to_string(),
-            name: local_name(artifact)?,
+            name: artifact.local_name()?,
         })
     }
 
@@ -117,36 +113,4 @@ fn open(path: &Path) -> io::Result<File> {
         .truncate(false)
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(path)
-}
-
-/// The name of an artifact as a file: that of its key, else that which its owner gave it,
-/// else its uid.
-fn local_name(artifact: &Artifact) -> Result<String> {
-    let refused = |what: &str, why: &dyn std::fmt::Display| {
-        Error::Answer(format!("{} has the impossible {what}: {why}", artifact.uid))
-    };
-    let name = match (&artifact.key, &artifact.file_name) {
-        (Some(key), _) => {
-            let key: Key = key.parse().map_err(|error| refused("key", &error))?;
-            key.file_name().to_owned()
-        }
-        (None, Some(name)) => {
-            let name: FileName = name.parse().map_err(|error| refused("file name", &error))?;
-            name.as_str().to_owned()
-        }
-        (None, None) => {
-            let name: FileName = format!("{}{}", artifact.uid, artifact.suffix)
-                .parse()
-                .map_err(|error| refused("suffix", &error))?;
-            name.as_str().to_owned()
-        }
-    };
-    if name.len() > NAME_BYTES_MAX {
-        return Err(Error::Input(format!(
-            "the name of {} has {} bytes, and files have at most {NAME_BYTES_MAX}: download it under another one",
-            artifact.uid,
-            name.len()
-        )));
-    }
-    Ok(name)
 }

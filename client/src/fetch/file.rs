@@ -142,7 +142,7 @@ pub(crate) async fn fetch_part(
     watch: &Watch,
 ) -> Result<()> {
     let done = fetch_and_check(client, source, first, part, streams, watch).await;
-    if let Err(Error::Damaged { .. } | Error::Answer(_)) = &done {
+    if done.as_ref().is_err_and(Error::ends_content) {
         part.discard();
     }
     done
@@ -301,13 +301,14 @@ impl Writing {
         let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING);
         let done = tokio::task::spawn_blocking(move || {
             let (mut position, mut noted) = (span.start, span.start);
+            let block_bytes = part.block_bytes();
             while let Some(chunk) = waiting.blocking_recv() {
                 part.write(&chunk, position)?;
                 position += chunk.len() as u64;
-                if position - noted >= super::part::BLOCK_BYTES || position == span.end {
+                if position - noted >= block_bytes || position == span.end {
                     part.note(noted..position)?;
                     // Only whole blocks were noted.
-                    noted = position - position % super::part::BLOCK_BYTES;
+                    noted = position - position % block_bytes;
                 }
             }
             part.catch_up()

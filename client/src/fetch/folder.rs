@@ -184,7 +184,7 @@ pub(crate) async fn fetch_folder(
         watch,
     };
     let done = job.run(found).await;
-    if let Err(Error::Damaged { .. } | Error::Answer(_)) = &done {
+    if done.as_ref().is_err_and(Error::ends_content) {
         tree.discard();
     }
     done

@@ -25,8 +25,11 @@ use tokio::time;
 use super::place::Place;
 use crate::{Error, Result};
 
-/// What is told to be there at once.
-pub(super) const BLOCK_BYTES: u64 = 1 << 20;
+/// What is told to be there at once, but of the largest contents.
+const BLOCK_BYTES: u64 = 1 << 20;
+
+/// Blocks of the largest content, so that no size that a server tells takes much memory.
+const BLOCKS_BITS_MAX: u32 = 20;
 
 /// The most that one call fetches, so that streams share the work evenly.
 pub(super) const SPAN_BYTES: u64 = 32 << 20;
@@ -43,6 +46,7 @@ pub(crate) struct Part {
     file: File,
     path: PathBuf,
     size_bytes: u64,
+    block_bytes: u64,
     /// One byte for each block: 1 when it is there.
     blocks: Mutex<Vec<u8>>,
     hashing: Mutex<Hashing>,
@@ -84,6 +88,7 @@ impl Part {
             blocks: Mutex::new(vec![0; blocks_of(size_bytes)]),
             file,
             size_bytes,
+            block_bytes: block_bytes_of(size_bytes),
             hashing: Mutex::default(),
             is_settled: AtomicBool::new(false),
             path: path.clone(),
@@ -118,6 +123,11 @@ impl Part {
         Ok(())
     }
 
+    /// Bytes of each block but the last.
+    pub(super) fn block_bytes(&self) -> u64 {
+        self.block_bytes
+    }
+
     /// Bytes that are there.
     pub(super) fn present_bytes(&self) -> u64 {
         let missing: u64 = self.missing().iter().map(|span| span.end - span.start).sum();
@@ -129,8 +139,8 @@ impl Part {
         let blocks = lock(&self.blocks);
         let mut spans: Vec<Range<u64>> = Vec::new();
         for (number, _) in blocks.iter().enumerate().filter(|(_, is_there)| **is_there == 0) {
-            let start = number as u64 * BLOCK_BYTES;
-            let end = (start + BLOCK_BYTES).min(self.size_bytes);
+            let start = number as u64 * self.block_bytes;
+            let end = start.saturating_add(self.block_bytes).min(self.size_bytes);
             match spans.last_mut() {
                 Some(span) if span.end == start && span.end - span.start < SPAN_BYTES => span.end = end,
                 _ => spans.push(start..end),
@@ -154,11 +164,11 @@ impl Part {
 
     /// Notes which blocks are whole after all between two positions was written.
     pub(super) fn note(&self, written: Range<u64>) -> io::Result<()> {
-        let first = written.start.div_ceil(BLOCK_BYTES);
+        let first = written.start.div_ceil(self.block_bytes);
         let end = if written.end == self.size_bytes {
-            written.end.div_ceil(BLOCK_BYTES)
+            written.end.div_ceil(self.block_bytes)
         } else {
-            written.end / BLOCK_BYTES
+            written.end / self.block_bytes
         };
         if first >= end {
             return Ok(());
@@ -193,10 +203,10 @@ impl Part {
     /// Where the blocks end that are there without a gap behind a position.
     fn present_up_to(&self, position: u64) -> u64 {
         let blocks = lock(&self.blocks);
-        let first = (position / BLOCK_BYTES) as usize;
+        let first = (position / self.block_bytes) as usize;
         let rest = blocks.get(first..).unwrap_or_default();
         let there = rest.iter().take_while(|is_there| **is_there == 1).count();
-        ((first + there) as u64 * BLOCK_BYTES).min(self.size_bytes)
+        ((first + there) as u64 * self.block_bytes).min(self.size_bytes)
     }
 
     /// The sha256 of the whole, once all of it is there.
@@ -244,8 +254,12 @@ impl Drop for Part {
     }
 }
 
+fn block_bytes_of(size_bytes: u64) -> u64 {
+    BLOCK_BYTES.max((size_bytes >> BLOCKS_BITS_MAX).next_power_of_two())
+}
+
 fn blocks_of(size_bytes: u64) -> usize {
-    usize::try_from(size_bytes.div_ceil(BLOCK_BYTES)).unwrap_or(usize::MAX)
+    size_bytes.div_ceil(block_bytes_of(size_bytes)) as usize
 }
 
 fn open_or_create(path: &Path) -> io::Result<File> {
@@ -316,6 +330,15 @@ mod tests {
         put(&part(folder.path()).await, 0..BLOCK_BYTES);
         let other = Part::open(folder.path().join("x.part"), Sha256::of(b"other"), SIZE).await;
         assert_eq!(other.unwrap().0.present_bytes(), 0);
+    }
+
+    #[test]
+    fn no_size_takes_much_memory() {
+        assert_eq!(block_bytes_of(600 << 30), BLOCK_BYTES);
+        for size in [0, 1, BLOCK_BYTES, (1 << 40) + 1, i64::MAX as u64, u64::MAX] {
+            assert!(blocks_of(size) <= 1 << BLOCKS_BITS_MAX, "{size}");
+            assert!(u128::from(block_bytes_of(size)) * blocks_of(size) as u128 >= u128::from(size));
+        }
     }
 
     #[tokio::test]

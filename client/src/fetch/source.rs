@@ -30,7 +30,7 @@ impl Source {
     }
 
     /// What is being read.
-    pub(super) fn of_content(content: &Content, member: Option<String>) -> Self {
+    pub(crate) fn of_content(content: &Content, member: Option<String>) -> Self {
         Self {
             member,
             size_bytes: content.size_bytes,
@@ -40,7 +40,7 @@ impl Source {
     }
 
     /// Opens a range of it, which must be what was asked for.
-    pub(super) async fn open(&self, client: &Client, range: Range<u64>) -> Result<Content> {
+    pub(crate) async fn open(&self, client: &Client, range: Range<u64>) -> Result<Content> {
         let options = ReadOptions {
             offset: range.start as i64,
             length: Some(range.end - range.start),
@@ -69,7 +69,7 @@ impl Source {
 }
 
 /// Waits for what comes next, but not for ever.
-pub(super) async fn in_time<T>(client: &Client, next: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn in_time<T>(client: &Client, next: impl Future<Output = Result<T>>) -> Result<T> {
     let timeout = client.inner.idle_timeout;
     match time::timeout(timeout, next).await {
         Ok(next) => next,
