@@ -312,7 +312,7 @@ mod tests {
     async fn what_is_whole_is_found_again_and_hashed() {
         let folder = tempfile::tempdir().unwrap();
         let one = part(folder.path()).await;
-        assert_eq!(one.missing(), [0..SIZE]);
+        assert_eq!(one.missing(), vec![Range { start: 0, end: SIZE }]);
         put(&one, BLOCK_BYTES..2 * BLOCK_BYTES + 5);
         put(&one, 3 * BLOCK_BYTES..SIZE);
         drop(one);
