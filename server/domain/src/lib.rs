@@ -1,30 +1,40 @@
-//! The rules of artifactd: identifiers, versions, keys, suffixes, digests, manifests.
+//! The rules of artifactd: identifiers, versions, keys, suffixes, digests, manifests,
+//! values of features and their types.
 //!
 //! Everything here is pure: no async, no I/O, no database, no wire types. The
 //! server and the client both use it, so a name that one of them accepts means
 //! the same to the other. A value of a type from here is valid by construction.
 
 mod checksum;
+mod dtype;
 mod etag;
 pub mod filter;
 mod formats;
 mod hash;
+mod json;
 mod key;
 mod kind;
 pub mod manifest;
+pub mod moment;
+mod name;
 mod reference;
 mod suffix;
 mod text;
 mod uid;
+mod value;
 mod version;
 
 pub use checksum::{BLOCK_BYTES, BlockChecksums, combine_crc32c, crc32c, crc32c_append};
+pub use dtype::{Dtype, DtypeRefused, Item};
 pub use etag::content_etag;
 pub use hash::{ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, Sha256Hasher};
+pub use json::{Json, JsonFault, JsonRefused};
 pub use key::{FileName, Key, KeyRefused, StorageName};
 pub use kind::{IfContentExists, Kind, SaveOutcome, Visibility};
+pub use name::{Name, NameRefused, Note, RegistryName, Synonyms, SynonymsRefused};
 pub use reference::{ArtifactRef, RefRefused};
 pub use suffix::{Suffix, raw_suffix_of};
 pub use text::{Description, MediaType, RequestId, TextRefused};
 pub use uid::{Stem, Uid, UidRefused, VersionSuffix};
+pub use value::{Fitted, LabelBy, LabelName, Misfit, Plain, Value, common_dtype, document_key, exact, fit, text_key};
 pub use version::{Label, LabelRefused, VersionName, VersionNumber, version_label};
