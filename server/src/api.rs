@@ -4,12 +4,15 @@
 //! it is turned into a domain type; what fields mean together is the registry's.
 
 mod admin;
+mod annotations;
 mod artifacts;
 mod batch;
 mod chunks;
 mod content;
 mod convert;
+mod features;
 mod folders;
+mod labels;
 pub(crate) mod layer;
 mod members;
 mod pages;
@@ -21,8 +24,10 @@ use std::sync::Arc;
 use artifactd_proto::{
     aside::ServerAside,
     v1::{
-        admin_service_server::AdminServiceServer, artifact_service_server::ArtifactServiceServer,
-        content_service_server::ContentServiceServer, upload_service_server::UploadServiceServer,
+        admin_service_server::AdminServiceServer, annotation_service_server::AnnotationServiceServer,
+        artifact_service_server::ArtifactServiceServer, content_service_server::ContentServiceServer,
+        feature_service_server::FeatureServiceServer, label_service_server::LabelServiceServer,
+        upload_service_server::UploadServiceServer,
     },
 };
 use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
@@ -63,6 +68,9 @@ pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
         .add_service(ServerAside(
             UploadServiceServer::new(api.clone()).max_decoding_message_size(PART_MESSAGE_BYTES_MAX),
         ))
+        .add_service(AnnotationServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(FeatureServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(LabelServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AdminServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX));
     routes.routes()
 }

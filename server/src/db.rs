@@ -8,6 +8,7 @@
 //! One file of queries per table. Nothing here decides anything about artifacts,
 //! and no sea-orm type leaves this folder but connections.
 
+pub(crate) mod annotations;
 pub(crate) mod artifacts;
 mod batch;
 pub(crate) mod blobs;
@@ -17,12 +18,16 @@ pub(crate) mod entities;
 mod error;
 pub(crate) mod events;
 pub(crate) mod families;
+pub(crate) mod features;
 pub(crate) mod folder_saves;
 pub(crate) mod garbage;
+pub(crate) mod labels;
 pub(crate) mod manifests;
 mod migrations;
+mod numbered;
 pub(crate) mod places;
 pub(crate) mod requests;
+pub(crate) mod scope;
 mod sqlite;
 pub(crate) mod uploads;
 mod write;

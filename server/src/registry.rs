@@ -5,15 +5,18 @@
 //! the same: content becomes durable, then one transaction makes it visible, then
 //! the caller hears of it.
 
+mod annotations;
 mod batch;
 mod caller;
 mod clock;
 mod content;
 mod error;
 mod events;
+mod features;
 mod folders;
 mod garbage;
 mod idempotency;
+mod labels;
 mod list;
 mod lookup;
 mod open;
@@ -32,18 +35,28 @@ mod versions;
 
 use std::{sync::Arc, time::Duration};
 
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 
+pub use annotations::{
+    Annotated, Annotation, AnnotationFault, Annotations, AnnotationsOf, LabelOf, NamedValues, Registered, ValuesOf,
+    WhyNot,
+};
 pub use batch::BatchItem;
 pub use caller::{Caller, Principal};
 pub use content::{Content, ContentSource, Data, Declared, Piece};
-pub use error::{RegistryError, Rule};
+pub use error::{RegistryError, Rule, Thing};
+pub use features::{Feature, FeatureField, FeatureRef, FeatureUpdate, FeaturesQuery, NewFeature};
 pub use folders::{
     DiffFound, FolderBegun, FolderDiff, FolderEdit, FolderSave, FolderSource, MemberHead, MemberPage, MemberPiece,
     MemberRange, MembersQuery, MembersToRead, NewFolder, OpenMembers, WhichMembers,
 };
 pub use garbage::{Amount, Collection, GarbageLimits, GarbageReason, GarbageReport, StorageGarbage};
 pub use idempotency::RequestKey;
+pub use labels::{
+    ImportCount, LabelField, LabelImport, LabelMatch, LabelRecord, LabelRegistry, LabelUpdate, LabelsQuery, NewLabel,
+    NewLabelRegistry, Resolved,
+};
 pub use list::{ListQuery, Page, VersionsQuery};
 pub use open::{ContentOf, OpenContent, ReadRange};
 pub use place::{Places, Space, StoragePlace};
@@ -64,6 +77,9 @@ use crate::{
 
 /// Memory of content that is read ahead of its callers, for all of them together.
 const READ_AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Files of labels that are read at once.
+const LABEL_IMPORTS_MAX: usize = 2;
 
 /// Result of a registry call.
 pub(crate) type Result<T> = std::result::Result<T, RegistryError>;
@@ -120,6 +136,8 @@ pub struct Registry {
     content_turns: turns::ContentTurns,
     /// Memory of content that is read ahead of its callers.
     read_budget: ReadBudget,
+    /// Files of labels that are read at once: each is held whole.
+    label_imports: Semaphore,
     /// Work that outlives the call which began it.
     tasks: TaskTracker,
 }
@@ -150,8 +168,10 @@ impl Registry {
             pages: folders::PageCache::default(),
             content_turns,
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),
+            label_imports: Semaphore::new(LABEL_IMPORTS_MAX),
             tasks: TaskTracker::new(),
         };
+        registry.ensure_ulabel().await?;
         Ok(Arc::new(registry))
     }
 

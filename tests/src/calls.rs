@@ -419,7 +419,7 @@ fn head_of(message: Option<pb::ReadContentResponse>) -> pb::ContentHead {
     }
 }
 
-async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Outcome<T> {
+pub(crate) async fn answer<T>(call: impl Future<Output = Result<Response<T>, Status>>) -> Outcome<T> {
     within(async { Ok(call.await?.into_inner()) }).await
 }
 

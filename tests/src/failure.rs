@@ -32,6 +32,16 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The fields that the answer names, with what is wrong with each.
+    pub fn violations(&self) -> Vec<(String, String)> {
+        let details = self.status.get_error_details();
+        let violations = details.bad_request().map(|bad| bad.field_violations.clone());
+        let violations = violations.unwrap_or_default().into_iter();
+        violations
+            .map(|violation| (violation.field, violation.description))
+            .collect()
+    }
+
     /// Whether no answer came at all.
     pub fn is_cut(&self) -> bool {
         self.reason.is_none()

@@ -10,6 +10,7 @@
 //!   that keeps a hanging server from hanging the tests.
 //! - `failure`: a refused call. Every refusal of every test goes through it, so
 //!   that an error without a published reason fails the test that met it.
+//! - `records`: features, labels, runs and the like.
 //! - `folders`: saves of folders, step by step or whole.
 //! - `content`: content that looks random and can be made again.
 //! - `crash`: operations that meet a named crash point, and the checks after.
@@ -37,6 +38,7 @@ pub mod members;
 pub mod postgres;
 pub mod proxy;
 pub mod published;
+pub mod records;
 pub mod s3;
 pub mod server;
 pub mod storm;

@@ -30,6 +30,49 @@ impl Kind {
     }
 }
 
+/// What a name with a dtype is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Role {
+    /// A feature: annotates datasets.
+    #[default]
+    Feature,
+    /// A param: annotates models.
+    Param,
+}
+
+impl Role {
+    /// The integer that stands for it in the database.
+    pub fn code(self) -> i16 {
+        match self {
+            Self::Feature => 1,
+            Self::Param => 2,
+        }
+    }
+
+    /// The role that an integer in the database stands for.
+    pub fn from_code(code: i16) -> Option<Self> {
+        [Self::Feature, Self::Param]
+            .into_iter()
+            .find(|role| role.code() == code)
+    }
+
+    /// What it is called.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Feature => "feature",
+            Self::Param => "param",
+        }
+    }
+
+    /// The kind of artifact that it annotates.
+    pub fn host(self) -> Kind {
+        match self {
+            Self::Feature => Kind::Dataset,
+            Self::Param => Kind::Model,
+        }
+    }
+}
+
 /// Who sees an artifact without asking for it by uid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Visibility {
@@ -112,6 +155,9 @@ mod tests {
         }
         for visibility in [Visibility::Default, Visibility::Hidden, Visibility::Trash] {
             assert_eq!(Visibility::from_code(visibility.code()), Some(visibility));
+        }
+        for role in [Role::Feature, Role::Param] {
+            assert_eq!(Role::from_code(role.code()), Some(role));
         }
         for outcome in [SaveOutcome::Created, SaveOutcome::NewVersion, SaveOutcome::Existing] {
             assert_eq!(SaveOutcome::from_name(outcome.as_str()), Some(outcome));

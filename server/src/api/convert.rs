@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use artifactd_domain::{
-    ArtifactRef, HashType, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, Visibility,
+    ArtifactRef, HashType, IfContentExists, Kind, SaveOutcome, Sha256, Synonyms, VersionName, Visibility,
     manifest::{Glob, GlobRefused, Member, MemberPath},
 };
 use artifactd_proto::v1::{self as pb, ErrorReason};
@@ -13,8 +13,9 @@ use tonic::{Code, Status};
 
 use super::{chunks::check_sum, layer::CallId, status};
 use crate::registry::{
-    Artifact, Content, Declared, DeleteMode, Deletion, Field, FolderEdit, FolderSource, KeepBytes, MembersQuery,
-    NewArtifact, NewFolder, NewUpload, RegistryError, Replacement, RequestKey, Restoration, Revises, Rule, Update,
+    Artifact, Caller, Content, Declared, DeleteMode, Deletion, Field, FolderEdit, FolderSource, KeepBytes,
+    MembersQuery, NewArtifact, NewFolder, NewUpload, RegistryError, Replacement, RequestKey, Restoration, Revises,
+    Rule, Update,
 };
 
 /// No path of a member is longer.
@@ -22,11 +23,11 @@ const PREFIX_BYTES_MAX: usize = 1024;
 
 type Result<T> = std::result::Result<T, Status>;
 
-fn refused(call_id: &CallId, field: &'static str, rule: impl Into<Rule>) -> Status {
+pub(super) fn refused(call_id: &CallId, field: &'static str, rule: impl Into<Rule>) -> Status {
     status::from_registry(RegistryError::field(field, rule), call_id)
 }
 
-fn parsed<T>(text: &str, field: &'static str, call_id: &CallId) -> Result<T>
+pub(super) fn parsed<T>(text: &str, field: &'static str, call_id: &CallId) -> Result<T>
 where
     T: FromStr,
     T::Err: Into<Rule>,
@@ -34,7 +35,7 @@ where
     text.parse().map_err(|error: T::Err| refused(call_id, field, error))
 }
 
-fn optional<T>(text: Option<&String>, field: &'static str, call_id: &CallId) -> Result<Option<T>>
+pub(super) fn optional<T>(text: Option<&String>, field: &'static str, call_id: &CallId) -> Result<Option<T>>
 where
     T: FromStr,
     T::Err: Into<Rule>,
@@ -43,7 +44,7 @@ where
 }
 
 /// What makes a call repeatable: the id that it takes out of the message, and the rest.
-fn request_key(
+pub(super) fn request_key(
     method: &str,
     id: Option<String>,
     field: &'static str,
@@ -54,8 +55,43 @@ fn request_key(
     Ok(id.map(|id| RequestKey::new(id, method, &rest.encode_to_vec())))
 }
 
-fn unknown(call_id: &CallId, field: &'static str, number: i32) -> Status {
+pub(super) fn unknown(call_id: &CallId, field: &'static str, number: i32) -> Status {
     status::field(call_id, field, format!("has the unknown value {number}"))
+}
+
+/// The fields that an update names; at least one.
+pub(super) fn mask(mask: Option<prost_types::FieldMask>, call_id: &CallId) -> Result<Vec<String>> {
+    match mask {
+        Some(mask) if !mask.paths.is_empty() => Ok(mask.paths),
+        _ => Err(refused(call_id, "update_mask", Rule::Required)),
+    }
+}
+
+/// The refusal of a field that clients cannot change.
+pub(super) fn not_updatable(path: &str, call_id: &CallId) -> Status {
+    refused(
+        call_id,
+        "update_mask",
+        Rule::NotUpdatable(path.chars().take(64).collect()),
+    )
+}
+
+/// Other names of a thing.
+pub(super) fn synonyms(texts: &[String], field: &'static str, call_id: &CallId) -> Result<Synonyms> {
+    Synonyms::read(texts).map_err(|error| refused(call_id, field, error))
+}
+
+/// What a list asks for, but for the place of its page: what its tokens belong to.
+pub(super) fn asks<M: Message + Clone>(
+    method: &str,
+    caller: &Caller,
+    message: &M,
+    clear_page: impl FnOnce(&mut M),
+) -> String {
+    let mut message = message.clone();
+    clear_page(&mut message);
+    let digest = Sha256::of(&message.encode_to_vec());
+    format!("{method} {} {} {digest}", caller.principal.id, caller.space_id)
 }
 
 /// The artifact that a message names.
@@ -89,6 +125,12 @@ macro_rules! reference_field {
 }
 
 const ARTIFACT: ReferenceField = reference_field!("artifact");
+
+/// One of several.
+pub(super) const ARTIFACTS: ReferenceField = reference_field!("artifacts");
+
+/// The one from which something comes.
+pub(super) const FROM: ReferenceField = reference_field!("from");
 
 /// The old one of two.
 pub(super) const OLD: ReferenceField = reference_field!("old");
@@ -454,12 +496,7 @@ pub(super) fn update(mut message: pb::UpdateArtifactRequest, call_id: &CallId) -
         request_id: _,
     } = message;
     let update = update.ok_or_else(|| refused(call_id, "update", Rule::Required))?;
-    let mask = update_mask.ok_or_else(|| refused(call_id, "update_mask", Rule::Required))?;
-    if mask.paths.is_empty() {
-        return Err(refused(call_id, "update_mask", Rule::Required));
-    }
-    let fields = mask
-        .paths
+    let fields = mask(update_mask, call_id)?
         .iter()
         .map(|path| updated_field(path, &update, call_id))
         .collect::<Result<_>>()?;
@@ -496,11 +533,7 @@ fn updated_field(path: &str, update: &pb::ArtifactUpdate, call_id: &CallId) -> R
             )),
             None => Err(refused(call_id, "update.visibility", Rule::Required)),
         },
-        other => Err(refused(
-            call_id,
-            "update_mask",
-            Rule::NotUpdatable(other.chars().take(64).collect()),
-        )),
+        other => Err(not_updatable(other, call_id)),
     }
 }
 

@@ -10,7 +10,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 use super::layer::CallId;
 use crate::{
     db::DbError,
-    registry::{RegistryError, Rule},
+    registry::{RegistryError, Rule, Thing},
     storage::StorageError,
 };
 
@@ -21,6 +21,9 @@ const OUTAGE_RETRY: Duration = Duration::from_millis(500);
 /// Longest text of a message: details and trailers must stay below 4 KiB, and tonic
 /// quotes what the caller sent.
 const MESSAGE_CHARS_MAX: usize = 512;
+
+/// Longest list of fields at fault.
+const VIOLATIONS_BYTES_MAX: usize = 2_500;
 
 /// The name of a reason as it travels: without the prefix of the enum.
 pub(crate) fn name(reason: ErrorReason) -> &'static str {
@@ -47,6 +50,33 @@ pub(crate) fn field_with(call_id: &CallId, reason: ErrorReason, field: &str, rul
         Code::InvalidArgument,
         reason,
         format!("{field} {rule}"),
+        details,
+    )
+}
+
+/// Several fields that are at fault: as many as fit into the details.
+pub(crate) fn annotation(call_id: &CallId, faults: &[(String, String)]) -> Status {
+    let mut details = ErrorDetails::new();
+    let (mut bytes, mut told) = (0, 0);
+    for (path, why) in faults {
+        let (path, why) = (short(path.clone()), short(why.clone()));
+        bytes += path.len() + why.len() + 16;
+        if bytes > VIOLATIONS_BYTES_MAX {
+            break;
+        }
+        details.add_bad_request_violation(path, why);
+        told += 1;
+    }
+    let message = match faults {
+        [(path, why)] => format!("{path}: {why}"),
+        [(path, why), ..] => format!("{path}: {why} ({} faults, {told} of them told)", faults.len()),
+        [] => String::new(),
+    };
+    with_details(
+        call_id,
+        Code::InvalidArgument,
+        ErrorReason::AnnotationInvalid,
+        message,
         details,
     )
 }
@@ -82,6 +112,13 @@ pub(crate) fn from_registry(error: RegistryError, call_id: &CallId) -> Status {
         RegistryError::Field { field, rule } => {
             return field_with(call_id, reason_of_rule(field, &rule), field, rule.to_string());
         }
+        RegistryError::Annotation(faults) => {
+            let faults: Vec<_> = faults
+                .into_iter()
+                .map(|fault| (fault.path, fault.why.to_string()))
+                .collect();
+            return annotation(call_id, &faults);
+        }
         error => error,
     };
     let (code, reason) = code_of(&error);
@@ -114,7 +151,9 @@ fn reason_of_rule(field: &str, rule: &Rule) -> ErrorReason {
         Rule::NotUpdatable(_) => ErrorReason::FieldNotUpdatable,
         Rule::PageToken => ErrorReason::PageTokenInvalid,
         Rule::PageTokenOther => ErrorReason::PageTokenMismatch,
-        Rule::Key(_) | Rule::Text(_) | Rule::Other(_) => ErrorReason::FieldInvalid,
+        Rule::Key(_) | Rule::Text(_) | Rule::Name(_) | Rule::Synonyms(_) | Rule::Dtype(_) | Rule::Other(_) => {
+            ErrorReason::FieldInvalid
+        }
     }
 }
 
@@ -157,8 +196,23 @@ fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
         E::Busy => (Code::ResourceExhausted, ErrorReason::ServerBusy),
         E::RequestIdReused(_) => (Code::InvalidArgument, ErrorReason::RequestIdReused),
         E::Corrupt { .. } => (Code::DataLoss, ErrorReason::ContentCorrupt),
+        E::Missing { what, .. } => (Code::NotFound, missing(*what)),
+        E::NameTaken { .. } => (Code::AlreadyExists, ErrorReason::NameTaken),
+        E::InUse { .. } => (Code::FailedPrecondition, ErrorReason::InUse),
+        E::Changed { .. } => (Code::Aborted, ErrorReason::EtagMismatch),
+        E::Annotation(_) => (Code::InvalidArgument, ErrorReason::AnnotationInvalid),
+        E::WrongKind { .. } => (Code::FailedPrecondition, ErrorReason::WrongKind),
+        E::LabelCycle(_) => (Code::FailedPrecondition, ErrorReason::LabelCycle),
         E::Storage(error) => code_of_storage(error),
         E::Db(error) => code_of_db(error),
+    }
+}
+
+fn missing(what: Thing) -> ErrorReason {
+    match what {
+        Thing::Feature | Thing::Param => ErrorReason::FeatureNotFound,
+        Thing::Label => ErrorReason::LabelNotFound,
+        Thing::LabelRegistry => ErrorReason::LabelRegistryNotFound,
     }
 }
 

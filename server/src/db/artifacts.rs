@@ -139,6 +139,17 @@ pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &Uid) -> Result<Opt
     one(conn, select().and_where(col(Col::Uid).eq(uid.as_str()))).await
 }
 
+/// The artifacts with these uids, wherever they are.
+pub(crate) async fn by_uids(conn: &impl ConnectionTrait, uids: &[&str]) -> Result<Vec<ArtifactRow>> {
+    let mut found = Vec::with_capacity(uids.len());
+    for uids in uids.chunks(256) {
+        let mut select = select();
+        select.and_where(col(Col::Uid).is_in(uids.iter().copied()));
+        found.extend(all(conn, &select).await?);
+    }
+    Ok(found)
+}
+
 /// Runs a batch and answers the artifact with this uid as it is then.
 ///
 /// `Conflict` when it would name no bytes; once it does, a foreign key keeps them.

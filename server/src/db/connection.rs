@@ -28,6 +28,24 @@ pub(crate) enum Txn {
     Postgres(DatabaseTransaction),
 }
 
+impl Txn {
+    /// What a query ends with that locks its rows; SQLite has one writer anyway.
+    pub(super) fn for_update(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(_) => " FOR UPDATE",
+        }
+    }
+
+    /// The same for rows that may be read by others, but not changed.
+    pub(super) fn for_share(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "",
+            Self::Postgres(_) => " FOR SHARE",
+        }
+    }
+}
+
 impl Reader {
     /// Closes all connections; calls fail from then on.
     pub(super) async fn close(&self) {

@@ -24,7 +24,9 @@ pub(crate) struct NewEvent {
     pub(crate) space_id: i64,
     pub(crate) principal_id: i64,
     pub(crate) kind: &'static str,
-    pub(crate) artifact_uid: String,
+    pub(crate) artifact_uid: Option<String>,
+    /// What it is about when it is no artifact, such as `feature/<uid>`.
+    pub(crate) subject: Option<String>,
     pub(crate) call_id: String,
     pub(crate) detail: serde_json::Value,
     pub(crate) at_us: i64,
@@ -48,16 +50,18 @@ pub(crate) fn insert(backend: DbBackend, event: &NewEvent) -> InsertStatement {
             Col::CallId,
             Col::Detail,
             Col::AtUs,
+            Col::Subject,
         ])
         .values_panic([
             position,
             event.space_id.into(),
             event.principal_id.into(),
             event.kind.into(),
-            event.artifact_uid.as_str().into(),
+            event.artifact_uid.clone().into(),
             event.call_id.as_str().into(),
             event.detail.to_string().into(),
             event.at_us.into(),
+            event.subject.clone().into(),
         ]);
     insert
 }

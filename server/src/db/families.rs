@@ -12,6 +12,7 @@ use super::{
         artifacts,
         families::{Column as Col, Entity, Model},
     },
+    numbered::Sql,
 };
 
 /// The family with this stem, locked.
@@ -21,6 +22,19 @@ pub(crate) async fn lock_by_stem(conn: &impl ConnectionTrait, stem: Stem) -> Res
         .lock(LockType::Update)
         .one(conn)
         .await?)
+}
+
+/// Locks the families of some artifacts, in one order for all callers.
+pub(crate) async fn lock_of_artifacts(txn: &Txn, uids: &[&str]) -> Result<()> {
+    if txn.get_database_backend() != DbBackend::Postgres {
+        return Ok(());
+    }
+    for uids in uids.chunks(256) {
+        let mut sql = Sql::new("SELECT id FROM families WHERE id IN (SELECT family_id FROM artifacts WHERE uid IN ");
+        sql.bind_list(uids.iter().copied()).push(") ORDER BY id FOR UPDATE");
+        sql.run(txn).await?;
+    }
+    Ok(())
 }
 
 /// The family that has this key now, locked.

@@ -4,18 +4,18 @@
 //! written many rows at a time. The statements are the same text every time, which
 //! both databases compile once.
 
-use std::fmt::Write;
-
 use artifactd_domain::{
     Sha256,
     manifest::{ManifestDigest, MemberPath, Page, PageRef},
 };
 use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Value};
 
-use super::{DbError, Result, Txn, blobs::BlobPlace, statement};
-
-/// Rows in one statement; both databases take 30,000 values in one.
-const ROWS_AT_ONCE: usize = 256;
+use super::{
+    DbError, Result, Txn,
+    blobs::BlobPlace,
+    numbered::{ROWS_AT_ONCE, list_of, places_for},
+    statement,
+};
 
 /// Pages in one statement: each has some 60 KiB.
 const PAGES_AT_ONCE: usize = 16;
@@ -42,30 +42,6 @@ fn sha256(row: &QueryResult, column: &str) -> Result<Sha256> {
     let bytes: Vec<u8> = row.try_get("", column)?;
     let bytes = <[u8; 32]>::try_from(bytes).map_err(|_| DbErr::Type(format!("{column} is no digest")))?;
     Ok(Sha256::from_bytes(bytes))
-}
-
-/// `($1, $2), ($3, $4)`: numbered places for values, for some rows.
-fn places_for(rows: usize, columns: usize) -> String {
-    let mut text = String::with_capacity(rows * columns * 7);
-    for row in 0..rows {
-        text.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 0..columns {
-            let comma = if column == 0 { "" } else { ", " };
-            let _ = write!(text, "{comma}${}", row * columns + column + 1);
-        }
-        text.push(')');
-    }
-    text
-}
-
-/// `$n, $n+1`: numbered places for a list of values.
-fn list_of(values: usize, first: usize) -> String {
-    let mut text = String::with_capacity(values * 6);
-    for number in 0..values {
-        let comma = if number == 0 { "" } else { ", " };
-        let _ = write!(text, "{comma}${}", first + number);
-    }
-    text
 }
 
 /// Ids of the pages of a storage that are there, among some.

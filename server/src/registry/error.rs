@@ -1,11 +1,57 @@
 //! What can go wrong in a use case, as cases that a caller can act on.
 
-use artifactd_domain::{KeyRefused, Label, LabelRefused, RefRefused, Sha256, TextRefused, Uid};
+use artifactd_domain::{
+    DtypeRefused, KeyRefused, Label, LabelRefused, NameRefused, RefRefused, Role, Sha256, SynonymsRefused, TextRefused,
+    Uid,
+};
 
+use super::AnnotationFault;
 use crate::{
     db::{DbError, WriteError},
     storage::StorageError,
 };
+
+/// What is not an artifact, but has a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Thing {
+    /// A feature.
+    Feature,
+    /// A param.
+    Param,
+    /// A label.
+    Label,
+    /// A registry of labels.
+    LabelRegistry,
+}
+
+impl std::fmt::Display for Thing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Feature => "feature",
+            Self::Param => "param",
+            Self::Label => "label",
+            Self::LabelRegistry => "label registry",
+        })
+    }
+}
+
+impl From<Role> for Thing {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Feature => Self::Feature,
+            Role::Param => Self::Param,
+        }
+    }
+}
+
+/// The first of some faults, and how many others there are.
+fn told(faults: &[AnnotationFault]) -> String {
+    match faults {
+        [] => "nothing is wrong".to_owned(),
+        [one] => one.to_string(),
+        [first, others @ ..] => format!("{first} (and {} more)", others.len()),
+    }
+}
 
 /// A failed use case.
 #[derive(Debug, thiserror::Error)]
@@ -169,6 +215,56 @@ pub enum RegistryError {
         #[source]
         source: StorageError,
     },
+    /// Nothing of this name that the caller may see.
+    #[error("no {what} {name}")]
+    Missing {
+        /// What was looked for.
+        what: Thing,
+        /// Its name or uid.
+        name: String,
+    },
+    /// Another one has the name.
+    #[error("{what} {name} exists already")]
+    NameTaken {
+        /// What it is.
+        what: Thing,
+        /// The name.
+        name: String,
+    },
+    /// Something uses what was to be deleted.
+    #[error("{what} {name} is used by {by}")]
+    InUse {
+        /// What it is.
+        what: Thing,
+        /// Its name.
+        name: String,
+        /// What uses it.
+        by: &'static str,
+    },
+    /// It has another etag.
+    #[error("{what} {name} has etag {actual}")]
+    Changed {
+        /// What it is.
+        what: Thing,
+        /// Its name.
+        name: String,
+        /// Its etag.
+        actual: String,
+    },
+    /// What a call says of artifacts cannot be said.
+    #[error("{}", told(.0))]
+    Annotation(Vec<AnnotationFault>),
+    /// The artifact is of a kind that has none of these.
+    #[error("artifact {uid} has no {}s: its kind is another", role.as_str())]
+    WrongKind {
+        /// The artifact.
+        uid: Uid,
+        /// What was to be set.
+        role: Role,
+    },
+    /// A label would stand below itself.
+    #[error("label {0} would stand below itself")]
+    LabelCycle(String),
     /// A storage failed.
     #[error("storage")]
     Storage(#[source] StorageError),
@@ -211,6 +307,15 @@ pub enum Rule {
     /// A text.
     #[error(transparent)]
     Text(#[from] TextRefused),
+    /// A name.
+    #[error(transparent)]
+    Name(#[from] NameRefused),
+    /// A list of synonyms.
+    #[error(transparent)]
+    Synonyms(#[from] SynonymsRefused),
+    /// A dtype.
+    #[error(transparent)]
+    Dtype(#[from] DtypeRefused),
     /// A digest.
     #[error(transparent)]
     Digest(#[from] artifactd_domain::DigestRefused),

@@ -11,12 +11,28 @@ use crate::db::{
 
 /// Adds an event about one artifact to a batch of changes.
 pub(super) fn record(batch: &mut Batch, caller: &Caller, kind: &'static str, uid: &str, detail: Value) {
+    push(batch, caller, kind, (Some(uid.to_owned()), None), detail);
+}
+
+/// Adds an event about something else, such as `feature/<uid>`.
+pub(super) fn record_of(batch: &mut Batch, caller: &Caller, kind: &'static str, subject: String, detail: Value) {
+    push(batch, caller, kind, (None, Some(subject)), detail);
+}
+
+fn push(
+    batch: &mut Batch,
+    caller: &Caller,
+    kind: &'static str,
+    (artifact_uid, subject): (Option<String>, Option<String>),
+    detail: Value,
+) {
     let backend: DbBackend = batch.backend();
     let event = NewEvent {
         space_id: caller.space_id,
         principal_id: caller.principal.id,
         kind,
-        artifact_uid: uid.to_owned(),
+        artifact_uid,
+        subject,
         call_id: caller.call_id.clone(),
         detail,
         at_us: now_us(),

@@ -13,8 +13,8 @@ use sea_orm::ConnectionTrait;
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::Digest;
 
-use super::{Caller, RegistryError, Result, now_us};
-use crate::db::{Batch, DbError, WriteError, entities::requests::Model, requests};
+use super::{Caller, Registry, RegistryError, Result, now_us};
+use crate::db::{Batch, DbError, Txn, WriteError, Writing, entities::requests::Model, requests};
 
 /// What makes a request repeatable: an id that its caller chose, and a hash of all
 /// that it asks for, so that another request under the same id can be told from it.
@@ -137,6 +137,35 @@ impl Repeatable {
     /// The error of an id that was used for another request.
     pub(super) fn reused(&self) -> RegistryError {
         RegistryError::RequestIdReused(self.id.to_string())
+    }
+}
+
+impl Registry {
+    /// Runs a change in a transaction, once per request id, and keeps its answer.
+    pub(super) async fn change_once<A, F>(&self, caller: &Caller, request: Option<&RequestKey>, change: F) -> Result<A>
+    where
+        A: Serialize + DeserializeOwned + Send + 'static,
+        F: for<'c> Fn(&'c Txn) -> Writing<'c, A, RegistryError> + Send + Sync + 'static,
+    {
+        let repeatable = Repeatable::new(request, caller);
+        let (caller, change) = (caller.clone(), Arc::new(change));
+        self.db
+            .write(move |txn| {
+                let (caller, repeatable, change) = (caller.clone(), repeatable.clone(), Arc::clone(&change));
+                Box::pin(async move {
+                    once(repeatable.as_ref(), txn, &caller, async {
+                        let answer = change(txn).await?;
+                        if let Some(repeatable) = &repeatable {
+                            let mut batch = Batch::new(txn);
+                            repeatable.remember(&mut batch, &caller, &answer, None);
+                            batch.run(txn).await?;
+                        }
+                        Ok(answer)
+                    })
+                    .await
+                })
+            })
+            .await
     }
 }
 

@@ -5,7 +5,7 @@ use artifactd_domain::StorageName;
 
 use super::{Caller, Principal, RegistryError, Result, draw_uid, now_us};
 use crate::{
-    db::{Db, DbError, places},
+    db::{Db, DbError, places, scope::Scope},
     storage::Store,
 };
 
@@ -199,6 +199,15 @@ impl Places {
     pub fn storage_by_id(&self, id: i64) -> Result<&StoragePlace> {
         let found = self.storages.iter().find(|storage| storage.id == id);
         found.ok_or_else(|| RegistryError::StorageNotFound(format!("number {id}, which is not configured here")))
+    }
+
+    /// Where names of features, labels and the like are looked up for a caller.
+    pub(super) fn scope(&self, caller: &Caller) -> Scope {
+        let shared = self.spaces.iter().find(|space| space.name == DEFAULT_SPACE);
+        Scope {
+            own: caller.space_id,
+            shared: shared.expect("opening made the default space").id,
+        }
     }
 
     /// The space with this id.

@@ -4,7 +4,10 @@ use std::{net::SocketAddr, sync::Arc};
 
 use artifactd_proto::{
     FILE_DESCRIPTOR_SET,
-    v1::{admin_service_server, artifact_service_server, content_service_server, upload_service_server},
+    v1::{
+        admin_service_server, annotation_service_server, artifact_service_server, content_service_server,
+        feature_service_server, label_service_server, upload_service_server,
+    },
 };
 use futures::FutureExt;
 use tokio::net::TcpListener;
@@ -24,10 +27,13 @@ use crate::{
     registry::Registry,
 };
 
-const SERVICES: [&str; 4] = [
+const SERVICES: [&str; 7] = [
     artifact_service_server::SERVICE_NAME,
     content_service_server::SERVICE_NAME,
     upload_service_server::SERVICE_NAME,
+    annotation_service_server::SERVICE_NAME,
+    feature_service_server::SERVICE_NAME,
+    label_service_server::SERVICE_NAME,
     admin_service_server::SERVICE_NAME,
 ];
 

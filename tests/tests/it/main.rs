@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::large_futures, reason = "these are tests throughout")]
 
+mod annotations;
 mod bad_fields;
 mod bad_frames;
 mod bad_lines;
@@ -14,11 +15,13 @@ mod corruption;
 mod crashes;
 mod crowds;
 mod faults;
+mod features;
 mod folder_records;
 mod folders;
 mod garbage;
 mod hostile_servers;
 mod io_errors;
+mod labels;
 mod languages;
 mod listing;
 mod lookups;

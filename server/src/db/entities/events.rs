@@ -16,6 +16,7 @@ pub(crate) struct Model {
     pub(crate) call_id: String,
     pub(crate) detail: String,
     pub(crate) at_us: i64,
+    pub(crate) subject: Option<String>,
 }
 
 /// None are declared: the queries say their joins.

@@ -9,6 +9,7 @@ mod m0002_indexes;
 mod m0003_folders;
 mod m0004_garbage;
 mod m0005_uploads;
+mod m0008_record;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_folders::Migration),
             Box::new(m0004_garbage::Migration),
             Box::new(m0005_uploads::Migration),
+            Box::new(m0008_record::Migration),
         ]
     }
 }

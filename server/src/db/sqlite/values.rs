@@ -26,6 +26,7 @@ enum Kind {
     SmallInt,
     Int,
     BigInt,
+    Double,
     Text,
     Bytes,
     /// An expression: what SQLite says that the value is.
@@ -48,6 +49,7 @@ fn kind(name: &str, declared: Option<&str>) -> Kind {
         // To SQLite, and the migrator, this word means 64 bits; to the numbers of versions 32.
         Some("INTEGER") if name.ends_with("_number") => Kind::Int,
         Some("INTEGER" | "BIGINT") => Kind::BigInt,
+        Some("DOUBLE PRECISION") => Kind::Double,
         Some("TEXT" | "VARCHAR") => Kind::Text,
         Some("BLOB") => Kind::Bytes,
         _ => Kind::Unknown,
@@ -77,7 +79,8 @@ fn value_of(kind: Kind, value: ValueRef<'_>) -> Option<Value> {
         (Kind::Int, ValueRef::Integer(value)) => Value::Int(Some(value.try_into().ok()?)),
         (Kind::BigInt | Kind::Unknown, ValueRef::Null) => Value::BigInt(None),
         (Kind::BigInt | Kind::Unknown, ValueRef::Integer(value)) => Value::BigInt(Some(value)),
-        (Kind::Unknown, ValueRef::Real(value)) => Value::Double(Some(value)),
+        (Kind::Double, ValueRef::Null) => Value::Double(None),
+        (Kind::Double | Kind::Unknown, ValueRef::Real(value)) => Value::Double(Some(value)),
         (Kind::Text, ValueRef::Null) => Value::String(None),
         (Kind::Text | Kind::Unknown, ValueRef::Text(text)) => {
             Value::String(Some(str::from_utf8(text).ok()?.to_owned()))
