@@ -16,7 +16,7 @@ pub(crate) fn repeat(method: &str) -> Repeat {
     match method {
         "ListMembers" | "DiffFolders" | "GetArtifact" | "ListArtifacts" | "ListArtifactVersions" => Repeat::Always,
         "ReadContent" | "ReadMembers" => Repeat::Always,
-        "GetServerInfo" => Repeat::Always,
+        "GetServerInfo" | "CollectGarbage" => Repeat::Always,
         "UploadPart" | "GetUpload" | "ListUploads" | "CompleteUpload" | "AbortUpload" => Repeat::Always,
         "SaveArtifact" | "SaveSmallArtifact" | "BatchSave" | "SaveFolder" | "ReplaceArtifact" => Repeat::UnderItsId,
         "UpdateArtifact" | "DeleteArtifact" | "RestoreArtifact" | "CreateUpload" => Repeat::UnderItsId,
