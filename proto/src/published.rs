@@ -81,9 +81,10 @@ impl Comments {
         self.at(&[MESSAGES, number(message), MEMBERS, number(field)])
     }
 
-    /// That of an enum.
+    /// That of an enum, the reasons of any call left out.
     pub fn enumeration(&self, enumeration: usize) -> &str {
-        self.at(&[ENUMS, number(enumeration)])
+        let whole = self.at(&[ENUMS, number(enumeration)]);
+        whole.split_once(OF_ANY_CALL).map_or(whole, |(text, _)| text.trim_end())
     }
 
     /// That of a value of an enum.
@@ -138,7 +139,7 @@ pub fn reasons_of_any_call() -> BTreeSet<ErrorReason> {
     for file in files() {
         let comments = Comments::of(&file);
         for place in 0..file.enum_type.len() {
-            let listed = listed(comments.enumeration(place), OF_ANY_CALL);
+            let listed = listed(comments.at(&[ENUMS, number(place)]), OF_ANY_CALL);
             reasons.extend(listed.into_iter().map(reason));
         }
     }
