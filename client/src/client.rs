@@ -152,6 +152,14 @@ impl Client {
         self.inner.retry.run_until(method, Some(deadline), attempt).await
     }
 
+    /// The same client, of whose transfers nobody hears: they are parts of one that is told.
+    pub(crate) fn unwatched(&self) -> Self {
+        Self {
+            events: Teller::default(),
+            ..self.clone()
+        }
+    }
+
     /// A place among the contents that travel at once.
     pub(crate) async fn turn(&self) -> SemaphorePermit<'_> {
         let turn = self.inner.content_turns.acquire().await;

@@ -188,7 +188,7 @@ impl Client {
         let content = self.open(artifact, options).await?;
         let (expected, uid, size) = (content.sha256, content.artifact.uid, content.remaining_bytes());
         let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0).min(1 << 30));
-        let actual = take(content, |data| {
+        let actual = take(self, content, |data| {
             bytes.extend_from_slice(&data);
             Ok(())
         });
@@ -203,8 +203,11 @@ impl Client {
             length: Some(length),
             ..ReadOptions::default()
         };
-        let content = self.open(artifact, options).await?;
-        let parts: Vec<Bytes> = content.try_collect().await?;
+        let mut content = self.open(artifact, options).await?;
+        let mut parts = Vec::new();
+        while let Some(data) = in_time(self, content.try_next()).await? {
+            parts.push(data);
+        }
         Ok(if parts.len() == 1 {
             parts.into_iter().next().unwrap_or_default()
         } else {
@@ -216,7 +219,7 @@ impl Client {
     pub async fn check(&self, artifact: impl IntoReference) -> Result<Artifact> {
         let content = self.open(artifact, ReadOptions::default()).await?;
         let artifact = content.artifact.clone();
-        require(artifact.sha256, take(content, |_| Ok(())).await?, artifact.uid)?;
+        require(artifact.sha256, take(self, content, |_| Ok(())).await?, artifact.uid)?;
         Ok(artifact)
     }
 }
@@ -232,7 +235,7 @@ fn require(expected: Sha256, actual: Sha256, uid: artifactd_domain::Uid) -> Resu
 }
 
 /// Takes all chunks, hashing them on a thread of their own.
-async fn take(mut content: Content, mut keep: impl FnMut(Bytes) -> Result<()>) -> Result<Sha256> {
+async fn take(client: &Client, mut content: Content, mut keep: impl FnMut(Bytes) -> Result<()>) -> Result<Sha256> {
     let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING);
     let hashing = tokio::task::spawn_blocking(move || {
         let mut hasher = Sha256Hasher::default();
@@ -241,7 +244,7 @@ async fn take(mut content: Content, mut keep: impl FnMut(Bytes) -> Result<()>) -
         }
         hasher.finish()
     });
-    while let Some(data) = content.try_next().await? {
+    while let Some(data) = in_time(client, content.try_next()).await? {
         keep(data.clone())?;
         chunks.send(data).await.expect("the hashing thread takes all chunks");
     }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::{
     Client, Error, Result, SaveOptions, Saved, Skipped,
+    events::Event,
     walk::{Found, Walked, walk},
 };
 
@@ -44,26 +45,43 @@ impl Client {
             files: Vec::with_capacity(found.len()),
             skipped,
         };
+        self.events.tell(Event::Begun {
+            files: found.len() as u64,
+            bytes: Some(found.iter().map(|file| file.size_bytes).sum()),
+        });
+        let each = self.unwatched();
         let mut group: Vec<Found> = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut done_bytes) = (0, 0);
         for file in found {
             if file.size_bytes >= SMALL_BYTES_END {
                 let options = of_file(&options, &prefix, &file);
-                let result = self.save_file(folder.join(&file.relative), options).await;
+                let result = each.save_file(folder.join(&file.relative), options).await;
                 saved.files.push((file.relative, result));
+                done_bytes += file.size_bytes;
+                self.tell(&saved, done_bytes);
                 continue;
             }
             if group.len() == READ_FILES_MAX || bytes + file.size_bytes > READ_BYTES_MAX {
-                self.save_group(&folder, &prefix, &options, std::mem::take(&mut group), &mut saved)
+                each.save_group(&folder, &prefix, &options, std::mem::take(&mut group), &mut saved)
                     .await?;
+                done_bytes += bytes;
+                self.tell(&saved, done_bytes);
                 bytes = 0;
             }
             bytes += file.size_bytes;
             group.push(file);
         }
-        self.save_group(&folder, &prefix, &options, group, &mut saved).await?;
+        each.save_group(&folder, &prefix, &options, group, &mut saved).await?;
+        let moved_bytes = done_bytes + bytes;
+        self.tell(&saved, moved_bytes);
+        self.events.tell(Event::Done { moved_bytes });
         saved.files.sort_by(|(left, _), (right, _)| left.cmp(right));
         Ok(saved)
+    }
+
+    fn tell(&self, saved: &SavedFolder, bytes: u64) {
+        let files = saved.files.len() as u64;
+        self.events.tell(Event::Arrived { files, bytes });
     }
 
     async fn save_group(

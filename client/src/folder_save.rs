@@ -23,6 +23,7 @@ use self::{
 };
 use crate::{
     Client, Error, Result, SaveOptions, Saved, Skipped, convert,
+    events::Event,
     folder::{look, name_of},
 };
 
@@ -164,8 +165,14 @@ impl Client {
             bytes,
             items: items.into(),
         };
+        self.events.tell(Event::Begun {
+            files: plan.items.len() as u64,
+            // Of a change only what is put can travel, and nobody looked at it yet.
+            bytes: plan.header.base_uid.is_none().then_some(bytes),
+        });
         let watch = Watch {
             progress,
+            events: &self.events,
             sent_files: AtomicU64::new(0),
             sent_bytes: AtomicU64::new(0),
         };
@@ -179,7 +186,11 @@ impl Client {
             Box::pin(conversation::hold(self, &plan, &watch)).await
         };
         let saved = self.inner.retry.run("SaveFolder", call).await?;
-        Ok((convert::saved(saved)?, watch.sent_bytes.load(Ordering::Relaxed)))
+        let sent_bytes = watch.sent_bytes.load(Ordering::Relaxed);
+        self.events.tell(Event::Done {
+            moved_bytes: sent_bytes,
+        });
+        Ok((convert::saved(saved)?, sent_bytes))
     }
 }
 

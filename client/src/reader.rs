@@ -41,7 +41,7 @@ impl Client {
         let first = read_part(&mut reader, SMALL_BYTES_MAX + 1).await?;
         if first.len() <= SMALL_BYTES_MAX {
             let moved_bytes = first.len() as u64;
-            let saved = self.save_bytes(first, options).await?;
+            let saved = self.unwatched().save_bytes(first, options).await?;
             self.events.tell(Event::Done { moved_bytes });
             return Ok(saved);
         }

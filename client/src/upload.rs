@@ -24,7 +24,11 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, body::Body};
 
-use crate::{Artifact, Client, Error, IntoReference, ReplaceOptions, Result, SaveOptions, Saved, convert, line::Line};
+use crate::{
+    Artifact, Client, Error, IntoReference, ReplaceOptions, Result, SaveOptions, Saved, convert,
+    events::{Event, Teller},
+    line::Line,
+};
 
 pub(crate) const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -48,7 +52,14 @@ impl Client {
         let (content, mut header) = (content.into(), convert::save_header(options));
         header.size = Some(size_of(content.len() as u64)?);
         if content.len() <= SMALL_BYTES_MAX {
-            return self.save_small(header, content).await;
+            let bytes = content.len() as u64;
+            self.events.tell(Event::Begun {
+                files: 1,
+                bytes: Some(bytes),
+            });
+            let saved = self.save_small(header, content).await?;
+            self.events.tell(Event::Done { moved_bytes: bytes });
+            return Ok(saved);
         }
         self.save_stream(header, Source::Bytes(content)).await
     }
@@ -100,6 +111,7 @@ impl Client {
         }
         let content = OutgoingContent {
             method: "SaveArtifact",
+            events: self.events.clone(),
             header: outgoing(Message::Header(header)),
             trailer: |trailer| outgoing(Message::Trailer(trailer)),
             source,
@@ -174,6 +186,7 @@ impl Client {
         }
         let content = OutgoingContent {
             method: "ReplaceArtifact",
+            events: self.events.clone(),
             header: outgoing(Message::Header(header)),
             trailer: |trailer| outgoing(Message::Trailer(trailer)),
             source,
@@ -204,7 +217,13 @@ impl Client {
             }
             Ok(answer?.into_inner())
         };
-        self.inner.retry.run(content.method, attempt).await
+        let bytes = content.source.size_bytes();
+        self.events.tell(Event::Begun { files: 1, bytes });
+        let answer = self.inner.retry.run(content.method, attempt).await?;
+        self.events.tell(Event::Done {
+            moved_bytes: bytes.unwrap_or_default(),
+        });
+        Ok(answer)
     }
 }
 
@@ -252,10 +271,21 @@ enum Source {
     File(PathBuf),
 }
 
+impl Source {
+    /// How much there is to send, as far as that can be told.
+    fn size_bytes(&self) -> Option<u64> {
+        match self {
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::File(path) => std::fs::metadata(path).ok().map(|metadata| metadata.len()),
+        }
+    }
+}
+
 /// A content with what goes before and after it.
 struct OutgoingContent {
     /// The call that carries it.
     method: &'static str,
+    events: Teller,
     header: Outgoing,
     trailer: fn(pb::ContentTrailer) -> Outgoing,
     source: Source,
@@ -269,9 +299,9 @@ impl OutgoingContent {
     fn start(&self) -> (Body, Failure) {
         let (messages, ready) = mpsc::channel(CHUNKS_AHEAD);
         let (failure, source, trailer) = (Failure::default(), self.source.clone(), self.trailer);
-        let failed = Arc::clone(&failure);
+        let (failed, events) = (Arc::clone(&failure), self.events.clone());
         // The thread ends with the content, or when nobody takes its chunks any more.
-        tokio::task::spawn_blocking(move || match read(source, &messages) {
+        tokio::task::spawn_blocking(move || match read(source, &messages, &events) {
             Ok(size) => {
                 let size = Some(size);
                 // A server that has gone away needs no trailer.
@@ -285,14 +315,19 @@ impl OutgoingContent {
 }
 
 /// Reads a content to its end, or until nobody takes its chunks. Answers how much was read.
-fn read(source: Source, messages: &mpsc::Sender<Outgoing>) -> Result<i64> {
+fn read(source: Source, messages: &mpsc::Sender<Outgoing>, events: &Teller) -> Result<i64> {
     let mut offset = 0;
     let mut send = |data: Bytes| {
         let bytes = data.len() as i64;
         let sum = crc32c(&data);
         let chunk = Outgoing::chunk(data, sum, offset);
         offset += bytes;
-        messages.blocking_send(chunk).is_ok()
+        let is_taken = messages.blocking_send(chunk).is_ok();
+        events.tell(Event::Arrived {
+            files: 0,
+            bytes: offset.unsigned_abs(),
+        });
+        is_taken
     };
     match source {
         Source::Bytes(mut content) => {

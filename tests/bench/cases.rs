@@ -74,6 +74,11 @@ pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::Mebibyte
 /// p99 of a get while 64 connections list and save at half of what the server can do, beside its p99 when idle.
 pub(crate) const GET_P99: Case = case("load/get-p99", Measure::TimesTheTime, Some(5.0), Some(3.0));
 
+/// A copy that is fresh beside an empty call.
+pub(crate) const CACHE: Case = case("cache/empty-call", Measure::MillisecondsMore, Some(1.0), None);
+/// `artifactctl cat` to nowhere beside a read in one program.
+pub(crate) const CAT: Case = case("cat/read-content", RATE_GIB, Some(0.9), None);
+
 pub(crate) const BATCH: Case = case("batch/lamindb", Measure::TimesAsFast, Some(50.0), Some(100.0));
 
 pub(crate) const FOLDER: Case = case("folder/lamindb", Measure::TimesAsFast, Some(5.0), Some(10.0));
@@ -117,13 +122,16 @@ pub(crate) const LARGE: &[Case] = &[UPLOAD_BARE, DOWNLOAD_GRPCIO, DOWNLOAD_NGINX
 /// Content in small chunks beside content in large ones.
 pub(crate) const CHUNKS: &[Case] = &[CHUNKS_UP, CHUNKS_DOWN];
 
+/// What a program on the other side sees.
+pub(crate) const USING: &[Case] = &[CACHE, CAT];
+
 /// How much memory the server takes at its busiest.
 pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let [parallel, load] = [&[PARALLEL], &[GET_P99]];
-    [SMALL, load, MANY, FOLDERS, LARGE, CHUNKS, parallel, MEMORY]
+    [SMALL, load, MANY, FOLDERS, LARGE, CHUNKS, parallel, USING, MEMORY]
         .into_iter()
         .flatten()
 }

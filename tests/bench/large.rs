@@ -129,7 +129,7 @@ async fn on_tmpfs() {
 }
 
 /// Bytes that do not repeat, so that nothing can be saved by leaving them out.
-fn make_source(path: &Path) {
+pub(crate) fn make_source(path: &Path) {
     let mut file = File::create(path).expect("create the source");
     let (mut state, mut buffer) = (1u64, vec![0; 1 << 20]);
     for _ in 0..GIB >> 20 {

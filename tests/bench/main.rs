@@ -34,6 +34,7 @@ mod server;
 mod shelf;
 mod small;
 mod table;
+mod using;
 
 use cases::Case;
 
@@ -92,6 +93,9 @@ fn main() {
     }
     if wanted.has(&cases::PARALLEL) {
         threads.block_on(parallel::run());
+    }
+    if wanted.has_any(cases::USING) {
+        threads.block_on(using::run(&wanted));
     }
     if wanted.has_any(cases::MEMORY) {
         threads.block_on(memory::run(&wanted));

@@ -51,6 +51,11 @@ impl Server {
         Client::connect(&self.endpoint).await.expect("connect")
     }
 
+    /// Its URL.
+    pub(crate) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
     /// Where it listens.
     pub(crate) fn address(&self) -> SocketAddr {
         let address = self.endpoint.trim_start_matches("http://");

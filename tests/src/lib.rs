@@ -12,6 +12,7 @@
 //!   that an error without a published reason fails the test that met it.
 //! - `records`: features, labels, runs and the like.
 //! - `folders`: saves of folders, step by step or whole.
+//! - `command`: the command line as a program of its own, also on a terminal.
 //! - `content`: content that looks random and can be made again.
 //! - `crash`: operations that meet a named crash point, and the checks after.
 //! - `storm`: mixed load under random kills.
@@ -26,6 +27,7 @@
 
 pub mod backend;
 pub mod calls;
+pub mod command;
 pub mod content;
 pub mod crash;
 pub mod database;

@@ -63,6 +63,7 @@ pub struct Proxy {
     upstream: SocketAddr,
     state: watch::Sender<State>,
     sent_bytes: Arc<AtomicU64>,
+    received_bytes: Arc<AtomicU64>,
     trap: Arc<Mutex<Option<Trap>>>,
     connections: Arc<AtomicU64>,
     accepting: JoinHandle<()>,
@@ -82,9 +83,11 @@ impl Proxy {
             holes: 0,
         });
         let sent_bytes = Arc::new(AtomicU64::new(0));
+        let received_bytes = Arc::new(AtomicU64::new(0));
         let trap = Arc::default();
         let watcher = Watcher {
             sent_bytes: Arc::clone(&sent_bytes),
+            received_bytes: Arc::clone(&received_bytes),
             trap: Arc::clone(&trap),
         };
         let connections = Arc::new(AtomicU64::new(0));
@@ -100,6 +103,7 @@ impl Proxy {
             upstream,
             state,
             sent_bytes,
+            received_bytes,
             trap,
             connections,
             accepting,
@@ -126,6 +130,11 @@ impl Proxy {
     /// Bytes that clients have sent so far, also those that did not arrive.
     pub fn sent_bytes(&self) -> u64 {
         self.sent_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that the service has answered so far, also those that did not arrive.
+    pub fn received_bytes(&self) -> u64 {
+        self.received_bytes.load(Ordering::Relaxed)
     }
 
     /// Connections that were made so far.
@@ -158,10 +167,11 @@ fn lock(trap: &Mutex<Option<Trap>>) -> std::sync::MutexGuard<'_, Option<Trap>> {
     trap.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Counts what clients send, and looks for what springs the trap.
+/// Counts what passes, and looks for what springs the trap.
 #[derive(Debug, Clone)]
 struct Watcher {
     sent_bytes: Arc<AtomicU64>,
+    received_bytes: Arc<AtomicU64>,
     trap: Arc<Mutex<Option<Trap>>>,
 }
 
@@ -189,8 +199,15 @@ async fn connect(client: TcpStream, upstream: SocketAddr, state: watch::Receiver
     let (from_server, to_server) = server.into_split();
     let mut cut = state.clone();
     let (asked, cutting) = watch::channel(Cutting::Nothing);
+    let received_bytes = Arc::clone(&watcher.received_bytes);
     let up = pump(from_client, to_server, state.clone(), holes, Side::Asks(asked, watcher));
-    let down = pump(from_server, to_client, state, holes, Side::Answers(cutting));
+    let down = pump(
+        from_server,
+        to_client,
+        state,
+        holes,
+        Side::Answers(cutting, received_bytes),
+    );
     tokio::select! {
         () = up => {}
         () = down => {}
@@ -211,7 +228,7 @@ enum Cutting {
 /// Which way bytes go; one side tells the other what is to be cut.
 enum Side {
     Asks(watch::Sender<Cutting>, Watcher),
-    Answers(watch::Receiver<Cutting>),
+    Answers(watch::Receiver<Cutting>, Arc<AtomicU64>),
 }
 
 /// Passes bytes on until one side ends.
@@ -224,13 +241,16 @@ async fn pump(
 ) {
     let mut piece = vec![0; PIECE_BYTES];
     while let Ok(read @ 1..) = from.read(&mut piece).await {
-        if let Side::Asks(asked, watcher) = &side {
-            match watcher.pass(&piece[..read]) {
+        match &side {
+            Side::Asks(asked, watcher) => match watcher.pass(&piece[..read]) {
                 Some(Trap::Said(_)) => {
                     asked.send_replace(Cutting::Answers);
                 }
                 Some(Trap::Sent(_)) => return,
                 None => {}
+            },
+            Side::Answers(_, received_bytes) => {
+                received_bytes.fetch_add(read as u64, Ordering::Relaxed);
             }
         }
         let Ok(now) = state
@@ -250,7 +270,7 @@ async fn pump(
                 }
             }
             Side::Asks(..) => {}
-            Side::Answers(cutting) => match *cutting.borrow() {
+            Side::Answers(cutting, _) => match *cutting.borrow() {
                 Cutting::Answers => return,
                 Cutting::Commits if now.line == Line::CutsCommits => return,
                 Cutting::Commits | Cutting::Nothing => {}

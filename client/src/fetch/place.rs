@@ -37,7 +37,11 @@ impl Place {
         if if_exists == IfExists::Refuse {
             require_absent(target)?;
         }
-        fs::create_dir_all(folder)?;
+        fs::create_dir_all(folder).map_err(|error| match error.kind() {
+            // What is there and is no folder.
+            io::ErrorKind::AlreadyExists => io::ErrorKind::NotADirectory.into(),
+            _ => error,
+        })?;
         Ok(Self {
             target: target.to_owned(),
             folder: folder.to_owned(),

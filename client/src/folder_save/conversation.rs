@@ -25,7 +25,11 @@ use super::{
     FolderProgress,
     group::{Content, Group, Item, Large},
 };
-use crate::{Client, Error, Result, convert, upload::CHUNKS_AHEAD};
+use crate::{
+    Client, Error, Result, convert,
+    events::{Event, Teller},
+    upload::CHUNKS_AHEAD,
+};
 
 /// Messages whose answer has not come; the server lets 8 answers wait.
 const UNANSWERED_MAX: usize = 6;
@@ -54,6 +58,7 @@ pub(super) struct Plan {
 /// Who hears of progress, and what all conversations of one call have sent.
 pub(super) struct Watch<'a> {
     pub(super) progress: &'a (dyn Fn(FolderProgress) + Send + Sync),
+    pub(super) events: &'a Teller,
     pub(super) sent_files: AtomicU64,
     pub(super) sent_bytes: AtomicU64,
 }
@@ -75,12 +80,14 @@ struct Conversation<'a> {
     asked: mpsc::Sender<pb::SaveFolderRequest>,
     answers: Streaming<pb::SaveFolderResponse>,
     /// Answers that came while a message waited to be sent.
-    arrived: VecDeque<Answer>,
+    early: VecDeque<Answer>,
     pending: VecDeque<Pending>,
     /// Groups of which something is wanted.
     wanted: VecDeque<(Group, Vec<i64>)>,
     saved: Option<pb::SaveArtifactResponse>,
     listed_files: u64,
+    /// What the server has of what was listed: files and bytes.
+    arrived: (u64, u64),
 }
 
 /// Holds a whole conversation.
@@ -117,11 +124,12 @@ impl<'a> Conversation<'a> {
             watch,
             asked,
             answers: answers.into_inner(),
-            arrived: VecDeque::new(),
+            early: VecDeque::new(),
             pending: VecDeque::new(),
             wanted: VecDeque::new(),
             saved: None,
             listed_files: 0,
+            arrived: (0, 0),
         })
     }
 
@@ -245,7 +253,7 @@ impl<'a> Conversation<'a> {
                     // The server has ended the call, and its last answer says why.
                     Err(_) => break,
                 },
-                answer = next(&mut self.answers) => self.arrived.push_back(answer?),
+                answer = next(&mut self.answers) => self.early.push_back(answer?),
             }
         }
         loop {
@@ -262,7 +270,7 @@ impl<'a> Conversation<'a> {
 
     /// Takes the next answer.
     async fn settle(&mut self) -> Result<()> {
-        let answer = match self.arrived.pop_front() {
+        let answer = match self.early.pop_front() {
             Some(answer) => answer,
             None => next(&mut self.answers).await?,
         };
@@ -271,6 +279,7 @@ impl<'a> Conversation<'a> {
             (Some(Pending::Header | Pending::Commit), Answer::Saved(saved)) => self.saved = Some(saved),
             (Some(Pending::Entries(group)), Answer::Wanted(pb::FolderWanted { numbers })) => {
                 self.listed_files = group.end() as u64;
+                self.note_held(&group, &numbers);
                 if !numbers.is_empty() {
                     self.wanted.push_back((group, numbers));
                 }
@@ -284,8 +293,15 @@ impl<'a> Conversation<'a> {
         Ok(())
     }
 
+    /// Notes the files of a group of which nothing is wanted.
+    fn note_held(&mut self, group: &Group, wanted: &[i64]) {
+        let bytes: u64 = wanted.iter().map(|number| group.bytes_of(*number)).sum();
+        self.arrived.0 += (group.end() - group.first).saturating_sub(wanted.len()) as u64;
+        self.arrived.1 += group.bytes().saturating_sub(bytes);
+    }
+
     /// Notes files that were taken; the first that was refused is the error.
-    fn note(&self, files: &[(i64, u64)], results: Vec<pb::FolderFileResult>) -> Result<()> {
+    fn note(&mut self, files: &[(i64, u64)], results: Vec<pb::FolderFileResult>) -> Result<()> {
         let answered = results.iter().map(|result| result.number);
         if !answered.eq(files.iter().map(|(number, _)| *number)) {
             return Err(Error::Answer("results of other files".to_owned()));
@@ -297,6 +313,8 @@ impl<'a> Conversation<'a> {
             }
             self.watch.sent_files.fetch_add(1, Ordering::Relaxed);
             self.watch.sent_bytes.fetch_add(*size_bytes, Ordering::Relaxed);
+            self.arrived.0 += 1;
+            self.arrived.1 += size_bytes;
         }
         Ok(())
     }
@@ -309,6 +327,8 @@ impl<'a> Conversation<'a> {
             sent_files: self.watch.sent_files.load(Ordering::Relaxed),
             sent_bytes: self.watch.sent_bytes.load(Ordering::Relaxed),
         });
+        let (files, bytes) = self.arrived;
+        self.watch.events.tell(Event::Arrived { files, bytes });
     }
 }
 

@@ -69,6 +69,16 @@ pub(super) enum Content {
     Large(Large),
 }
 
+impl Content {
+    fn size_bytes(&self) -> u64 {
+        match self {
+            Self::None => 0,
+            Self::Small(content) => content.len() as u64,
+            Self::Large(large) => large.size_bytes(),
+        }
+    }
+}
+
 /// A content that goes in chunks.
 #[derive(Debug)]
 pub(super) enum Large {
@@ -119,6 +129,18 @@ impl Group {
     /// Number of the entry after the last.
     pub(super) fn end(&self) -> usize {
         self.first + self.contents.len()
+    }
+
+    /// Bytes of all contents that were not taken.
+    pub(super) fn bytes(&self) -> u64 {
+        self.contents.iter().map(Content::size_bytes).sum()
+    }
+
+    /// Bytes of the content of an entry, unless it was taken.
+    pub(super) fn bytes_of(&self, number: i64) -> u64 {
+        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(self.first));
+        let content = index.and_then(|index| self.contents.get(index));
+        content.map(Content::size_bytes).unwrap_or_default()
     }
 
     /// Takes the content of an entry; none when there is none or it was taken.

@@ -3,6 +3,10 @@
 #![expect(clippy::unwrap_used, clippy::large_futures, reason = "these are tests throughout")]
 
 mod annotations;
+mod artifactctl;
+mod artifactctl_exits;
+mod artifactctl_terminal;
+mod artifactctl_transfers;
 mod bad_fields;
 mod bad_frames;
 mod bad_lines;

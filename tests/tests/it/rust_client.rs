@@ -1,11 +1,12 @@
 //! The Rust client against a real server.
 
 use artifactd_client::{
-    Client, DeleteOptions, Error, ListOptions, Reason, ReplaceOptions, RestoreOptions, SaveOptions, Update,
-    domain::{SaveOutcome, Visibility},
+    Client, DeleteOptions, Error, ListOptions, Reason, ReplaceOptions, RestoreOptions, SaveOptions, ToMessage, Update,
+    domain::{Kind, SaveOutcome, Visibility},
 };
 use artifactd_tests::{
     Backend, TestServer,
+    calls::by_uid,
     content::{EDGE_SIZES, content},
 };
 use futures::TryStreamExt;
@@ -94,6 +95,37 @@ async fn held_content_is_claimed_and_records_are_changed() {
         .await;
     replaced.unwrap();
     assert_eq!(&client.read("x.bin").await.unwrap()[..], b"other");
+}
+
+#[tokio::test]
+async fn what_the_client_says_of_an_artifact_is_what_the_server_said() {
+    let server = TestServer::start().await;
+    let (client, calls) = (server.client().await, server.calls());
+    let options = SaveOptions {
+        file_name: Some("mine.csv".to_owned()),
+        media_type: Some("text/x".to_owned()),
+        kind: Some(Kind::Model),
+        ..SaveOptions::key("a/b.csv").with_description("words").with_version("v1")
+    };
+    client.save_bytes(content(1, 300_000), options).await.unwrap();
+    client
+        .save_bytes(&b"small"[..], SaveOptions::described("d"))
+        .await
+        .unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("x"), b"x").unwrap();
+    client.save_folder(folder.path(), SaveOptions::key("f")).await.unwrap();
+    client.delete("f").await.unwrap();
+    let options = ListOptions {
+        visibilities: vec![Visibility::Default, Visibility::Trash],
+        ..ListOptions::default()
+    };
+    let all: Vec<_> = client.list(options).try_collect().await.unwrap();
+    assert_eq!(all.len(), 3);
+    for artifact in all {
+        let said = calls.get(by_uid(&artifact.uid.to_string())).await.unwrap();
+        assert_eq!(artifact.to_message(), said);
+    }
 }
 
 #[tokio::test]
