@@ -69,7 +69,7 @@ async fn what_is_not_there_is_3_and_what_is_in_the_way_is_4() {
     let uid = ctl.run(&["info", "x"]).ok()[..].lines().nth(1).unwrap()[14..].to_owned();
     let conflicts: [&[&str]; 7] = [
         &["get", "x", "taken"],
-        &["put", "x", "z", "--if-content-exists", "fail"],
+        &["put", "x", "y", "--if-content-exists", "fail"],
         &["put", "other", "x", "--version-label", "1x", "--revises", &uid[..16]],
         &["replace", "x", "other", "-y", "--etag", "stale"],
         &["rm", "--permanent", "-y", &uid],

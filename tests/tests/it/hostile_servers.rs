@@ -10,6 +10,7 @@ use std::{
 
 use artifactd_client::{Client, Error};
 use artifactd_tests::{
+    command::Ctl,
     content::content,
     impostor::{Asked, End, Goods, Impostor, Reply, frame},
     pb::{
@@ -519,4 +520,33 @@ async fn a_cached_copy_is_not_believed_to_be_what_another_record_says() {
     assert!(first.path().ends_with("x") && second.path().ends_with("other"));
     assert_eq!(fs::read(&first).ok().is_some(), first.path().exists());
     assert!(fs::read(&second).unwrap() == content(1, 300_000));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_writes_no_name_that_a_server_made_up() {
+    for (key, file_name) in [
+        (Some("../../canary"), None),
+        (Some("/etc/passwd"), None),
+        (Some("a/.."), None),
+        (None, Some("../canary")),
+    ] {
+        let mut goods = file();
+        goods.artifact.key = key.map(str::to_owned);
+        goods.artifact.file_name = file_name.map(str::to_owned);
+        let uid = goods.artifact.uid.clone();
+        let server = Impostor::start(move |asked| goods.answer(asked)).await;
+        let ctl = Ctl::of(server.url());
+        ctl.run(&["get", &uid]).failed(1);
+        assert_eq!(everything(ctl.home()), [""; 0]);
+        // What the user asked for is how it is called, whatever the server calls it.
+        ctl.run(&["get", "tables/mine.csv"]).ok();
+        assert_eq!(everything(ctl.home()), ["mine.csv"]);
+    }
+    let mut goods = folder();
+    goods.files[0].0.path = "../../canary".to_owned();
+    let server = Impostor::start(move |asked| goods.answer(asked)).await;
+    let ctl = Ctl::of(server.url());
+    ctl.run(&["get", "x", "down"]).failed(1);
+    ctl.run(&["ls", "-m", "x"]).failed(1);
+    assert_eq!(everything(ctl.home()), [""; 0]);
 }
