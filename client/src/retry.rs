@@ -190,7 +190,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_whose_effect_nobody_knows_is_made_once() {
-        assert_eq!(tries(&Retry::new(3), "CollectGarbage", None, unavailable).await.0, 1);
+        assert_eq!(tries(&Retry::new(3), "WriteUpload", None, unavailable).await.0, 1);
         assert_eq!(tries(&Retry::new(3), "SaveArtifact", None, unavailable).await.0, 3);
     }
 
