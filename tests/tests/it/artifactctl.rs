@@ -1,6 +1,13 @@
 //! The command line against a real server: what each command does and prints.
 
-use std::{cell::RefCell, ffi::OsStr, fs, os::unix::ffi::OsStrExt, path::Path, process::Stdio};
+use std::{
+    cell::RefCell,
+    ffi::OsStr,
+    fs,
+    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    path::Path,
+    process::Stdio,
+};
 
 use artifactd_tests::{TestServer, calls::by_key, command::Ctl, content::digest, required_env};
 use serde_json::Value;
@@ -300,8 +307,7 @@ async fn settings_come_from_flags_then_the_environment_then_the_file() {
         readable.contains("chmod 600") && !readable.contains("hunter2"),
         "{readable}"
     );
-    let secret = fs::Permissions::from(std::os::unix::fs::PermissionsExt::from_mode(0o600));
-    fs::set_permissions(&other, secret).unwrap();
+    fs::set_permissions(&other, fs::Permissions::from_mode(0o600)).unwrap();
     assert_eq!(ctl.run(&with_file).ok(), "");
     let elsewhere = ["ls", "--endpoint", "http://10.255.255.1:1"];
     let in_the_clear = ctl.run_with(&[("ARTIFACTD_TOKEN", "hunter2")], &elsewhere).failed(2);
