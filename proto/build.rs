@@ -5,16 +5,21 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 11] = [
+const PROTOS: [&str; 16] = [
     "artifactd/v1/admin_service.proto",
     "artifactd/v1/annotation.proto",
     "artifactd/v1/annotation_service.proto",
     "artifactd/v1/artifact.proto",
     "artifactd/v1/artifact_service.proto",
+    "artifactd/v1/collection_service.proto",
     "artifactd/v1/content_service.proto",
     "artifactd/v1/errors.proto",
+    "artifactd/v1/event_service.proto",
     "artifactd/v1/feature_service.proto",
     "artifactd/v1/label_service.proto",
+    "artifactd/v1/lineage_service.proto",
+    "artifactd/v1/run_service.proto",
+    "artifactd/v1/transform_service.proto",
     "artifactd/v1/upload_service.proto",
     "artifactd/v1/value.proto",
 ];

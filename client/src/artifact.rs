@@ -62,6 +62,12 @@ pub struct Artifact {
     pub content_etag: String,
     /// Integer inside the server.
     pub id: i64,
+    /// Uid of the run that made it.
+    pub run_uid: Option<String>,
+    /// Uid of the transform of that run.
+    pub transform_uid: Option<String>,
+    /// Uids of other runs that made it again or changed its record.
+    pub previous_run_uids: Vec<String>,
 }
 
 impl Artifact {

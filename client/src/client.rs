@@ -99,7 +99,7 @@ impl Client {
         UploadServiceClient::new(self.line(connection))
     }
 
-    fn line(&self, connection: usize) -> ClientAside<Line> {
+    pub(crate) fn line(&self, connection: usize) -> ClientAside<Line> {
         let Inner {
             channel, more_channels, ..
         } = &*self.inner;
@@ -309,6 +309,7 @@ impl Client {
         let DeleteOptions {
             permanent,
             force,
+            allow_used,
             storage,
             etag,
         } = options;
@@ -324,6 +325,11 @@ impl Client {
             .into(),
             etag,
             request_id: Some(convert::draw_request_id()),
+            if_used: match allow_used {
+                false => pb::IfUsed::Unspecified,
+                true => pb::IfUsed::Allow,
+            }
+            .into(),
         };
         let call = |request| {
             let mut artifacts = self.artifacts();

@@ -249,6 +249,9 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
         content_etag,
         id,
         n_objects,
+        run_uid,
+        transform_uid,
+        previous_run_uids,
     } = message;
     let answer = |what: &str| Error::Answer(format!("artifact {uid} has an impossible {what}"));
     Ok(Artifact {
@@ -292,6 +295,9 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
         etag,
         content_etag,
         id,
+        run_uid,
+        transform_uid,
+        previous_run_uids,
     })
 }
 
@@ -422,6 +428,9 @@ pub(crate) fn artifact_message(artifact: &Artifact) -> pb::Artifact {
         etag,
         content_etag,
         id,
+        run_uid,
+        transform_uid,
+        previous_run_uids,
     } = artifact.clone();
     pb::Artifact {
         uid: uid.to_string(),
@@ -455,6 +464,9 @@ pub(crate) fn artifact_message(artifact: &Artifact) -> pb::Artifact {
         content_etag,
         id,
         n_objects: n_objects.map(u64::cast_signed),
+        run_uid,
+        transform_uid,
+        previous_run_uids,
     }
 }
 

@@ -113,6 +113,7 @@ impl Client {
             if_match,
             include_hidden,
             member,
+            is_run_input,
         } = options;
         let length = length
             .map(i64::try_from)
@@ -126,6 +127,7 @@ impl Client {
             chunk_bytes: 0,
             include_hidden,
             member,
+            is_run_input,
         };
         let call = || async {
             let mut answer = self.contents().read_content(message.clone()).await?;

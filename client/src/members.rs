@@ -148,6 +148,7 @@ fn request(reference: ArtifactRef, options: ReadMembersOptions) -> Result<pb::Re
         start,
         if_match,
         include_hidden,
+        is_run_input,
     } = options;
     let too_large = |_| Error::Input("a position is too large".to_owned());
     let ranges = ranges.into_iter().map(|MemberRange { path, offset, length }| {
@@ -165,6 +166,7 @@ fn request(reference: ArtifactRef, options: ReadMembersOptions) -> Result<pb::Re
         if_match,
         chunk_bytes: 0,
         include_hidden,
+        is_run_input,
     })
 }
 

@@ -127,6 +127,8 @@ pub struct DeleteOptions {
     pub permanent: bool,
     /// Also destroy what is not in trash.
     pub force: bool,
+    /// Destroy also what runs or collections use; they forget it.
+    pub allow_used: bool,
     /// What becomes of the bytes.
     pub storage: DeleteStorage,
     /// Etag that the record must have.
@@ -183,6 +185,9 @@ pub struct ReadOptions {
     pub include_hidden: bool,
     /// Path of the file to read, when the artifact is a folder.
     pub member: Option<String>,
+    /// Whether this is an input of the client's run: when it has one if unset, `true` fails
+    /// without one, `false` never.
+    pub is_run_input: Option<bool>,
 }
 
 /// Which files of a folder to list.
@@ -211,6 +216,8 @@ pub struct ReadMembersOptions {
     pub if_match: Option<String>,
     /// Whether a key or stem may name a hidden artifact.
     pub include_hidden: bool,
+    /// Whether this is an input of the client's run, as in [`ReadOptions`].
+    pub is_run_input: Option<bool>,
 }
 
 /// A file of a folder, or a part of it.

@@ -8,15 +8,20 @@ mod annotations;
 mod artifacts;
 mod batch;
 mod chunks;
+mod collections;
 mod content;
 mod convert;
+mod events;
 mod features;
 mod folders;
 mod labels;
 pub(crate) mod layer;
+mod lineage;
 mod members;
 mod pages;
+mod runs;
 pub(crate) mod status;
+mod transforms;
 mod uploads;
 
 use std::sync::Arc;
@@ -25,9 +30,11 @@ use artifactd_proto::{
     aside::ServerAside,
     v1::{
         admin_service_server::AdminServiceServer, annotation_service_server::AnnotationServiceServer,
-        artifact_service_server::ArtifactServiceServer, content_service_server::ContentServiceServer,
+        artifact_service_server::ArtifactServiceServer, collection_service_server::CollectionServiceServer,
+        content_service_server::ContentServiceServer, event_service_server::EventServiceServer,
         feature_service_server::FeatureServiceServer, label_service_server::LabelServiceServer,
-        upload_service_server::UploadServiceServer,
+        lineage_service_server::LineageServiceServer, run_service_server::RunServiceServer,
+        transform_service_server::TransformServiceServer, upload_service_server::UploadServiceServer,
     },
 };
 use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
@@ -69,7 +76,12 @@ pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
             UploadServiceServer::new(api.clone()).max_decoding_message_size(PART_MESSAGE_BYTES_MAX),
         ))
         .add_service(AnnotationServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(CollectionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(EventServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(FeatureServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(LineageServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(RunServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(TransformServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LabelServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AdminServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX));
     routes.routes()
@@ -93,8 +105,16 @@ impl Api {
                 )
             })?),
         };
+        let run = match metadata.get("artifactd-run") {
+            None => None,
+            Some(uid) => {
+                let uid = uid.to_str().unwrap_or_default().parse();
+                Some(uid.map_err(|_| status::field(&call_id, "artifactd-run", "must be the uid of a run"))?)
+            }
+        };
         let caller = self.registry.places.local_admin(space, call_id.as_str().to_owned());
-        caller.map_err(|error| status::from_registry(error, &call_id))
+        let caller = caller.map_err(|error| status::from_registry(error, &call_id))?;
+        Ok(Caller { run, ..caller })
     }
 }
 

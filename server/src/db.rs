@@ -12,6 +12,7 @@ pub(crate) mod annotations;
 pub(crate) mod artifacts;
 mod batch;
 pub(crate) mod blobs;
+pub(crate) mod collections;
 mod connect;
 mod connection;
 pub(crate) mod entities;
@@ -22,17 +23,23 @@ pub(crate) mod features;
 pub(crate) mod folder_saves;
 pub(crate) mod garbage;
 pub(crate) mod labels;
+pub(crate) mod lineage;
 pub(crate) mod manifests;
 mod migrations;
 mod numbered;
 pub(crate) mod places;
 pub(crate) mod requests;
+pub(crate) mod runs;
 pub(crate) mod scope;
 mod sqlite;
+pub(crate) mod transforms;
 pub(crate) mod uploads;
 mod write;
 
+use std::sync::Arc;
+
 use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use tokio::sync::watch;
 
 pub(crate) use batch::Batch;
 pub use connect::DatabaseConfig;
@@ -47,6 +54,8 @@ pub(crate) use write::{WriteError, Writing};
 pub struct Db {
     reader: Reader,
     writer: Writer,
+    /// Told of each change of this server.
+    changes: Arc<watch::Sender<()>>,
 }
 
 impl Db {
@@ -58,6 +67,11 @@ impl Db {
     /// A connection for queries that change nothing.
     pub(crate) fn reader(&self) -> &Reader {
         &self.reader
+    }
+
+    /// Hears of each change that this server makes from now on.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
     /// Closes all connections; calls fail from then on.

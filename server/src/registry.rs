@@ -9,6 +9,7 @@ mod annotations;
 mod batch;
 mod caller;
 mod clock;
+mod collections;
 mod content;
 mod error;
 mod events;
@@ -17,6 +18,7 @@ mod folders;
 mod garbage;
 mod idempotency;
 mod labels;
+mod lineage;
 mod list;
 mod lookup;
 mod open;
@@ -24,19 +26,22 @@ mod place;
 mod placing;
 mod record;
 mod replace;
+mod runs;
 mod save;
 mod sequencer;
+mod transforms;
 mod trash;
 mod turns;
 mod update;
 mod uploads;
 mod verify;
 mod versions;
+mod watch;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::Semaphore;
-use tokio_util::task::TaskTracker;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use annotations::{
     Annotated, Annotation, AnnotationFault, Annotations, AnnotationsOf, LabelOf, NamedValues, Registered, ValuesOf,
@@ -44,6 +49,10 @@ pub use annotations::{
 };
 pub use batch::BatchItem;
 pub use caller::{Caller, Principal};
+pub use collections::{
+    Appendix, ArtifactCollection, CollectionMember, CollectionPiece, CollectionRef, CollectionStart, CollectionToRead,
+    CollectionsQuery, NewCollection, NewMember,
+};
 pub use content::{Content, ContentSource, Data, Declared, Piece};
 pub use error::{RegistryError, Rule, Thing};
 pub use features::{Feature, FeatureField, FeatureRef, FeatureUpdate, FeaturesQuery, NewFeature};
@@ -57,16 +66,23 @@ pub use labels::{
     ImportCount, LabelField, LabelImport, LabelMatch, LabelRecord, LabelRegistry, LabelUpdate, LabelsQuery, NewLabel,
     NewLabelRegistry, Resolved,
 };
+pub use lineage::{
+    Direction, DrawFormat, EdgeKind, Graph, GraphEnd, GraphPart, GraphQuery, Impact, IsRunInput, LineageArtifact,
+    LineageEdge, LineageRun,
+};
 pub use list::{ListQuery, Page, VersionsQuery};
 pub use open::{ContentOf, OpenContent, ReadRange};
 pub use place::{Places, Space, StoragePlace};
 pub use record::Artifact;
 pub use replace::{Replaced, Replacement};
+pub use runs::{NewRun, Run, RunEnd, RunField, RunUpdate, RunsQuery};
 pub use save::{NewArtifact, Revises, Saved};
-pub use trash::{DeleteMode, Deleted, Deletion, KeepBytes, Restoration};
+pub use transforms::{NewTransform, Transform, TransformField, TransformRef, TransformUpdate, TransformsQuery};
+pub use trash::{DeleteMode, Deleted, Deletion, IfUsed, KeepBytes, Restoration};
 pub use update::{Field, Update};
 pub use uploads::{Acks, Completion, HashSeal, NewUpload, Upload, UploadState, UploadWriter};
 pub use verify::{VerifyReport, verify};
+pub use watch::{Event, WatchQuery, Watchable, Watched};
 
 pub(crate) use clock::now_us;
 
@@ -138,6 +154,8 @@ pub struct Registry {
     read_budget: ReadBudget,
     /// Files of labels that are read at once: each is held whole.
     label_imports: Semaphore,
+    /// Told when the server is about to end, by whatever would go on for ever.
+    ending: CancellationToken,
     /// Work that outlives the call which began it.
     tasks: TaskTracker,
 }
@@ -169,6 +187,7 @@ impl Registry {
             content_turns,
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),
             label_imports: Semaphore::new(LABEL_IMPORTS_MAX),
+            ending: CancellationToken::new(),
             tasks: TaskTracker::new(),
         };
         registry.ensure_ulabel().await?;

@@ -75,6 +75,10 @@ pub async fn serve(
     let app = App::new(&registry, &key);
     let sequencing = tokio::spawn(Arc::clone(&registry).sequence_events());
     let collecting = tokio::spawn(Arc::clone(&registry).collect_forever());
+    let shutdown = async {
+        shutdown.await;
+        registry.end_watches();
+    };
     let served = app.serve(listener, &config, ready, shutdown).await;
     sequencing.abort();
     collecting.abort();

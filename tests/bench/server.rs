@@ -70,9 +70,7 @@ impl Server {
     /// A stock client of the server that listens there.
     pub(crate) async fn calls_to(address: SocketAddr) -> Calls {
         let endpoint = Endpoint::new(format!("http://{address}")).expect("an address");
-        Calls {
-            channel: endpoint.connect().await.expect("connect"),
-        }
+        Calls::over(endpoint.connect().await.expect("connect"))
     }
 
     /// Resident memory after one call and some rest.

@@ -46,7 +46,7 @@ async fn main() -> ExitCode {
     say(&format!("seed {}", plan.seed));
     if plan.points {
         for (name, backend) in &plan.backends {
-            cross_every_point(name, *backend).await;
+            Box::pin(cross_every_point(name, *backend)).await;
         }
     }
     weather(&plan).await;

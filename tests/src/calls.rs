@@ -9,7 +9,12 @@ use pb::{
     admin_service_client::AdminServiceClient, artifact_service_client::ArtifactServiceClient,
     content_service_client::ContentServiceClient, save_artifact_request::Message,
 };
-use tonic::{Response, Status, transport::Channel};
+use tonic::{
+    Request, Response, Status,
+    metadata::AsciiMetadataValue,
+    service::{Interceptor, interceptor::InterceptedService},
+    transport::Channel,
+};
 
 use crate::failure::Outcome;
 
@@ -20,7 +25,24 @@ const CHUNK_BYTES: usize = 1 << 20;
 #[derive(Debug, Clone)]
 pub struct Calls {
     /// The connection, for clients of other services.
-    pub channel: Channel,
+    pub channel: Line,
+    connection: Channel,
+}
+
+/// A connection whose calls may belong to a run.
+pub type Line = InterceptedService<Channel, Under>;
+
+/// Puts the run to which calls belong into their metadata.
+#[derive(Debug, Clone, Default)]
+pub struct Under(Option<AsciiMetadataValue>);
+
+impl Interceptor for Under {
+    fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
+        if let Some(run) = &self.0 {
+            request.metadata_mut().insert("artifactd-run", run.clone());
+        }
+        Ok(request)
+    }
 }
 
 /// What a read gave.
@@ -140,6 +162,27 @@ fn batch_outcome(result: pb::BatchSaveResult) -> Outcome<pb::SaveArtifactRespons
 }
 
 impl Calls {
+    /// Calls over a connection.
+    pub fn over(channel: Channel) -> Self {
+        Self {
+            channel: InterceptedService::new(channel.clone(), Under::default()),
+            connection: channel,
+        }
+    }
+
+    /// The same calls, which belong to a run.
+    ///
+    /// # Panics
+    /// When its uid cannot travel in metadata.
+    pub fn under(&self, run_uid: &str) -> Self {
+        let under = Under(Some(run_uid.parse().expect("ASCII")));
+        let connection = self.connection.clone();
+        Self {
+            channel: InterceptedService::new(connection.clone(), under),
+            connection,
+        }
+    }
+
     /// Saves content as a stream.
     pub async fn save(&self, header: pb::SaveHeader, content: &[u8]) -> Outcome<pb::SaveArtifactResponse> {
         self.save_stream(futures::stream::iter(save_messages(header, content)))
@@ -402,12 +445,12 @@ impl Calls {
     }
 
     /// The generated client of artifacts.
-    pub fn artifacts(&self) -> ArtifactServiceClient<Channel> {
+    pub fn artifacts(&self) -> ArtifactServiceClient<Line> {
         ArtifactServiceClient::new(self.channel.clone())
     }
 
     /// The generated client of content.
-    pub fn contents(&self) -> ContentServiceClient<Channel> {
+    pub fn contents(&self) -> ContentServiceClient<Line> {
         ContentServiceClient::new(self.channel.clone())
     }
 }

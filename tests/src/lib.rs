@@ -10,7 +10,8 @@
 //!   that keeps a hanging server from hanging the tests.
 //! - `failure`: a refused call. Every refusal of every test goes through it, so
 //!   that an error without a published reason fails the test that met it.
-//! - `records`: features, labels, runs and the like.
+//! - `collections`, `events`: streams of contents and of events, checked.
+//! - `records`, `runs`: features, labels, runs and the like.
 //! - `folders`: saves of folders, step by step or whole.
 //! - `command`: the command line as a program of its own, also on a terminal.
 //! - `content`: content that looks random and can be made again.
@@ -27,10 +28,12 @@
 
 pub mod backend;
 pub mod calls;
+pub mod collections;
 pub mod command;
 pub mod content;
 pub mod crash;
 pub mod database;
+pub mod events;
 pub mod failing_calls;
 pub mod failure;
 pub mod folders;
@@ -41,6 +44,7 @@ pub mod postgres;
 pub mod proxy;
 pub mod published;
 pub mod records;
+pub mod runs;
 pub mod s3;
 pub mod server;
 pub mod storm;

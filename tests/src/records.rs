@@ -1,13 +1,14 @@
 //! Features, labels, runs and the like: every RPC as a function, and short ways to make them.
 
+use crate::{
+    Calls, Outcome,
+    calls::{Line, answer},
+};
 use artifactd_proto::v1 as pb;
 use pb::{
     annotation_service_client::AnnotationServiceClient, feature_service_client::FeatureServiceClient,
     import_labels_request::Message, label_service_client::LabelServiceClient, value::Kind,
 };
-use tonic::transport::Channel;
-
-use crate::{Calls, Outcome, calls::answer};
 
 /// A feature to add.
 pub fn feature(name: &str, dtype: &str) -> pb::CreateFeatureRequest {
@@ -83,12 +84,12 @@ pub fn mask(paths: &[&str]) -> Option<prost_types::FieldMask> {
 
 impl Calls {
     /// The generated client of features.
-    pub fn features(&self) -> FeatureServiceClient<Channel> {
+    pub fn features(&self) -> FeatureServiceClient<Line> {
         FeatureServiceClient::new(self.channel.clone())
     }
 
     /// The generated client of labels.
-    pub fn labels(&self) -> LabelServiceClient<Channel> {
+    pub fn labels(&self) -> LabelServiceClient<Line> {
         LabelServiceClient::new(self.channel.clone())
     }
 
@@ -320,7 +321,7 @@ fn shown(value: &pb::Value) -> String {
 
 impl Calls {
     /// The generated client of annotations.
-    pub fn annotations(&self) -> AnnotationServiceClient<Channel> {
+    pub fn annotations(&self) -> AnnotationServiceClient<Line> {
         AnnotationServiceClient::new(self.channel.clone())
     }
 

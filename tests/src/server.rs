@@ -312,9 +312,7 @@ impl TestServer {
     /// When the server was never started.
     pub fn calls(&self) -> Calls {
         let endpoint = Endpoint::from_shared(self.url()).expect("a URL");
-        Calls {
-            channel: endpoint.connect_lazy(),
-        }
+        Calls::over(endpoint.connect_lazy())
     }
 
     /// The Rust client, connected to this server.

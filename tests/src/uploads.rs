@@ -5,9 +5,9 @@ use artifactd_proto::v1::{
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Streaming, transport::Channel};
+use tonic::Streaming;
 
-use crate::{Calls, Outcome};
+use crate::{Calls, Outcome, calls::Line};
 
 const CHUNK_BYTES: usize = 1 << 20;
 
@@ -63,7 +63,7 @@ impl UploadStream {
 
 impl Calls {
     /// The generated client of uploads.
-    pub fn uploads(&self) -> UploadServiceClient<Channel> {
+    pub fn uploads(&self) -> UploadServiceClient<Line> {
         UploadServiceClient::new(self.channel.clone())
     }
 

@@ -47,6 +47,7 @@ impl Source {
             if_match: Some(self.content_etag.clone()),
             include_hidden: true,
             member: self.member.clone(),
+            is_run_input: None,
         };
         let content = client.open(self.uid, options).await?;
         let is_this = content.artifact().uid == self.uid && content.sha256 == self.sha256;

@@ -69,7 +69,11 @@ impl AnnotationService for Api {
 }
 
 /// The artifacts of a call: at least one, not too many.
-fn references(messages: Vec<pb::ArtifactRef>, field: &'static str, call_id: &CallId) -> Result<Vec<ArtifactRef>> {
+pub(super) fn references(
+    messages: Vec<pb::ArtifactRef>,
+    field: &'static str,
+    call_id: &CallId,
+) -> Result<Vec<ArtifactRef>> {
     if messages.is_empty() {
         return Err(refused(call_id, field, Rule::Required));
     }

@@ -44,6 +44,7 @@ impl ContentService for Api {
             chunk_bytes,
             include_hidden,
             member,
+            is_run_input,
         } = request.into_inner();
         let reference = convert::reference(artifact, &call_id)?;
         let member = member
@@ -57,6 +58,7 @@ impl ContentService for Api {
             member,
             if_match,
             include_hidden,
+            is_run_input: convert::is_run_input(is_run_input),
         };
         let open = self.registry.open_content(&caller, &from, range).await;
         let open = open.map_err(|error| status::from_registry(error, &call_id))?;

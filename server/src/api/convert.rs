@@ -13,9 +13,9 @@ use tonic::{Code, Status};
 
 use super::{chunks::check_sum, layer::CallId, status};
 use crate::registry::{
-    Artifact, Caller, Content, Declared, DeleteMode, Deletion, Field, FolderEdit, FolderSource, KeepBytes,
-    MembersQuery, NewArtifact, NewFolder, NewUpload, RegistryError, Replacement, RequestKey, Restoration, Revises,
-    Rule, Update,
+    Artifact, Caller, Content, Declared, DeleteMode, Deletion, Field, FolderEdit, FolderSource, IfUsed, IsRunInput,
+    KeepBytes, MembersQuery, NewArtifact, NewFolder, NewUpload, RegistryError, Replacement, RequestKey, Restoration,
+    Revises, Rule, Update,
 };
 
 /// No path of a member is longer.
@@ -129,6 +129,9 @@ const ARTIFACT: ReferenceField = reference_field!("artifact");
 /// One of several.
 pub(super) const ARTIFACTS: ReferenceField = reference_field!("artifacts");
 
+/// A member of a collection.
+pub(super) const MEMBERS: ReferenceField = reference_field!("members.artifact");
+
 /// The one from which something comes.
 pub(super) const FROM: ReferenceField = reference_field!("from");
 
@@ -158,7 +161,7 @@ pub(super) fn reference_in(
     }
 }
 
-fn identifier<T>(text: &str, field: &'static str, call_id: &CallId) -> Result<T>
+pub(super) fn identifier<T>(text: &str, field: &'static str, call_id: &CallId) -> Result<T>
 where
     T: FromStr<Err = artifactd_domain::UidRefused>,
 {
@@ -424,6 +427,15 @@ pub(super) fn members_query(message: &pb::ListMembersRequest, rows: u64, call_id
     })
 }
 
+/// Whether what is read is an input of the caller's run.
+pub(super) fn is_run_input(wish: Option<bool>) -> IsRunInput {
+    match wish {
+        None => IsRunInput::IfRun,
+        Some(true) => IsRunInput::Yes,
+        Some(false) => IsRunInput::No,
+    }
+}
+
 /// A file of a folder, as a message.
 pub(super) fn member(member: &Member) -> pb::Member {
     pb::Member {
@@ -548,7 +560,12 @@ pub(super) fn deletion(mut message: pb::DeleteArtifactRequest, call_id: &CallId)
         storage,
         etag,
         request_id: _,
+        if_used,
     } = message;
+    let if_used = match pb::IfUsed::try_from(if_used).map_err(|_| unknown(call_id, "if_used", if_used))? {
+        pb::IfUsed::Unspecified => IfUsed::Refuse,
+        pb::IfUsed::Allow => IfUsed::Allow,
+    };
     let bytes = match pb::DeleteStorage::try_from(storage).map_err(|_| unknown(call_id, "storage", storage))? {
         // There are no bytes in place yet, so both mean the same.
         pb::DeleteStorage::Unspecified | pb::DeleteStorage::Delete => KeepBytes::No,
@@ -560,7 +577,7 @@ pub(super) fn deletion(mut message: pb::DeleteArtifactRequest, call_id: &CallId)
     Ok(Deletion {
         reference: reference(artifact, call_id)?,
         mode: if permanent {
-            DeleteMode::Destroy { force, bytes }
+            DeleteMode::Destroy { force, bytes, if_used }
         } else {
             DeleteMode::Trash
         },
@@ -616,6 +633,9 @@ pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
         updated_at_us,
         trashed_at_us,
         revision: _,
+        run_uid,
+        transform_uid,
+        previous_run_uids,
     } = artifact;
     pb::Artifact {
         uid: uid.to_string(),
@@ -659,6 +679,9 @@ pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
         content_etag,
         id,
         n_objects: n_objects.map(|objects| i64::try_from(objects).expect("it comes from the database's integers")),
+        run_uid,
+        transform_uid,
+        previous_run_uids,
     }
 }
 

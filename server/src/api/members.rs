@@ -74,6 +74,7 @@ fn members_to_read(request: pb::ReadMembersRequest, call_id: &CallId) -> Result<
         if_match,
         chunk_bytes: wish,
         include_hidden,
+        is_run_input,
     } = request;
     if ranges.len() > RANGES_MAX {
         let rule = format!("has {} ranges, at most {RANGES_MAX} are taken", ranges.len());
@@ -115,6 +116,7 @@ fn members_to_read(request: pb::ReadMembersRequest, call_id: &CallId) -> Result<
         if_match,
         include_hidden,
         chunk_bytes: chunk_bytes(wish, call_id)?,
+        is_run_input: convert::is_run_input(is_run_input),
     })
 }
 

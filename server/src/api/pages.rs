@@ -29,10 +29,30 @@ impl Api {
         asks: &str,
         call_id: &CallId,
     ) -> Result<Option<P>, Status> {
+        self.place_in("page_token", token, asks, call_id)
+    }
+
+    /// The place that a token of a stream names.
+    pub(super) fn resumed<P: DeserializeOwned>(
+        &self,
+        token: &str,
+        asks: &str,
+        call_id: &CallId,
+    ) -> Result<Option<P>, Status> {
+        self.place_in("resume_token", token, asks, call_id)
+    }
+
+    fn place_in<P: DeserializeOwned>(
+        &self,
+        field: &'static str,
+        token: &str,
+        asks: &str,
+        call_id: &CallId,
+    ) -> Result<Option<P>, Status> {
         if token.is_empty() {
             return Ok(None);
         }
-        let refused = |rule: Rule| status::from_registry(RegistryError::field("page_token", rule), call_id);
+        let refused = |rule: Rule| status::from_registry(RegistryError::field(field, rule), call_id);
         let sealed = self.page_tokens.open(token).ok_or_else(|| refused(Rule::PageToken))?;
         let (asked, place): (String, P) = serde_json::from_slice(&sealed).map_err(|_| refused(Rule::PageToken))?;
         if asked == asks {

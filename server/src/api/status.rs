@@ -202,6 +202,9 @@ fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
         E::Changed { .. } => (Code::Aborted, ErrorReason::EtagMismatch),
         E::Annotation(_) => (Code::InvalidArgument, ErrorReason::AnnotationInvalid),
         E::WrongKind { .. } => (Code::FailedPrecondition, ErrorReason::WrongKind),
+        E::RunRequired => (Code::FailedPrecondition, ErrorReason::RunRequired),
+        E::RunFinished(_) => (Code::FailedPrecondition, ErrorReason::RunFinished),
+        E::Draining => (Code::Unavailable, ErrorReason::ServerDraining),
         E::LabelCycle(_) => (Code::FailedPrecondition, ErrorReason::LabelCycle),
         E::Storage(error) => code_of_storage(error),
         E::Db(error) => code_of_db(error),
@@ -213,6 +216,10 @@ fn missing(what: Thing) -> ErrorReason {
         Thing::Feature | Thing::Param => ErrorReason::FeatureNotFound,
         Thing::Label => ErrorReason::LabelNotFound,
         Thing::LabelRegistry => ErrorReason::LabelRegistryNotFound,
+        Thing::Transform => ErrorReason::TransformNotFound,
+        Thing::Run => ErrorReason::RunNotFound,
+        Thing::Artifact => ErrorReason::ArtifactNotFound,
+        Thing::Collection => ErrorReason::CollectionNotFound,
     }
 }
 

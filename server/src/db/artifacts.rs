@@ -15,6 +15,7 @@ use super::{
     blobs::blob_id_of,
     entities::{artifacts, blobs, families, objects},
     families::family_id_of,
+    runs,
 };
 
 type Col = artifacts::Column;
@@ -61,6 +62,18 @@ pub(crate) struct ArtifactRow {
     pub(crate) created_at_us: i64,
     pub(crate) updated_at_us: i64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run_id: Option<i64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) has_previous_runs: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) run_uid: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) transform_uid: Option<String>,
+    /// Uids of runs that made it again or changed it.
+    #[sea_orm(skip)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) previous_runs: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object_id: Option<i64>,
@@ -92,6 +105,14 @@ fn select() -> SelectStatement {
             Expr::col((objects::Entity, objects::Column::IsPack)),
             Alias::new("object_is_pack"),
         )
+        .expr_as(
+            Expr::col((Alias::new("runs"), Alias::new("uid"))),
+            Alias::new("run_uid"),
+        )
+        .expr_as(
+            Expr::col((Alias::new("transforms"), Alias::new("uid"))),
+            Alias::new("transform_uid"),
+        )
         .columns(
             [
                 blobs::Column::ObjectId,
@@ -110,8 +131,37 @@ fn select() -> SelectStatement {
             JoinType::LeftJoin,
             objects::Entity,
             Expr::col((blobs::Entity, blobs::Column::ObjectId)).equals((objects::Entity, objects::Column::Id)),
+        )
+        .join(
+            JoinType::LeftJoin,
+            Alias::new("runs"),
+            col(Col::RunId).equals((Alias::new("runs"), Alias::new("id"))),
+        )
+        .join(
+            JoinType::LeftJoin,
+            Alias::new("transforms"),
+            Expr::col((Alias::new("runs"), Alias::new("transform_id")))
+                .equals((Alias::new("transforms"), Alias::new("id"))),
         );
     select
+}
+
+/// Adds to records the runs that made them again or changed them, where there are some.
+async fn with_previous_runs(conn: &impl ConnectionTrait, mut rows: Vec<ArtifactRow>) -> Result<Vec<ArtifactRow>> {
+    let ids: Vec<i64> = rows
+        .iter()
+        .filter(|row| row.has_previous_runs)
+        .map(|row| row.id)
+        .collect();
+    if ids.is_empty() {
+        return Ok(rows);
+    }
+    for (id, uid) in runs::previous(conn, &ids).await? {
+        for row in rows.iter_mut().filter(|row| row.id == id) {
+            row.previous_runs.push(uid.clone());
+        }
+    }
+    Ok(rows)
 }
 
 fn col(column: Col) -> Expr {
@@ -124,14 +174,17 @@ fn outside_trash() -> Expr {
 
 async fn one(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Option<ArtifactRow>> {
     let row = conn.query_one(select).await?;
-    Ok(row.map(|row| ArtifactRow::from_query_result(&row, "")).transpose()?)
+    let row = row.map(|row| ArtifactRow::from_query_result(&row, "")).transpose()?;
+    match row {
+        Some(row) if row.has_previous_runs => Ok(with_previous_runs(conn, vec![row]).await?.pop()),
+        row => Ok(row),
+    }
 }
 
 async fn all(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Vec<ArtifactRow>> {
     let rows = conn.query_all(select).await?;
-    rows.iter()
-        .map(|row| Ok(ArtifactRow::from_query_result(row, "")?))
-        .collect()
+    let rows = rows.iter().map(|row| Ok(ArtifactRow::from_query_result(row, "")?));
+    with_previous_runs(conn, rows.collect::<Result<_>>()?).await
 }
 
 /// The artifact with this uid, wherever it is.
@@ -160,7 +213,47 @@ pub(crate) async fn run_then_read(batch: Batch, txn: &Txn, uid: &Uid) -> Result<
     if row.blob_id.is_none() && row.manifest_id.is_none() {
         return Err(content_went());
     }
-    Ok(row)
+    Ok(with_previous_runs(txn, vec![row]).await?.remove(0))
+}
+
+/// The artifacts with these ids, in no order.
+pub(crate) async fn by_ids(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<ArtifactRow>> {
+    let mut found = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(256) {
+        let mut select = select();
+        select.and_where(col(Col::Id).is_in(ids.iter().copied()));
+        found.extend(all(conn, &select).await?);
+    }
+    Ok(found)
+}
+
+/// The latest versions of some families, in no order.
+pub(crate) async fn latest_of_families(conn: &impl ConnectionTrait, families: &[i64]) -> Result<Vec<ArtifactRow>> {
+    let mut found = Vec::with_capacity(families.len());
+    for families in families.chunks(256) {
+        let mut select = select();
+        select
+            .and_where(col(Col::FamilyId).is_in(families.iter().copied()))
+            .and_where(col(Col::IsLatest));
+        found.extend(all(conn, &select).await?);
+    }
+    Ok(found)
+}
+
+/// Uids of the artifacts with these ids.
+pub(crate) async fn uids_of_ids(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, String)>> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut select = Query::select();
+    select
+        .columns([Col::Id, Col::Uid])
+        .from(artifacts::Entity)
+        .and_where(Expr::col(Col::Id).is_in(ids.iter().copied()));
+    let rows = conn.query_all(&select).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("", "id")?, row.try_get("", "uid")?)))
+        .collect()
 }
 
 /// The latest version of the family with this stem.
@@ -342,6 +435,8 @@ pub(crate) struct NewRow {
     pub(crate) manifest: Option<(i64, i64)>,
     pub(crate) visibility: i16,
     pub(crate) created_by: i64,
+    /// The run that makes it: its id, its uid, and the uid of its transform.
+    pub(crate) run: Option<(i64, String, Option<String>)>,
     pub(crate) now_us: i64,
 }
 
@@ -356,6 +451,10 @@ pub(crate) async fn insert(txn: &Txn, new: NewRow, object: Option<ObjectName>) -
     if blob_id.is_none() && new.manifest.is_none() {
         return Err(content_went());
     }
+    let (run_id, run_uid, transform_uid) = match new.run {
+        Some((id, uid, transform)) => (Some(id), Some(uid), transform),
+        None => (None, None, None),
+    };
     let (object_name, object_is_pack) = object.map(|object| (object.name, object.is_pack)).unzip();
     Ok(ArtifactRow {
         id: row.try_get("", "id")?,
@@ -387,6 +486,11 @@ pub(crate) async fn insert(txn: &Txn, new: NewRow, object: Option<ObjectName>) -
         created_by: new.created_by,
         created_at_us: new.now_us,
         updated_at_us: new.now_us,
+        run_id,
+        has_previous_runs: false,
+        run_uid,
+        transform_uid,
+        previous_runs: Vec::new(),
         object_name,
         object_id: None,
         object_is_pack,
@@ -441,6 +545,7 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             Col::CreatedBy,
             Col::CreatedAtUs,
             Col::UpdatedAtUs,
+            Col::RunId,
         ])
         .values_panic([
             row.uid.as_str().into(),
@@ -471,6 +576,7 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             row.created_by.into(),
             row.now_us.into(),
             row.now_us.into(),
+            row.run.as_ref().map(|(id, ..)| *id).into(),
         ])
         .returning(Query::returning().columns([Col::Id, Col::FamilyId, Col::BlobId]));
     insert

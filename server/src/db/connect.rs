@@ -61,6 +61,7 @@ async fn open_sqlite(path: &Path) -> Result<Db> {
     Ok(Db {
         reader: Reader::Sqlite(Arc::new(Readers::open(path)?)),
         writer: Writer::queue(path)?,
+        changes: Arc::default(),
     })
 }
 
@@ -99,6 +100,7 @@ async fn open_postgres(url: &Secret, connections_max: u32, acquire_timeout: Dura
     Ok(Db {
         reader: Reader::Postgres(pool.clone()),
         writer: Writer::pool(pool, connections_max),
+        changes: Arc::default(),
     })
 }
 

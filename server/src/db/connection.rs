@@ -37,6 +37,14 @@ impl Txn {
         }
     }
 
+    /// The same for rows of one table of several.
+    pub(super) fn for_share_of(&self, table: &str) -> String {
+        match self {
+            Self::Sqlite(_) => String::new(),
+            Self::Postgres(_) => format!(" FOR SHARE OF {table}"),
+        }
+    }
+
     /// The same for rows that may be read by others, but not changed.
     pub(super) fn for_share(&self) -> &'static str {
         match self {

@@ -6,13 +6,14 @@
 //! of ids is not the order of commits.
 
 use sea_orm::{
-    ConnectionTrait, DbBackend, Order, Statement,
+    ConnectionTrait, DbBackend, FromQueryResult, Order, Statement,
     sea_query::{Expr, ExprTrait, Func, InsertStatement, Query, SelectStatement},
 };
 
 use super::{
     Result, Txn,
     entities::events::{Column as Col, Entity},
+    numbered::Sql,
 };
 
 /// The clock of PostgreSQL.
@@ -143,4 +144,69 @@ pub(crate) async fn database_clock_us(conn: &impl ConnectionTrait) -> Result<Opt
         .query_one_raw(Statement::from_string(DbBackend::Postgres, sql))
         .await?;
     Ok(row.map(|row| row.try_get("", "now_us")).transpose()?)
+}
+
+/// An event with its position.
+#[derive(Debug, Clone, FromQueryResult)]
+pub(crate) struct EventRow {
+    pub(crate) position: i64,
+    pub(crate) space_id: i64,
+    pub(crate) principal_id: i64,
+    pub(crate) kind: String,
+    pub(crate) artifact_uid: Option<String>,
+    pub(crate) subject: Option<String>,
+    pub(crate) call_id: String,
+    pub(crate) detail: String,
+    pub(crate) at_us: i64,
+}
+
+/// Which events count.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct EventFilter {
+    pub(crate) space_ids: Vec<i64>,
+    /// All when empty.
+    pub(crate) kinds: Vec<String>,
+    /// With `stems`, all when both are empty.
+    pub(crate) artifact_uids: Vec<String>,
+    pub(crate) stems: Vec<String>,
+}
+
+/// The highest position.
+pub(crate) async fn last_position(conn: &impl ConnectionTrait) -> Result<i64> {
+    #[derive(FromQueryResult)]
+    struct Last {
+        position: i64,
+    }
+    let sql = Sql::new("SELECT position FROM events WHERE position IS NOT NULL ORDER BY position DESC LIMIT 1");
+    Ok(sql.one::<Last>(conn).await?.map_or(0, |last| last.position))
+}
+
+/// Events after one position up to another, in order; at most so many.
+pub(crate) async fn between(
+    conn: &impl ConnectionTrait,
+    after: i64,
+    up_to: i64,
+    filter: &EventFilter,
+    most: i64,
+) -> Result<Vec<EventRow>> {
+    let mut sql = Sql::new(
+        "SELECT position, space_id, principal_id, kind, artifact_uid, subject, call_id, detail, at_us FROM events \
+         WHERE position > ",
+    );
+    sql.bind(after).push(" AND position <= ").bind(up_to);
+    sql.push(" AND space_id IN ")
+        .bind_list(filter.space_ids.iter().copied());
+    if !filter.kinds.is_empty() {
+        sql.push(" AND kind IN ")
+            .bind_list(filter.kinds.iter().map(String::as_str));
+    }
+    if !filter.artifact_uids.is_empty() || !filter.stems.is_empty() {
+        sql.push(" AND (artifact_uid IN ")
+            .bind_list(filter.artifact_uids.iter().map(String::as_str));
+        sql.push(" OR SUBSTR(artifact_uid, 1, 16) IN ")
+            .bind_list(filter.stems.iter().map(String::as_str));
+        sql.push(")");
+    }
+    sql.push(" ORDER BY position LIMIT ").bind(most);
+    sql.all(conn).await
 }

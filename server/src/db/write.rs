@@ -99,7 +99,12 @@ impl Db {
                 Err(error) if tries < TRIES_MAX && matches!(error.as_db(), Some(DbError::Conflict(_))) => {
                     tokio::time::sleep(backoff(tries)).await;
                 }
-                done => return done,
+                done => {
+                    if done.is_ok() {
+                        self.changes.send_replace(());
+                    }
+                    return done;
+                }
             }
         }
     }

@@ -14,7 +14,11 @@ use artifactd_domain::{ArtifactRef, Dtype, LabelName, Misfit, Role, Value};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Artifact, Caller, Registry, RegistryError, Result, events, idempotency::RequestKey, now_us, replace::require_etag,
+    Artifact, Caller, Registry, RegistryError, Result, events,
+    idempotency::RequestKey,
+    lineage::{note_update, open_run},
+    now_us,
+    replace::require_etag,
 };
 use crate::{
     db::{
@@ -236,6 +240,7 @@ pub(super) async fn lock_artifacts(txn: &Txn, caller: &Caller, uids: &[String]) 
 }
 
 async fn change(txn: &Txn, caller: &Caller, scope: Scope, annotation: &Annotation, uids: &[String]) -> Result<Answer> {
+    let run = open_run(txn, caller).await?;
     let mut rows = lock_artifacts(txn, caller, uids).await?;
     if let [row] = rows.as_slice() {
         require_etag(row, annotation.etag.as_deref())?;
@@ -270,6 +275,7 @@ async fn change(txn: &Txn, caller: &Caller, scope: Scope, annotation: &Annotatio
     batch.run(txn).await?;
     for row in rows.iter_mut().filter(|row| touched.contains(&row.id)) {
         row.touch(now);
+        note_update(txn, run.as_ref(), row).await?;
     }
     fault::point("annotate.in_transaction");
     Ok(Answer {

@@ -116,7 +116,7 @@ impl Registry {
         };
         Ok(Ready {
             number,
-            suffix: new.suffix()?,
+            suffix: new.suffix(caller)?,
             storage: self.storage_of(caller, &new).await?.clone(),
             new: Arc::new(new),
             content,

@@ -1,5 +1,7 @@
 //! Who asks.
 
+use artifactd_domain::RunUid;
+
 /// A user or service.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
@@ -20,6 +22,8 @@ pub struct Caller {
     pub readable_space_ids: Vec<i64>,
     /// The id under which the call is logged.
     pub call_id: String,
+    /// The run to which the call belongs.
+    pub run: Option<RunUid>,
 }
 
 impl Caller {

@@ -22,6 +22,14 @@ pub enum Thing {
     Label,
     /// A registry of labels.
     LabelRegistry,
+    /// A transform.
+    Transform,
+    /// A run.
+    Run,
+    /// An artifact.
+    Artifact,
+    /// A collection.
+    Collection,
 }
 
 impl std::fmt::Display for Thing {
@@ -31,6 +39,10 @@ impl std::fmt::Display for Thing {
             Self::Param => "param",
             Self::Label => "label",
             Self::LabelRegistry => "label registry",
+            Self::Transform => "transform",
+            Self::Run => "run",
+            Self::Artifact => "artifact",
+            Self::Collection => "collection",
         })
     }
 }
@@ -262,6 +274,15 @@ pub enum RegistryError {
         /// What was to be set.
         role: Role,
     },
+    /// What is read was to be an input, and the call carries no run.
+    #[error("a run is needed: name one in the metadata `artifactd-run`")]
+    RunRequired,
+    /// The run takes no more.
+    #[error("run {0} is finished")]
+    RunFinished(String),
+    /// The server is about to end.
+    #[error("the server is shutting down")]
+    Draining,
     /// A label would stand below itself.
     #[error("label {0} would stand below itself")]
     LabelCycle(String),

@@ -12,7 +12,12 @@ use futures::{
 };
 use object_store::path::Path;
 
-use super::{Artifact, Caller, Registry, RegistryError, Result, events, now_us, placing::integer};
+use super::{
+    Artifact, Caller, Registry, RegistryError, Result, events,
+    lineage::{InputOf, IsRunInput},
+    now_us,
+    placing::integer,
+};
 use crate::{
     db::{
         Batch, DbError,
@@ -33,6 +38,8 @@ pub struct ContentOf {
     pub if_match: Option<String>,
     /// Whether a look-up by key or stem may find a hidden artifact.
     pub include_hidden: bool,
+    /// Whether this is an input of the caller's run.
+    pub is_run_input: IsRunInput,
 }
 
 /// The part of a content that is asked for.
@@ -73,13 +80,21 @@ pub struct OpenContent {
     /// The bytes that will be streamed.
     pub range: Range<u64>,
     reader: Reader,
+    input: Option<InputOf>,
 }
 
 impl OpenContent {
     /// Streams the range in checked chunks. The first error ends the stream.
     pub fn stream(self, chunk_bytes: u64) -> BoxStream<'static, Result<VerifiedChunk>> {
-        let Self { range, reader, .. } = self;
-        reader.stream(range, chunk_bytes)
+        let Self {
+            range, reader, input, ..
+        } = self;
+        let (registry, uid) = (Arc::clone(&reader.registry), reader.uid);
+        let chunks = reader.stream(range, chunk_bytes);
+        match input {
+            Some(input) => input.noted_at_end(&registry, uid, chunks),
+            None => chunks,
+        }
     }
 }
 
@@ -220,6 +235,7 @@ impl Registry {
         let row = self
             .find(self.db.reader(), caller, &from.reference, from.include_hidden)
             .await?;
+        let input = self.require_reader(caller, from.is_run_input).await?;
         if row.in_trash() {
             return Err(RegistryError::InTrash(row.uid));
         }
@@ -247,6 +263,7 @@ impl Registry {
             member,
             range,
             reader,
+            input,
         })
     }
 

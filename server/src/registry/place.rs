@@ -180,6 +180,7 @@ impl Places {
             space_id,
             readable_space_ids,
             call_id,
+            run: None,
         })
     }
 

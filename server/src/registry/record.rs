@@ -61,6 +61,12 @@ pub struct Artifact {
     pub trashed_at_us: Option<i64>,
     /// How often the record changed.
     pub revision: i64,
+    /// Uid of the run that made it.
+    pub run_uid: Option<String>,
+    /// Uid of the transform of that run.
+    pub transform_uid: Option<String>,
+    /// Uids of other runs that made it again or changed it.
+    pub previous_run_uids: Vec<String>,
 }
 
 impl Artifact {
@@ -121,6 +127,9 @@ impl Registry {
             updated_at_us: row.updated_at_us,
             trashed_at_us: row.trashed_at_us,
             revision: row.revision,
+            run_uid: row.run_uid,
+            transform_uid: row.transform_uid,
+            previous_run_uids: row.previous_runs,
         })
     }
 

@@ -11,6 +11,7 @@ use super::{
     content::{Declared, Stored},
     events,
     idempotency::{Repeatable, RequestKey},
+    lineage::{note_update, open_run},
     now_us,
     placing::{integer, place_object},
     versions,
@@ -172,6 +173,7 @@ impl Commit {
             return Err(RegistryError::NotFound(self.uid.to_string()));
         };
         require_replaceable(&row, self.by.etag.as_deref())?;
+        let run = open_run(txn, &self.caller).await?;
         let mut batch = Batch::new(txn);
         let size_bytes = integer(self.stored.digest.size_bytes)?;
         let sha256 = self.stored.digest.sha256;
@@ -194,7 +196,10 @@ impl Commit {
                 batch.push(&blobs::discard_object_if_unused(object_id, now_us()));
             }
         }
-        let row = artifacts::run_then_read(batch, txn, &self.uid).await?;
+        let mut row = artifacts::run_then_read(batch, txn, &self.uid).await?;
+        if changed {
+            note_update(txn, run.as_ref(), &mut row).await?;
+        }
         let answer = Answer { row, changed };
         if let Some(repeatable) = &self.repeatable {
             let mut batch = Batch::new(txn);

@@ -93,7 +93,7 @@ pub struct Saved {
 impl Registry {
     /// Saves one file: makes its content durable, then its record.
     pub async fn save(self: &Arc<Self>, caller: &Caller, new: NewArtifact, content: Content) -> Result<Saved> {
-        let suffix = new.suffix()?;
+        let suffix = new.suffix(caller)?;
         self.check_declared_size(new.declared)?;
         let repeatable = Repeatable::new(new.request.as_ref(), caller);
         // What came in one message is soon stored again, and the transaction looks anyway.
@@ -233,8 +233,9 @@ impl Before {
 
 impl NewArtifact {
     /// The suffix of the content, and that all which name it agree.
-    pub(super) fn suffix(&self) -> Result<Suffix> {
-        if self.key.is_none() && self.description.is_none() && self.revises.is_none() {
+    pub(super) fn suffix(&self, caller: &Caller) -> Result<Suffix> {
+        let is_named = self.key.is_some() || self.description.is_some() || self.revises.is_some();
+        if !is_named && caller.run.is_none() {
             return Err(RegistryError::field("header.key", Rule::NameRequired));
         }
         if self.visibility == Some(Visibility::Trash) {

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
-    Artifact, Caller, Registry, RegistryError, Result, draw_uid,
+    Artifact, Caller, Registry, RegistryError, Result, Thing, draw_uid,
     error::Rule,
     events,
     idempotency::{Repeatable, RequestKey, once},
@@ -22,9 +22,9 @@ use crate::{
     db::{
         Batch, Txn,
         artifacts::{self, ArtifactRow},
-        blobs,
+        blobs, collections,
         entities::families::Model as Family,
-        families, manifests,
+        families, manifests, runs,
     },
     fault,
 };
@@ -53,6 +53,8 @@ pub enum DeleteMode {
         force: bool,
         /// What becomes of bytes that nothing else references.
         bytes: KeepBytes,
+        /// What to do when runs or collections use it.
+        if_used: IfUsed,
     },
 }
 
@@ -63,6 +65,16 @@ pub enum KeepBytes {
     No,
     /// They stay, and can be claimed by digest.
     Yes,
+}
+
+/// What to do when what is to be destroyed is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum IfUsed {
+    /// Refuse.
+    #[default]
+    Refuse,
+    /// Let those that use it forget it.
+    Allow,
 }
 
 /// What was deleted.
@@ -241,7 +253,7 @@ impl Target<'_> {
                 self.trash(&live).await?;
                 Ok((Run::of(self.settled(&live)), self.batch))
             }
-            DeleteMode::Destroy { force, bytes } => {
+            DeleteMode::Destroy { force, bytes, if_used } => {
                 // By key only what the key shows goes: an older trashed version is out of reach.
                 let by_key = matches!(deletion.reference, ArtifactRef::Key { .. });
                 let doomed: Vec<_> = named.into_iter().filter(|row| !by_key || !row.in_trash()).collect();
@@ -249,6 +261,9 @@ impl Target<'_> {
                     return Err(RegistryError::NotInTrash(live.uid()?));
                 }
                 let destroyed_uids = doomed.iter().map(|row| row.uid.clone()).collect();
+                for row in &doomed {
+                    let_go(self.txn, row, if_used).await?;
+                }
                 self.destroy(&doomed, bytes).await?;
                 let rows = Vec::new();
                 Ok((Run { rows, destroyed_uids }, self.batch))
@@ -356,6 +371,21 @@ impl Run {
         let destroyed_uids = Vec::new();
         Self { rows, destroyed_uids }
     }
+}
+
+/// Makes sure that nothing uses an artifact which is about to be destroyed.
+async fn let_go(txn: &Txn, row: &ArtifactRow, if_used: IfUsed) -> Result<()> {
+    let by = match runs::uses_artifact(txn, row.id).await? {
+        true => Some("runs"),
+        false => collections::pins(txn, row.id).await?.then_some("collections"),
+    };
+    let Some(by) = by else { return Ok(()) };
+    if if_used == IfUsed::Refuse {
+        let (what, name) = (Thing::Artifact, row.uid.clone());
+        return Err(RegistryError::InUse { what, name, by });
+    }
+    runs::forget_artifact(txn, row.id).await?;
+    Ok(collections::forget_artifact(txn, row.id, &row.uid).await?)
 }
 
 fn ids<'r>(rows: impl Iterator<Item = &'r ArtifactRow>) -> BTreeSet<i64> {

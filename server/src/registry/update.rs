@@ -8,6 +8,7 @@ use super::{
     error::Rule,
     events,
     idempotency::{Repeatable, RequestKey, once},
+    lineage::{note_update, open_run},
     now_us,
     replace::require_etag,
     versions,
@@ -101,6 +102,7 @@ impl Commit {
             return Err(RegistryError::InTrash(row.uid));
         }
         require_etag(&row, self.update.etag.as_deref())?;
+        let run = open_run(txn, &self.caller).await?;
         let mut batch = Batch::new(txn);
         let mut update = artifacts::update(row.id);
         let mut changed = Vec::new();
@@ -151,7 +153,10 @@ impl Commit {
                 json!({ "fields": changed }),
             );
         }
-        let row = artifacts::run_then_read(batch, txn, &self.uid).await?;
+        let mut row = artifacts::run_then_read(batch, txn, &self.uid).await?;
+        if !changed.is_empty() {
+            note_update(txn, run.as_ref(), &mut row).await?;
+        }
         if let Some(repeatable) = &self.repeatable {
             let mut batch = Batch::new(txn);
             repeatable.remember(&mut batch, &self.caller, &row, None);

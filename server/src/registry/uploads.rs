@@ -197,7 +197,7 @@ impl Registry {
             is_parallel,
             part_bytes: wish,
         } = new;
-        let suffix = artifact.suffix()?;
+        let suffix = artifact.suffix(caller)?;
         self.check_declared_size(artifact.declared)?;
         if is_parallel && artifact.declared.size_bytes.is_none() {
             let rule = "is needed for parts in any order";

@@ -5,8 +5,9 @@ use std::{net::SocketAddr, sync::Arc};
 use artifactd_proto::{
     FILE_DESCRIPTOR_SET,
     v1::{
-        admin_service_server, annotation_service_server, artifact_service_server, content_service_server,
-        feature_service_server, label_service_server, upload_service_server,
+        admin_service_server, annotation_service_server, artifact_service_server, collection_service_server,
+        content_service_server, event_service_server, feature_service_server, label_service_server,
+        lineage_service_server, run_service_server, transform_service_server, upload_service_server,
     },
 };
 use futures::FutureExt;
@@ -27,14 +28,19 @@ use crate::{
     registry::Registry,
 };
 
-const SERVICES: [&str; 7] = [
+const SERVICES: [&str; 12] = [
     artifact_service_server::SERVICE_NAME,
     content_service_server::SERVICE_NAME,
     upload_service_server::SERVICE_NAME,
     annotation_service_server::SERVICE_NAME,
     feature_service_server::SERVICE_NAME,
     label_service_server::SERVICE_NAME,
+    lineage_service_server::SERVICE_NAME,
+    run_service_server::SERVICE_NAME,
+    transform_service_server::SERVICE_NAME,
     admin_service_server::SERVICE_NAME,
+    collection_service_server::SERVICE_NAME,
+    event_service_server::SERVICE_NAME,
 ];
 
 const DESCRIPTORS: [&[u8]; 4] = [

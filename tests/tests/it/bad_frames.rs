@@ -366,7 +366,7 @@ async fn a_good_client_that_measures_the_line_is_served() {
     // Pings follow each other as fast as they are answered while content flows.
     let endpoint = Endpoint::from_shared(server.url()).unwrap();
     let channel = endpoint.http2_adaptive_window(true).connect().await.unwrap();
-    let calls = artifactd_tests::Calls { channel };
+    let calls = artifactd_tests::Calls::over(channel);
     let bytes = artifactd_tests::content::content(1, 60_000_000);
     calls.save(keyed("x.bin"), &bytes).await.unwrap();
     for _ in 0..3 {

@@ -36,6 +36,8 @@ pub(crate) struct Model {
     pub(crate) created_by: i64,
     pub(crate) created_at_us: i64,
     pub(crate) updated_at_us: i64,
+    pub(crate) run_id: Option<i64>,
+    pub(crate) has_previous_runs: bool,
 }
 
 /// None are declared: the queries say their joins.

@@ -20,7 +20,7 @@ use futures::{
 };
 
 use self::plan::{Plan, Planned, Unit};
-use super::super::{Artifact, Caller, Registry, RegistryError, Result, open::ReadRange};
+use super::super::{Artifact, Caller, Registry, RegistryError, Result, lineage::IsRunInput, open::ReadRange};
 use crate::{
     db::artifacts::ArtifactRow,
     storage::{ArtifactView, Pace, ReadBudget, Room, VerifiedChunk},
@@ -42,6 +42,8 @@ pub struct MembersToRead {
     pub include_hidden: bool,
     /// Most bytes of one chunk.
     pub chunk_bytes: u64,
+    /// Whether this is an input of the caller's run.
+    pub is_run_input: IsRunInput,
 }
 
 /// A choice of members.
@@ -118,11 +120,13 @@ impl Registry {
             if_match,
             include_hidden,
             chunk_bytes,
+            is_run_input,
         } = wanted;
         let row = self.find(self.db.reader(), caller, &reference, include_hidden).await?;
         if row.in_trash() {
             return Err(RegistryError::InTrash(row.uid));
         }
+        let input = self.require_reader(caller, is_run_input).await?;
         let manifest_id = row.folder()?;
         let artifact = self.to_artifact(row.clone())?;
         if if_match.is_some_and(|wanted| wanted != artifact.content_etag()) {
@@ -147,10 +151,12 @@ impl Registry {
             .map_ok(Fetched::pieces)
             .try_flatten()
             .boxed();
-        Ok(OpenMembers {
-            artifact,
-            pieces: ending_with_error(pieces),
-        })
+        let pieces = ending_with_error(pieces);
+        let pieces = match input {
+            Some(input) => input.noted_at_end(self, artifact.uid, pieces),
+            None => pieces,
+        };
+        Ok(OpenMembers { artifact, pieces })
     }
 }
 

@@ -86,7 +86,7 @@ impl Registry {
         if let (Some(base), None, None) = (base, &new.key, &new.revises) {
             new.revises = Some(Revises::Stem(base.stem()));
         }
-        let suffix = new.suffix()?;
+        let suffix = new.suffix(caller)?;
         let repeatable = Repeatable::new(new.request.as_ref(), caller);
         let before = match &repeatable {
             Some(repeatable) => repeatable.finished::<Answer>(self.db.reader(), caller).await?,

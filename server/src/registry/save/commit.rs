@@ -5,7 +5,8 @@
 use std::sync::Arc;
 
 use artifactd_domain::{
-    ContentDigest, Description, FileName, HashType, IfContentExists, Key, Label, MediaType, SaveOutcome, Sha256, Suffix,
+    ContentDigest, Description, FileName, HashType, IfContentExists, Key, Label, MediaType, RunUid, SaveOutcome,
+    Sha256, Suffix,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +19,7 @@ use crate::{
         blobs,
         entities::{blobs::Model as Blob, families::Model as Family},
         families,
+        runs::OpenRun,
     },
     fault,
     registry::{
@@ -27,6 +29,7 @@ use crate::{
         events,
         folders::FolderContent,
         idempotency::{Finished, Repeatable},
+        lineage::{note_update, open_run},
         now_us,
         placing::{integer, place_blob, place_object},
         versions,
@@ -124,6 +127,7 @@ impl Commit {
     }
 
     async fn decide(&self, txn: &Txn) -> Result<Run> {
+        let run = open_run(txn, &self.caller).await?;
         let (family, head) = self.family(txn).await?;
         let blob = self.blob(txn).await?;
         let size_bytes = self.size_bytes(blob.as_ref())?;
@@ -131,9 +135,9 @@ impl Commit {
             .same_content(txn, family.is_some(), head.as_ref(), size_bytes)
             .await?;
         match (same, self.new.if_content_exists) {
-            (Some(same), IfContentExists::ReturnExisting) => self.return_existing(txn, same, blob).await,
+            (Some(same), IfContentExists::ReturnExisting) => self.return_existing(txn, same, blob, run.as_ref()).await,
             (Some(same), IfContentExists::Fail) => Err(RegistryError::ContentExists(same.uid()?)),
-            _ => self.create(txn, family, head, blob, size_bytes).await,
+            _ => self.create(txn, (family, head), (blob, size_bytes), run).await,
         }
     }
 
@@ -239,8 +243,15 @@ impl Commit {
         Ok(artifacts::newest_with_content(txn, self.caller.space_id, content).await?)
     }
 
-    async fn return_existing(&self, txn: &Txn, row: ArtifactRow, blob: Option<Blob>) -> Result<Run> {
+    async fn return_existing(
+        &self,
+        txn: &Txn,
+        mut row: ArtifactRow,
+        blob: Option<Blob>,
+        run: Option<&OpenRun>,
+    ) -> Result<Run> {
         let not_applied = self.not_applied(&row);
+        note_update(txn, run, &mut row).await?;
         let mut batch = Batch::new(txn);
         // New bytes for a damaged blob are welcome even when the record stays.
         let object_used = match blob {
@@ -306,10 +317,9 @@ impl Commit {
     async fn create(
         &self,
         txn: &Txn,
-        family: Option<Family>,
-        head: Option<ArtifactRow>,
-        blob: Option<Blob>,
-        size_bytes: i64,
+        (family, head): (Option<Family>, Option<ArtifactRow>),
+        (blob, size_bytes): (Option<Blob>, i64),
+        run: Option<OpenRun>,
     ) -> Result<Run> {
         let now = now_us();
         let new = &*self.new;
@@ -373,6 +383,7 @@ impl Commit {
             manifest,
             visibility: new.visibility.unwrap_or_default().code(),
             created_by: self.caller.principal.id,
+            run: run.map(|run| (run.id, run.uid, run.transform_uid)),
             now_us: now,
         };
         let object = self.object(txn, blob.as_ref()).await?;
@@ -381,6 +392,7 @@ impl Commit {
         let detail = json!({
             "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": size_bytes, "key": key,
             "version_number": version.number.get(), "n_objects": manifest.map(|(_, objects)| objects),
+            "run": self.caller.run.as_ref().map(RunUid::as_str),
         });
         let mut batch = Batch::new(txn);
         events::record(&mut batch, &self.caller, "saved", &row.uid, detail);

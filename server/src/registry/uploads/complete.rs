@@ -203,7 +203,7 @@ impl Held {
 
     /// Makes the record, and stores the answer in the same transaction.
     async fn save(&self, new: NewArtifact, stored: Stored) -> Result<Saved> {
-        let suffix = new.suffix()?;
+        let suffix = new.suffix(&self.caller)?;
         let storage = self.registry.places.storage_by_id(self.row.storage_id)?;
         let name = stored.object.name.clone();
         let commit = Commit {
