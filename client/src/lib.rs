@@ -20,6 +20,10 @@
 //! A folder is one artifact ([`Client::save_folder`]), of which only what the server
 //! does not have travels, or many ([`Client::save_dir`]).
 //!
+//! What artifacts are annotated with, what made them and what they are collected in is
+//! the record: [`Client::annotate`], [`Client::with_run`], [`Client::lineage`],
+//! [`Client::create_collection`], and more of their kind.
+//!
 //! A large file goes up in parts that need not be sent again
 //! ([`Client::upload_file`], [`Client::resume_upload`]).
 
@@ -43,6 +47,7 @@ mod message;
 mod methods;
 mod options;
 mod reader;
+mod record;
 mod reference;
 mod resumable;
 mod retry;
@@ -52,6 +57,7 @@ mod walk;
 
 pub use artifact::{Artifact, Saved, ServerInfo};
 pub use artifactd_domain as domain;
+pub use artifactd_proto::v1 as messages;
 pub use builder::Builder;
 pub use cache::{CacheOptions, Cached};
 pub use client::Client;
@@ -69,6 +75,7 @@ pub use options::{
     DeleteOptions, DeleteStorage, GetOptions, ListOptions, MemberRange, MembersOptions, ReadMembersOptions,
     ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
 };
+pub use record::{Annotations, CollectionPiece, IntoValue};
 pub use reference::IntoReference;
 pub use resumable::{Upload, UploadOptions, UploadProgress, UploadState};
 pub use steady::SteadyContent;
