@@ -21,6 +21,9 @@ pub(crate) struct Rm {
     /// Destroy also what is not in trash
     #[arg(long, requires = "permanent")]
     force: bool,
+    /// Destroy also what runs and collections use
+    #[arg(long, requires = "permanent")]
+    used: bool,
     /// Keep the bytes, to be claimed again by digest
     #[arg(long, requires = "permanent")]
     keep_storage: bool,
@@ -39,6 +42,7 @@ pub(crate) async fn run(context: &mut Context, command: Rm) -> Result<Code, Fail
         let options = DeleteOptions {
             permanent: command.permanent,
             force: command.force,
+            allow_used: command.used,
             storage: match command.keep_storage {
                 true => DeleteStorage::Keep,
                 false => DeleteStorage::Managed,
@@ -65,6 +69,7 @@ pub(crate) async fn run(context: &mut Context, command: Rm) -> Result<Code, Fail
 fn explain(artifact: &str, error: Error) -> Failure {
     let hint = match error.reason() {
         Some(Reason::ArtifactNotInTrash) => ": move it to trash first, or pass --force",
+        Some(Reason::InUse) => ": pass --used to destroy it all the same",
         _ => "",
     };
     Failure::from(error).at(&format!("{artifact}{hint}"))
