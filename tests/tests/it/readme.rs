@@ -2,8 +2,9 @@
 
 use std::{
     collections::BTreeMap,
+    io::{BufRead, BufReader, Read, Write},
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::{Child, ChildStdout, Command, Output, Stdio},
 };
 
 use artifactd_tests::{TestServer, required_env};
@@ -66,37 +67,142 @@ async fn the_python_that_is_shown_prints_what_is_shown() {
     assert_same(prints, &String::from_utf8_lossy(&stdout));
 }
 
-/// Fails unless both texts are the same but for uids, which must differ in one way.
-fn assert_same(shown: &str, printed: &str) {
-    let mut uids = BTreeMap::new();
-    let mut translated = String::new();
-    for (shown, printed) in shown.lines().zip(printed.lines()) {
-        let words = shown.split_inclusive(|letter: char| !letter.is_ascii_alphanumeric());
-        let mut rest = printed;
-        for word in words {
-            let name = word.trim_end_matches(|letter: char| !letter.is_ascii_alphanumeric());
-            match rest.get(..name.len()) {
-                Some(uid) if is_uid(name) && is_plain(uid) => {
-                    // A stem and its versions go together.
-                    let (stem, same) = (
-                        &name[..16],
-                        uids.entry(name[..16].to_owned()).or_insert(uid[..16].to_owned()),
-                    );
-                    translated += &word.replace(stem, same);
-                }
-                _ => translated += word,
-            }
-            rest = rest.get(word.len()..).unwrap_or_default();
+/// A shell in which the tour is walked.
+struct Shell {
+    bash: Child,
+    answers: BufReader<ChildStdout>,
+}
+
+/// Ends what a command printed.
+const END: &str = "--- end ---";
+
+impl Shell {
+    /// One that finds our commands, and in which the repository's folders lie. What it
+    /// calls is this server.
+    fn start(folder: &Path, server: &TestServer) -> Self {
+        for name in ["client", "deploy", "proto", "tests"] {
+            std::os::unix::fs::symlink(repository().join(name), folder.join(name)).unwrap();
         }
-        translated.push('\n');
+        let commands = PathBuf::from(required_env("ARTIFACTCTL_BIN"));
+        let path = format!(
+            "{}:{}",
+            commands.parent().unwrap().display(),
+            std::env::var("PATH").unwrap()
+        );
+        let mut bash = Command::new("bash");
+        bash.env("PATH", path)
+            .env("HOME", folder)
+            .env("ARTIFACTD_ENDPOINT", server.url())
+            .current_dir(folder)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut bash = bash.spawn().expect("run bash");
+        let answers = BufReader::new(bash.stdout.take().unwrap());
+        Self { bash, answers }
     }
-    let shown_lines = shown.lines().count();
+
+    /// What a command prints, and says besides.
+    fn run(&mut self, command: &str) -> String {
+        let stdin = self.bash.stdin.as_mut().unwrap();
+        // In braces, so that it may be several; what comes in are not our commands.
+        writeln!(stdin, "{{ {command}\n}} </dev/null 2>&1; echo; echo '{END}'").unwrap();
+        let lines = self.answers.by_ref().lines().map(|line| line.expect("bash goes on"));
+        let printed: Vec<String> = lines.take_while(|line| line != END).collect();
+        printed.join("\n").trim_end().to_owned()
+    }
+}
+
+/// A command of a tour with what it prints.
+fn steps(tour: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    let steps = tour.trim_start_matches("$ ").split("\n$ ");
+    steps.map(|step| step.split_once('\n').unwrap_or((step, "")))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tour_prints_what_is_shown() {
+    let server = TestServer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let tour = blocks().into_iter().filter(|(kind, _)| *kind == "console");
+    let steps: Vec<_> = tour.flat_map(|(_, text)| steps(text)).collect();
+    assert!(steps.len() > 5, "the README has no tour");
+    tokio::task::block_in_place(|| {
+        let (mut shell, mut uids) = (Shell::start(folder.path(), &server), Uids::default());
+        for (command, prints) in steps {
+            // Ours runs already.
+            if command != "artifactd serve &" {
+                let printed = shell.run(&uids.translated(command));
+                assert_eq!(
+                    without_the_passing(&printed),
+                    uids.met(prints, &printed),
+                    "after {command}"
+                );
+            }
+        }
+        drop(shell.bash.stdin.take());
+        shell.bash.wait().expect("wait for bash");
+    });
+}
+
+/// Stems that are shown, with those that the server gave instead.
+#[derive(Default)]
+struct Uids(BTreeMap<String, String>);
+
+impl Uids {
+    /// A text that is shown, as this server would print it; what it printed tells stems that are new.
+    fn met(&mut self, shown: &str, printed: &str) -> String {
+        let (shown, printed) = (without_the_passing(shown), without_the_passing(printed));
+        for (shown, printed) in shown.lines().zip(printed.lines()) {
+            let mut at = 0;
+            for word in shown.split(|letter: char| !letter.is_ascii_alphanumeric()) {
+                match printed.get(at..at + word.len()) {
+                    Some(given) if is_uid(word) && is_plain(given) => {
+                        self.0.entry(word[..16].to_owned()).or_insert(given[..16].to_owned());
+                    }
+                    _ => {}
+                }
+                at += word.len() + 1;
+            }
+        }
+        self.translated(&shown)
+    }
+
+    fn translated(&self, text: &str) -> String {
+        let stems = self.0.iter();
+        stems.fold(text.to_owned(), |text, (shown, given)| text.replace(shown, given))
+    }
+}
+
+/// Fails unless both texts are the same but for times and ids of calls, and for uids,
+/// which must differ in one way.
+fn assert_same(shown: &str, printed: &str) {
     assert_eq!(
-        printed.lines().count(),
-        shown_lines,
-        "other lines were printed:\n{printed}"
+        without_the_passing(printed.trim_end()),
+        Uids::default().met(shown, printed)
     );
-    assert_eq!(translated, format!("{}\n", printed.trim_end()));
+}
+
+/// A text with a word in place of each time, and of each id of a call.
+fn without_the_passing(text: &str) -> String {
+    let words = text.split_inclusive([' ', '\n']);
+    let same = words.map(|word| match word.trim_end().trim_end_matches(')') {
+        time if is_time(time) => word.replace(time, "(time)"),
+        id if is_call_id(id) => word.replace(id, "(call)"),
+        _ => word.to_owned(),
+    });
+    same.collect()
+}
+
+/// Whether a word is the id of a call.
+fn is_call_id(word: &str) -> bool {
+    word.len() == 32 && word.bytes().all(|letter| matches!(letter, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// Whether a word is a time in UTC, to the second.
+fn is_time(word: &str) -> bool {
+    let shape = word
+        .chars()
+        .map(|letter| if letter.is_ascii_digit() { '0' } else { letter });
+    shape.eq("0000-00-00T00:00:00Z".chars())
 }
 
 /// Whether a word is a uid or a stem. No word of the README is as long and has a digit.
@@ -109,7 +215,7 @@ fn is_plain(word: &str) -> bool {
 }
 
 #[test]
-fn only_uids_may_differ_and_each_in_one_way() {
+fn only_times_and_uids_may_differ_and_uids_in_one_way() {
     const SHOWN: &str = "saved 8dC0xkVkBAhJ3vTm0000, 7 bytes\nsaved 8dC0xkVkBAhJ3vTm0001";
     assert_same(
         SHOWN,
