@@ -13,19 +13,34 @@
 //! # }
 //! ```
 //!
-//! Mutations carry a request id, so that they can be repeated after a lost
-//! answer, and are repeated by themselves. Everything that is read is checked:
-//! each chunk against its crc32c, a whole content against its sha256.
+//! | you want | call |
+//! |---|---|
+//! | to save bytes, a file, a pipe | [`Client::save`], [`Client::save_file`], [`Client::save_reader`] |
+//! | to save a large file over a line that breaks | [`Client::upload_file`], [`Client::resume_upload`] |
+//! | to save a folder as one artifact, or each file of it | [`Client::save_folder`], [`Client::save_dir`] |
+//! | to change a few files of a folder | [`Client::change_folder`] |
+//! | to find artifacts and their versions | [`Client::get`], [`Client::list`], [`Client::versions`], [`filter`] |
+//! | to read into memory, or as a stream | [`Client::read`], [`Client::open`], [`Client::open_steady`] |
+//! | a file or folder on the disk | [`Client::download`]; a kept, checked copy: [`Client::cache`] |
+//! | to change, replace, delete, restore | [`Client::update`], [`Client::replace_file`], [`Client::delete`], [`Client::restore`] |
+//! | to annotate artifacts, and say what made them and what they are collected in | [`Client::annotate`], [`Client::with_run`], [`Client::lineage`], [`Client::create_collection`] |
+//! | to show how far a transfer is | [`Client::watched`] |
+//! | TLS, keys, deadlines, tries | [`Client::builder`] |
 //!
-//! A folder is one artifact ([`Client::save_folder`]), of which only what the server
-//! does not have travels, or many ([`Client::save_dir`]).
+//! **Calls** that fail on the way are made again by themselves, after waits that grow and
+//! differ, for as long as their deadline and a budget that all calls share allow. Only those
+//! are that have no effect or the effect of one: mutations carry a request id, under which
+//! the server answers them once. What the server refuses is never tried again, unless it
+//! says when to. All of that fails as an [`Error`], whose [`Reason`] tells programs why.
 //!
-//! What artifacts are annotated with, what made them and what they are collected in is
-//! the record: [`Client::annotate`], [`Client::with_run`], [`Client::lineage`],
-//! [`Client::create_collection`], and more of their kind.
+//! **Content** is checked as it comes: each chunk against its crc32c, a whole content
+//! against its sha256. What was acknowledged in an upload, and what came of a download, is
+//! not sent again after a cut, and not after this program was killed either. Dropping the
+//! future of a call cancels it, and leaves nothing but what the next one goes on with.
 //!
-//! A large file goes up in parts that need not be sent again
-//! ([`Client::upload_file`], [`Client::resume_upload`]).
+//! **Servers are not believed** where that could hurt: names that they tell lead nowhere but
+//! below the target, what they announce is held against what they send, and no answer
+//! without an end is waited for.
 
 mod artifact;
 mod batch;
@@ -37,6 +52,7 @@ mod download;
 mod error;
 mod events;
 mod fetch;
+pub mod filter;
 mod folder;
 mod folder_diff;
 mod folder_save;
