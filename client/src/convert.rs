@@ -65,6 +65,9 @@ pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
         visibility: wanted_visibility,
         if_content_exists,
         sha256,
+        annotations,
+        register_missing,
+        inherit_annotations,
         request_id,
     } = options;
     pb::SaveHeader {
@@ -90,6 +93,9 @@ pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
         size: None,
         sha256: sha256.map(|sha256| sha256.to_string()),
         claim: false,
+        annotations: annotations.map(|annotations| annotations.to_message()),
+        register_missing,
+        inherit_annotations,
     }
 }
 

@@ -2,6 +2,8 @@
 
 use artifactd_domain::{IfContentExists, Kind, Sha256, Stem, Uid, Visibility};
 
+use crate::Annotations;
+
 /// How the family of a new version is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Revises {
@@ -48,6 +50,12 @@ pub struct SaveOptions {
     pub if_content_exists: IfContentExists,
     /// sha256 that the content must have.
     pub sha256: Option<Sha256>,
+    /// Values of features and params, and labels, which it gets in the same transaction.
+    pub annotations: Option<Annotations>,
+    /// Whether names and labels that nobody registered are.
+    pub register_missing: bool,
+    /// Whether a new version takes the annotations of the latest one.
+    pub inherit_annotations: bool,
     /// Makes the save repeatable across programs; drawn when unset.
     pub request_id: Option<String>,
 }

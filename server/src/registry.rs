@@ -11,6 +11,7 @@ mod caller;
 mod clock;
 mod collections;
 mod content;
+mod describe;
 mod error;
 mod events;
 mod features;
@@ -44,8 +45,8 @@ use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use annotations::{
-    Annotated, Annotation, AnnotationFault, Annotations, AnnotationsOf, LabelOf, NamedValues, Registered, ValuesOf,
-    WhyNot,
+    Annotated, Annotation, AnnotationFault, Annotations, AnnotationsOf, FirstAnnotations, LabelOf, NamedValues,
+    Registered, ValuesOf, WhyNot,
 };
 pub use batch::BatchItem;
 pub use caller::{Caller, Principal};
@@ -54,6 +55,7 @@ pub use collections::{
     CollectionsQuery, NewCollection, NewMember,
 };
 pub use content::{Content, ContentSource, Data, Declared, Piece};
+pub use describe::Description;
 pub use error::{RegistryError, Rule, Thing};
 pub use features::{Feature, FeatureField, FeatureRef, FeatureUpdate, FeaturesQuery, NewFeature};
 pub use folders::{

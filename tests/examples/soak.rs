@@ -96,7 +96,7 @@ async fn cross_every_point(name: &str, backend: Backend) {
         let began = Instant::now();
         let mut met = Vec::new();
         for operation in Operation::ALL {
-            if crash::meet(&point, operation, backend).await {
+            if Box::pin(crash::meet(&point, operation, backend)).await {
                 met.push(operation);
             }
         }

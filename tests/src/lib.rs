@@ -26,6 +26,8 @@
 //!
 //! Nothing here is skipped when a part is missing: it fails and says which.
 
+#![expect(clippy::large_futures, reason = "tests hold whole messages")]
+
 pub mod backend;
 pub mod calls;
 pub mod collections;

@@ -364,4 +364,13 @@ impl Calls {
         };
         answer(self.annotations().copy_annotations(request)).await
     }
+
+    /// Asks for all that is known of an artifact.
+    pub async fn describe(&self, artifact: pb::ArtifactRef) -> Outcome<pb::DescribeArtifactResponse> {
+        let request = pb::DescribeArtifactRequest {
+            artifact: Some(artifact),
+            include_hidden: false,
+        };
+        answer(self.annotations().describe_artifact(request)).await
+    }
 }

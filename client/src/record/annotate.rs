@@ -156,6 +156,21 @@ impl Client {
             .ok_or_else(|| Error::Answer("an answer without its annotations".to_owned()))
     }
 
+    /// All that is known of an artifact: record, annotations, what made it, what has used it.
+    pub async fn describe(&self, artifact: impl IntoReference) -> Result<pb::DescribeArtifactResponse> {
+        let message = pb::DescribeArtifactRequest {
+            artifact: Some(convert::reference(artifact.into_reference()?)),
+            include_hidden: false,
+        };
+        call!(
+            self,
+            AnnotationServiceClient,
+            describe_artifact,
+            "DescribeArtifact",
+            message
+        )
+    }
+
     /// Adds the values and labels of one artifact to others.
     pub async fn copy_annotations(&self, request: pb::CopyAnnotationsRequest) -> Result<pb::AnnotateResponse> {
         change!(

@@ -9,9 +9,9 @@ use super::{
     convert::{self, refused, request_key, timestamp},
     labels::label_name,
     layer::CallId,
-    status,
+    runs, status, transforms,
 };
-use crate::registry::{Annotated, Annotation, Annotations, AnnotationsOf, NamedValues, Rule, ValuesOf};
+use crate::registry::{Annotated, Annotation, Annotations, AnnotationsOf, Description, NamedValues, Rule, ValuesOf};
 
 /// Most artifacts of one call.
 const ARTIFACTS_MAX: usize = 1_000;
@@ -46,6 +46,22 @@ impl AnnotationService for Api {
         }))
     }
 
+    async fn describe_artifact(
+        &self,
+        request: Request<pb::DescribeArtifactRequest>,
+    ) -> Result<Response<pb::DescribeArtifactResponse>> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let pb::DescribeArtifactRequest {
+            artifact,
+            include_hidden,
+        } = request.into_inner();
+        let reference = convert::reference(artifact, &call_id)?;
+        let described = self.registry.describe(&caller, &reference, include_hidden).await;
+        let described = described.map_err(|error| status::from_registry(error, &call_id))?;
+        Ok(Response::new(description(described)))
+    }
+
     async fn copy_annotations(
         &self,
         request: Request<pb::CopyAnnotationsRequest>,
@@ -65,6 +81,30 @@ impl AnnotationService for Api {
         let copied = self.registry.copy_annotations(&caller, &from, to, key).await;
         let copied = copied.map_err(|error| status::from_registry(error, &call_id))?;
         Ok(Response::new(response(copied)))
+    }
+}
+
+fn description(described: Description) -> pb::DescribeArtifactResponse {
+    let Description {
+        artifact,
+        annotations,
+        run,
+        transform,
+        input_of,
+        collections,
+        more_collections,
+        versions,
+    } = described;
+    pb::DescribeArtifactResponse {
+        artifact: Some(convert::artifact(artifact)),
+        annotations: Some(annotations_of(annotations)),
+        run: run.map(runs::run),
+        transform: transform.map(transforms::transform),
+        input_of_runs: input_of.0,
+        input_of_run_uids: input_of.1,
+        collections: collections.into_iter().map(super::collections::collection).collect(),
+        more_collections,
+        versions,
     }
 }
 

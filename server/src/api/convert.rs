@@ -11,11 +11,11 @@ use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::{chunks::check_sum, layer::CallId, status};
+use super::{annotations::annotations, chunks::check_sum, layer::CallId, status};
 use crate::registry::{
-    Artifact, Caller, Content, Declared, DeleteMode, Deletion, Field, FolderEdit, FolderSource, IfUsed, IsRunInput,
-    KeepBytes, MembersQuery, NewArtifact, NewFolder, NewUpload, RegistryError, Replacement, RequestKey, Restoration,
-    Revises, Rule, Update,
+    Artifact, Caller, Content, Declared, DeleteMode, Deletion, Field, FirstAnnotations, FolderEdit, FolderSource,
+    IfUsed, IsRunInput, KeepBytes, MembersQuery, NewArtifact, NewFolder, NewUpload, RegistryError, Replacement,
+    RequestKey, Restoration, Revises, Rule, Update,
 };
 
 /// No path of a member is longer.
@@ -247,7 +247,11 @@ fn record(header: pb::SaveHeader, request: Option<RequestKey>, call_id: &CallId)
         size: bytes,
         sha256,
         claim,
+        annotations: said,
+        register_missing,
+        inherit_annotations,
     } = header;
+    let said = said.map(|said| annotations(said, "header.annotations", call_id));
     let new = NewArtifact {
         request,
         key: optional(key.as_ref(), "header.key", call_id)?,
@@ -260,6 +264,11 @@ fn record(header: pb::SaveHeader, request: Option<RequestKey>, call_id: &CallId)
         media_type: optional(media_type.as_ref(), "header.media_type", call_id)?,
         visibility: visibility(visibility_number, "header.visibility", call_id)?,
         if_content_exists: content_policy(if_content_exists, call_id)?,
+        annotations: FirstAnnotations {
+            said: said.transpose()?.unwrap_or_default(),
+            register_missing,
+            inherit: inherit_annotations,
+        },
         declared: Declared {
             sha256: digest(sha256.as_ref(), "header.sha256", call_id)?,
             size_bytes: size(bytes, "header.size", call_id)?,

@@ -195,7 +195,7 @@ fn update(mut message: pb::UpdateTransformRequest, call_id: &CallId) -> Result<T
     })
 }
 
-fn transform(transform: Transform) -> pb::Transform {
+pub(super) fn transform(transform: Transform) -> pb::Transform {
     let Transform {
         uid,
         key,

@@ -110,6 +110,24 @@ async fn insert_values(txn: &Txn, values: &[&ValueRow]) -> Result<u64> {
     Ok(added)
 }
 
+/// Adds the values and labels of one artifact to another, of which the time is given too.
+pub(crate) async fn inherit(txn: &Txn, from_id: i64, (to_id, to_at_us): (i64, i64)) -> Result<()> {
+    for (table, columns) in [
+        (
+            "feature_values",
+            "feature_id, int_value, float_value, text_value, document, is_item",
+        ),
+        ("artifact_labels", "label_id, feature_id"),
+    ] {
+        let sql = format!(
+            "INSERT INTO {table} (artifact_id, artifact_at_us, {columns}) SELECT $1, $2, {columns} FROM {table} \
+             WHERE artifact_id = $3 ON CONFLICT DO NOTHING"
+        );
+        numbered::run(txn, &sql, [to_id.into(), to_at_us.into(), from_id.into()]).await?;
+    }
+    Ok(())
+}
+
 /// Adds labels; those that are there stay. Answers how many were new.
 pub(crate) async fn add_labels(txn: &Txn, links: &[LabelLink]) -> Result<u64> {
     let mut added = 0;

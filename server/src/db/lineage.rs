@@ -188,6 +188,11 @@ pub(crate) async fn annotations_of(conn: &impl ConnectionTrait, artifact_id: i64
         + number(conn, "artifact_labels WHERE artifact_id = $1", artifact_id).await?)
 }
 
+/// Versions of a family, those in trash too.
+pub(crate) async fn versions_of(conn: &impl ConnectionTrait, family_id: i64) -> Result<i64> {
+    number(conn, "artifacts WHERE family_id = $1", family_id).await
+}
+
 /// Artifacts on the same bytes, this one among them.
 pub(crate) async fn with_blob(conn: &impl ConnectionTrait, blob_id: i64) -> Result<i64> {
     number(conn, "artifacts WHERE blob_id = $1", blob_id).await

@@ -5,6 +5,7 @@
 
 mod apply;
 mod copy;
+mod on_save;
 mod read;
 mod resolve;
 
@@ -29,6 +30,8 @@ use crate::{
     },
     fault,
 };
+pub use on_save::FirstAnnotations;
+pub(super) use read::read as all_of;
 pub use read::{AnnotationsOf, LabelOf, ValuesOf};
 
 /// What is said of an artifact.
@@ -183,7 +186,7 @@ impl Registry {
             return Err(RegistryError::other("etag", "only goes with one artifact"));
         }
         let uids = self.uids_of(caller, &annotation.artifacts).await?;
-        let (scope, request) = (self.places.scope(caller), annotation.request.clone());
+        let (scope, request) = (caller.scope(), annotation.request.clone());
         let changer = caller.clone();
         let answer = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, annotation, uids) = (changer.clone(), annotation.clone(), uids.clone());

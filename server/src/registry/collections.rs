@@ -158,7 +158,7 @@ fn impossible(column: &'static str) -> DbError {
 impl Registry {
     /// Finds a collection.
     pub async fn collection(&self, caller: &Caller, reference: &CollectionRef) -> Result<ArtifactCollection> {
-        self.to_collection(find(self.db.reader(), self.places.scope(caller), reference).await?)
+        self.to_collection(find(self.db.reader(), caller.scope(), reference).await?)
     }
 
     /// Lists collections, and the place of the last one when there are more.
@@ -182,7 +182,7 @@ impl Registry {
             after: query.after,
             rows: most + 1,
         };
-        let mut rows = collections::page(conn, self.places.scope(caller), page).await?;
+        let mut rows = collections::page(conn, caller.scope(), page).await?;
         let more = rows.len() as u64 > most;
         rows.truncate(most as usize);
         let next = rows.last().filter(|_| more);
@@ -200,7 +200,7 @@ impl Registry {
         most: u64,
     ) -> Result<(Uid, Vec<CollectionMember>, Option<i64>)> {
         let conn = self.db.reader();
-        let row = find(conn, self.places.scope(caller), reference).await?;
+        let row = find(conn, caller.scope(), reference).await?;
         let mut members = collections::members(conn, row.id, from, most + 1).await?;
         let next = members.get(most as usize).map(|member| member.place);
         members.truncate(most as usize);
@@ -250,7 +250,7 @@ impl Registry {
         })
     }
 
-    fn to_collection(&self, row: CollectionRow) -> Result<ArtifactCollection> {
+    pub(super) fn to_collection(&self, row: CollectionRow) -> Result<ArtifactCollection> {
         Ok(ArtifactCollection {
             uid: row.uid.parse().map_err(|_| impossible("uid"))?,
             sha256: match <[u8; 32]>::try_from(row.sha256.as_slice()) {
@@ -274,7 +274,11 @@ impl Registry {
 }
 
 /// The row that a reference names.
-async fn find(conn: &impl ConnectionTrait, scope: Scope, reference: &CollectionRef) -> Result<CollectionRow> {
+pub(super) async fn find(
+    conn: &impl ConnectionTrait,
+    scope: Scope,
+    reference: &CollectionRef,
+) -> Result<CollectionRow> {
     let found = match reference {
         CollectionRef::Uid(uid) => collections::by_uid(conn, uid.as_str()).await?,
         CollectionRef::Stem(stem) => collections::latest_of_stem(conn, stem.as_str()).await?,

@@ -171,7 +171,7 @@ pub(super) fn own_first<R>(rows: Vec<R>, scope: Scope, space_id: impl Fn(&R) -> 
 impl Registry {
     /// Adds a feature or param.
     pub async fn create_feature(&self, caller: &Caller, new: NewFeature) -> Result<Feature> {
-        let (scope, request) = (self.places.scope(caller), new.request.clone());
+        let (scope, request) = (caller.scope(), new.request.clone());
         let maker = caller.clone();
         let stored = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, new) = (maker.clone(), new.clone());
@@ -183,7 +183,7 @@ impl Registry {
     /// Finds one.
     pub async fn feature(&self, caller: &Caller, reference: &FeatureRef) -> Result<Feature> {
         let conn = self.db.reader();
-        let row = find(conn, self.places.scope(caller), reference).await?;
+        let row = find(conn, caller.scope(), reference).await?;
         let mut stored = with_synonyms(conn, vec![row]).await?;
         self.to_feature(stored.remove(0))
     }
@@ -211,7 +211,7 @@ impl Registry {
             rows: most + 1,
         };
         let conn = self.db.reader();
-        let mut rows = features::page(conn, self.places.scope(caller), page).await?;
+        let mut rows = features::page(conn, caller.scope(), page).await?;
         let more = rows.len() as u64 > most;
         rows.truncate(most as usize);
         let next = rows.last().filter(|_| more);
@@ -223,7 +223,7 @@ impl Registry {
 
     /// Changes fields of one.
     pub async fn update_feature(&self, caller: &Caller, update: FeatureUpdate) -> Result<Feature> {
-        let (scope, request) = (self.places.scope(caller), update.request.clone());
+        let (scope, request) = (caller.scope(), update.request.clone());
         let changer = caller.clone();
         let stored = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, update) = (changer.clone(), update.clone());
@@ -240,7 +240,7 @@ impl Registry {
         etag: Option<String>,
         request: Option<RequestKey>,
     ) -> Result<()> {
-        let (scope, deleter) = (self.places.scope(caller), caller.clone());
+        let (scope, deleter) = (caller.scope(), caller.clone());
         self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, reference, etag) = (deleter.clone(), reference.clone(), etag.clone());
             Box::pin(async move {

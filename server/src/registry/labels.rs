@@ -154,7 +154,7 @@ impl Registry {
     /// Finds a label.
     pub async fn label(&self, caller: &Caller, label: &LabelName) -> Result<LabelRecord> {
         let conn = self.db.reader();
-        let row = lookup::find(conn, self.places.scope(caller), label).await?;
+        let row = lookup::find(conn, caller.scope(), label).await?;
         let mut stored = with_relations(conn, vec![row]).await?;
         self.to_label(stored.remove(0))
     }
@@ -165,7 +165,7 @@ impl Registry {
         caller: &Caller,
         query: LabelsQuery,
     ) -> Result<(Vec<LabelRecord>, Option<(String, i64)>)> {
-        let (conn, scope) = (self.db.reader(), self.places.scope(caller));
+        let (conn, scope) = (self.db.reader(), caller.scope());
         let registry = lookup::registry(conn, scope, &query.registry).await?;
         let mut kin = Vec::new();
         let id_of = async |label: &Option<LabelName>| -> Result<Option<i64>> {

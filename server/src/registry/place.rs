@@ -5,7 +5,7 @@ use artifactd_domain::StorageName;
 
 use super::{Caller, Principal, RegistryError, Result, draw_uid, now_us};
 use crate::{
-    db::{Db, DbError, places, scope::Scope},
+    db::{Db, DbError, places},
     storage::Store,
 };
 
@@ -174,10 +174,13 @@ impl Places {
         let name = space.unwrap_or(DEFAULT_SPACE);
         let space = self.spaces.iter().find(|space| space.name == name);
         let space_id = space.ok_or_else(|| RegistryError::SpaceNotFound(name.to_owned()))?.id;
+        let shared = self.spaces.iter().find(|space| space.name == DEFAULT_SPACE);
+        let shared_space_id = shared.expect("opening made the default space").id;
         let readable_space_ids = self.spaces.iter().map(|space| space.id).collect();
         Ok(Caller {
             principal,
             space_id,
+            shared_space_id,
             readable_space_ids,
             call_id,
             run: None,
@@ -200,15 +203,6 @@ impl Places {
     pub fn storage_by_id(&self, id: i64) -> Result<&StoragePlace> {
         let found = self.storages.iter().find(|storage| storage.id == id);
         found.ok_or_else(|| RegistryError::StorageNotFound(format!("number {id}, which is not configured here")))
-    }
-
-    /// Where names of features, labels and the like are looked up for a caller.
-    pub(super) fn scope(&self, caller: &Caller) -> Scope {
-        let shared = self.spaces.iter().find(|space| space.name == DEFAULT_SPACE);
-        Scope {
-            own: caller.space_id,
-            shared: shared.expect("opening made the default space").id,
-        }
     }
 
     /// The space with this id.

@@ -185,7 +185,7 @@ impl Registry {
         let transforms = match &query.transform {
             None => None,
             Some(reference) => {
-                let row = transforms::find(conn, self.places.scope(caller), reference).await?;
+                let row = transforms::find(conn, caller.scope(), reference).await?;
                 Some(match reference {
                     TransformRef::Uid(_) | TransformRef::Key(_, Some(_)) => TransformOf::Version(row.id),
                     TransformRef::Stem(_) | TransformRef::Key(_, None) => TransformOf::Family(row.family_id),

@@ -11,7 +11,7 @@ use artifactd_domain::{
 
 use self::commit::{Answer, Commit, NewContent, Run};
 use super::{
-    Artifact, Caller, Content, Registry, RegistryError, Result, StoragePlace,
+    Artifact, Caller, Content, FirstAnnotations, Registry, RegistryError, Result, StoragePlace,
     content::Declared,
     error::Rule,
     idempotency::{Repeatable, RequestKey},
@@ -46,6 +46,8 @@ pub struct NewArtifact {
     pub visibility: Option<Visibility>,
     /// What to do when the same content is an artifact already.
     pub if_content_exists: IfContentExists,
+    /// What is said of it.
+    pub annotations: FirstAnnotations,
     /// What the sender says of the content.
     pub declared: Declared,
 }

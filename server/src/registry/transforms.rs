@@ -152,7 +152,7 @@ fn impossible(column: &'static str) -> DbError {
 impl Registry {
     /// Adds a transform, or its next version; answers whether one was added.
     pub async fn create_transform(&self, caller: &Caller, new: NewTransform) -> Result<(Transform, bool)> {
-        let (scope, request, maker) = (self.places.scope(caller), new.request.clone(), caller.clone());
+        let (scope, request, maker) = (caller.scope(), new.request.clone(), caller.clone());
         let answer: Answer = self
             .change_once(caller, request.as_ref(), move |txn| {
                 let (caller, new) = (maker.clone(), new.clone());
@@ -166,7 +166,7 @@ impl Registry {
     /// Finds a transform, with its source.
     pub async fn transform(&self, caller: &Caller, reference: &TransformRef) -> Result<Transform> {
         let conn = self.db.reader();
-        let row = find(conn, self.places.scope(caller), reference).await?;
+        let row = find(conn, caller.scope(), reference).await?;
         let source = transforms::source(conn, row.id).await?;
         self.to_transform(row, source)
     }
@@ -184,7 +184,7 @@ impl Registry {
             after: query.after,
             rows: most + 1,
         };
-        let mut rows = transforms::page(self.db.reader(), self.places.scope(caller), page).await?;
+        let mut rows = transforms::page(self.db.reader(), caller.scope(), page).await?;
         let more = rows.len() as u64 > most;
         rows.truncate(most as usize);
         let next = rows.last().filter(|_| more);
@@ -195,7 +195,7 @@ impl Registry {
 
     /// Changes fields of one version.
     pub async fn update_transform(&self, caller: &Caller, update: TransformUpdate) -> Result<Transform> {
-        let (scope, request, changer) = (self.places.scope(caller), update.request.clone(), caller.clone());
+        let (scope, request, changer) = (caller.scope(), update.request.clone(), caller.clone());
         let row: TransformRow = self
             .change_once(caller, request.as_ref(), move |txn| {
                 let (caller, update) = (changer.clone(), update.clone());
@@ -214,7 +214,7 @@ impl Registry {
         etag: Option<String>,
         request: Option<RequestKey>,
     ) -> Result<()> {
-        let (scope, deleter) = (self.places.scope(caller), caller.clone());
+        let (scope, deleter) = (caller.scope(), caller.clone());
         self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, etag) = (deleter.clone(), etag.clone());
             Box::pin(async move {

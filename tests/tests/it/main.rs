@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::large_futures, reason = "these are tests throughout")]
 
+mod annotated_saves;
 mod annotations;
 mod artifactctl;
 mod artifactctl_exits;
@@ -19,6 +20,7 @@ mod content_sharing;
 mod corruption;
 mod crashes;
 mod crowds;
+mod describing;
 mod events;
 mod faults;
 mod features;

@@ -20,7 +20,7 @@ impl Registry {
         let mut uids = self.uids_of(caller, &to).await?;
         let source = self.uids_of(caller, std::slice::from_ref(from)).await?.remove(0);
         uids.retain(|uid| *uid != source);
-        let (scope, copier) = (self.places.scope(caller), caller.clone());
+        let (scope, copier) = (caller.scope(), caller.clone());
         let answer = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, uids, source) = (copier.clone(), uids.clone(), source.clone());
             Box::pin(async move {

@@ -41,7 +41,7 @@ impl Registry {
     /// Adds a collection or its next version; answers whether one was added.
     pub async fn create_collection(&self, caller: &Caller, new: NewCollection) -> Result<(ArtifactCollection, bool)> {
         let named = self.named(caller, &new.members).await?;
-        let (scope, request, maker) = (self.places.scope(caller), new.request.clone(), caller.clone());
+        let (scope, request, maker) = (caller.scope(), new.request.clone(), caller.clone());
         let answer: Answer = self
             .change_once(caller, request.as_ref(), move |txn| {
                 let (caller, new, named) = (maker.clone(), new.clone(), named.clone());
@@ -54,7 +54,7 @@ impl Registry {
     /// Adds a version with more members at its end.
     pub async fn append_to_collection(&self, caller: &Caller, appendix: Appendix) -> Result<ArtifactCollection> {
         let named = self.named(caller, &appendix.members).await?;
-        let (scope, request, maker) = (self.places.scope(caller), appendix.request.clone(), caller.clone());
+        let (scope, request, maker) = (caller.scope(), appendix.request.clone(), caller.clone());
         let row = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, appendix, named) = (maker.clone(), appendix.clone(), named.clone());
             Box::pin(async move { append(txn, &caller, scope, &appendix, &named).await })
@@ -71,7 +71,7 @@ impl Registry {
         etag: Option<String>,
         request: Option<RequestKey>,
     ) -> Result<ArtifactCollection> {
-        let (scope, changer) = (self.places.scope(caller), caller.clone());
+        let (scope, changer) = (caller.scope(), caller.clone());
         let row = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, reference, etag) = (changer.clone(), reference.clone(), etag.clone());
             let description = description.clone();
@@ -96,7 +96,7 @@ impl Registry {
         etag: Option<String>,
         request: Option<RequestKey>,
     ) -> Result<()> {
-        let (scope, deleter) = (self.places.scope(caller), caller.clone());
+        let (scope, deleter) = (caller.scope(), caller.clone());
         self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, etag) = (deleter.clone(), etag.clone());
             Box::pin(async move {

@@ -88,7 +88,7 @@ impl Registry {
         caller: &Caller,
         wanted: CollectionToRead,
     ) -> Result<BoxStream<'static, Result<CollectionPiece>>> {
-        let row = find(self.db.reader(), self.places.scope(caller), &wanted.reference).await?;
+        let row = find(self.db.reader(), caller.scope(), &wanted.reference).await?;
         self.require_reader(caller, wanted.is_run_input).await?;
         let walk = Walk {
             registry: Arc::clone(self),

@@ -19,7 +19,7 @@ use crate::{
 impl Registry {
     /// Adds a label.
     pub async fn create_label(&self, caller: &Caller, new: NewLabel) -> Result<LabelRecord> {
-        let (scope, request, maker) = (self.places.scope(caller), new.request.clone(), caller.clone());
+        let (scope, request, maker) = (caller.scope(), new.request.clone(), caller.clone());
         let stored = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, new) = (maker.clone(), new.clone());
             Box::pin(async move { create(txn, &caller, scope, &new).await })
@@ -29,7 +29,7 @@ impl Registry {
 
     /// Changes fields of a label.
     pub async fn update_label(&self, caller: &Caller, update: LabelUpdate) -> Result<LabelRecord> {
-        let (scope, request, changer) = (self.places.scope(caller), update.request.clone(), caller.clone());
+        let (scope, request, changer) = (caller.scope(), update.request.clone(), caller.clone());
         let stored = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, update) = (changer.clone(), update.clone());
             Box::pin(async move { change(txn, &caller, scope, &update).await })
@@ -45,7 +45,7 @@ impl Registry {
         etag: Option<String>,
         request: Option<RequestKey>,
     ) -> Result<()> {
-        let (scope, deleter) = (self.places.scope(caller), caller.clone());
+        let (scope, deleter) = (caller.scope(), caller.clone());
         self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, label, etag) = (deleter.clone(), label.clone(), etag.clone());
             Box::pin(async move {

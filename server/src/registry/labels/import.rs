@@ -94,7 +94,7 @@ impl Registry {
         let refused = |text: String| RegistryError::other("chunk", text);
         let read = Terms::read(file, import.format).map_err(|error| refused(error.to_string()))?;
         let Terms { terms, skipped } = read;
-        let (conn, scope) = (self.db.reader(), self.places.scope(caller));
+        let (conn, scope) = (self.db.reader(), caller.scope());
         let registry = lookup::registry(conn, scope, &import.registry).await?;
         let fates = fates(conn, scope, &registry, &terms, import.update_existing).await?;
         let above = above(conn, scope, &registry, &terms, &fates).await?;

@@ -45,7 +45,7 @@ impl Registry {
         registry: &RegistryName,
         texts: &[String],
     ) -> Result<Vec<Resolved>> {
-        let (conn, scope) = (self.db.reader(), self.places.scope(caller));
+        let (conn, scope) = (self.db.reader(), caller.scope());
         let registry = self::registry(conn, scope, registry).await?;
         let keys: Vec<&str> = texts.iter().map(String::as_str).collect();
         let by_key = async |key| -> Result<HashMap<String, LabelRow>> {

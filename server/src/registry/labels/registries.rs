@@ -62,7 +62,7 @@ impl Registry {
     /// Makes sure that the registry is there which every server has.
     pub(in crate::registry) async fn ensure_ulabel(&self) -> Result<()> {
         let caller = self.places.local_admin(None, "start".to_owned())?;
-        let scope = self.places.scope(&caller);
+        let scope = caller.scope();
         let names = [RegistryName::ULABEL];
         if !labels::registries_by_names(self.db.reader(), scope, &names)
             .await?
@@ -81,7 +81,7 @@ impl Registry {
 
     /// Adds a registry.
     pub async fn create_label_registry(&self, caller: &Caller, new: NewLabelRegistry) -> Result<LabelRegistry> {
-        let (scope, request, maker) = (self.places.scope(caller), new.request.clone(), caller.clone());
+        let (scope, request, maker) = (caller.scope(), new.request.clone(), caller.clone());
         let row = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, new) = (maker.clone(), new.clone());
             Box::pin(async move { create(txn, &caller, scope, &new).await })
@@ -91,7 +91,7 @@ impl Registry {
 
     /// Finds a registry.
     pub async fn label_registry(&self, caller: &Caller, name: &RegistryName) -> Result<LabelRegistry> {
-        self.to_registry(lookup::registry(self.db.reader(), self.places.scope(caller), name).await?)
+        self.to_registry(lookup::registry(self.db.reader(), caller.scope(), name).await?)
     }
 
     /// Lists registries by name, and the place of the last one when there are more.
@@ -101,7 +101,7 @@ impl Registry {
         after: Option<(String, i64)>,
         most: u64,
     ) -> Result<(Vec<LabelRegistry>, Option<(String, i64)>)> {
-        let scope = self.places.scope(caller);
+        let scope = caller.scope();
         let mut rows = labels::registries_page(self.db.reader(), scope, after, most + 1).await?;
         let more = rows.len() as u64 > most;
         rows.truncate(most as usize);
@@ -119,7 +119,7 @@ impl Registry {
         etag: Option<String>,
         request: Option<RequestKey>,
     ) -> Result<LabelRegistry> {
-        let (scope, changer) = (self.places.scope(caller), caller.clone());
+        let (scope, changer) = (caller.scope(), caller.clone());
         let row = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, name, etag) = (changer.clone(), name.clone(), etag.clone());
             let description = description.clone();
@@ -144,7 +144,7 @@ impl Registry {
         etag: Option<String>,
         request: Option<RequestKey>,
     ) -> Result<()> {
-        let (scope, deleter) = (self.places.scope(caller), caller.clone());
+        let (scope, deleter) = (caller.scope(), caller.clone());
         self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, name, etag) = (deleter.clone(), name.clone(), etag.clone());
             Box::pin(async move {

@@ -19,7 +19,7 @@ use crate::{
 impl Registry {
     /// Begins a run.
     pub async fn create_run(&self, caller: &Caller, new: NewRun) -> Result<Run> {
-        let (scope, request, maker) = (self.places.scope(caller), new.request.clone(), caller.clone());
+        let (scope, request, maker) = (caller.scope(), new.request.clone(), caller.clone());
         let stored = self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, new) = (maker.clone(), new.clone());
             Box::pin(async move { create(txn, &caller, scope, &new).await })

@@ -306,6 +306,7 @@ impl Commit {
                 new.visibility
                     .is_some_and(|visibility| visibility.code() != row.visibility),
             ),
+            ("annotations", !new.annotations.said.is_empty()),
         ];
         differing
             .into_iter()
@@ -389,6 +390,9 @@ impl Commit {
         let object = self.object(txn, blob.as_ref()).await?;
         batch.run(txn).await?;
         let row = artifacts::insert(txn, row, object).await?;
+        if !new.annotations.are_none() {
+            new.annotations.write(txn, &self.caller, &row, head.as_ref()).await?;
+        }
         let detail = json!({
             "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": size_bytes, "key": key,
             "version_number": version.number.get(), "n_objects": manifest.map(|(_, objects)| objects),
