@@ -5,9 +5,10 @@
 //! than that are without an answer at any time, and answers are taken while a
 //! message waits to be sent: neither side can wait for the other for ever.
 
+mod contents;
+
 use std::{
     collections::VecDeque,
-    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -15,7 +16,6 @@ use std::{
     time::Duration,
 };
 
-use artifactd_domain::crc32c;
 use artifactd_proto::v1::{self as pb, save_folder_request::Message as Asked, save_folder_response::Message as Answer};
 use tokio::sync::{mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
@@ -23,12 +23,11 @@ use tonic::{Status, Streaming};
 
 use super::{
     FolderProgress,
-    group::{Content, Group, Item, Large},
+    group::{Group, Item},
 };
 use crate::{
     Client, Error, Result, convert,
     events::{Event, Teller},
-    upload::CHUNKS_AHEAD,
 };
 
 /// Messages whose answer has not come; the server lets 8 answers wait.
@@ -36,13 +35,6 @@ const UNANSWERED_MAX: usize = 6;
 
 /// Messages between this and the connection.
 const MESSAGES_AHEAD: usize = 2;
-
-/// Bytes of contents in one message of whole files, with what is said about them.
-/// A single one may have a few more.
-const FILES_BYTES_MAX: usize = 1024 * 1024;
-
-/// What a file takes in its message besides its content.
-const FILE_BYTES: usize = 32;
 
 /// How long nothing is said while files are hashed; the server ends silent calls.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -174,59 +166,6 @@ impl<'a> Conversation<'a> {
         self.settle_all().await?;
         self.ask(Asked::Commit(pb::FolderCommit {}), Pending::Commit).await?;
         self.settle_all().await
-    }
-
-    async fn send_wanted(&mut self) -> Result<()> {
-        while let Some((mut group, numbers)) = self.wanted.pop_front() {
-            let (mut files, mut bytes) = (Vec::new(), 0);
-            for number in numbers {
-                let content = match group.take(number) {
-                    Content::Small(content) => content,
-                    Content::Large(large) => {
-                        self.send_large(number, large).await?;
-                        continue;
-                    }
-                    Content::None => return Err(Error::Answer(format!("entry {number} is wanted and has no content"))),
-                };
-                if bytes + FILE_BYTES + content.len() > FILES_BYTES_MAX {
-                    self.send_files(std::mem::take(&mut files)).await?;
-                    bytes = 0;
-                }
-                bytes += FILE_BYTES + content.len();
-                files.push(pb::FolderFile {
-                    number,
-                    crc32c: Some(crc32c(&content)),
-                    content,
-                });
-            }
-            self.send_files(files).await?;
-        }
-        Ok(())
-    }
-
-    async fn send_files(&mut self, files: Vec<pb::FolderFile>) -> Result<()> {
-        if files.is_empty() {
-            return Ok(());
-        }
-        let sizes = files.iter().map(|file| (file.number, file.content.len() as u64));
-        let pending = Pending::Files(sizes.collect());
-        self.ask(Asked::Files(pb::FolderFiles { files }), pending).await
-    }
-
-    /// Reads a content once more, ahead of the connection, and sends it.
-    async fn send_large(&mut self, number: i64, large: Large) -> Result<()> {
-        let pending = Pending::Files(vec![(number, large.size_bytes())]);
-        let (chunks, mut ready) = mpsc::channel(CHUNKS_AHEAD);
-        // The thread ends with the content, or when nobody takes its chunks any more.
-        let reading = tokio::task::spawn_blocking(move || large.read(&chunks));
-        self.send(Asked::FileBegin(pb::FolderFileBegin { number })).await?;
-        while let Some(chunk) = ready.recv().await {
-            self.send(Asked::Chunk(chunk)).await?;
-        }
-        let path = &self.plan.items[number as usize].path;
-        let read = reading.await;
-        read.map_err(|error| Error::file(path.as_str().as_ref(), io::Error::other(error)))??;
-        self.ask(Asked::FileEnd(pb::FolderFileEnd {}), pending).await
     }
 
     /// Sends a message that will be answered.
