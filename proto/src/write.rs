@@ -52,6 +52,15 @@ impl Outgoing {
         }
     }
 
+    /// The same, which keeps something until it was sent.
+    pub fn keeping(self, kept: impl Send + 'static) -> Self {
+        let head = Bytes::from_owner(Keeping {
+            bytes: self.head,
+            _kept: kept,
+        });
+        Self { head, ..self }
+    }
+
     /// Any other message.
     pub fn message(message: &impl Message) -> Self {
         let mut head = BytesMut::with_capacity(HEAD_BYTES + message.encoded_len());
@@ -61,6 +70,17 @@ impl Outgoing {
             head: head.freeze(),
             data: Bytes::new(),
         }
+    }
+}
+
+struct Keeping<T> {
+    bytes: Bytes,
+    _kept: T,
+}
+
+impl<T> AsRef<[u8]> for Keeping<T> {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

@@ -143,7 +143,13 @@ fn messages_of(piece: MemberPiece) -> Vec<Outgoing> {
     match piece {
         MemberPiece::Chunk(chunk) => vec![chunks::outgoing(chunk)],
         MemberPiece::Begin(head) => vec![message(Message::Begin(begin(&head)))],
-        MemberPiece::Whole(parts) => small_messages(parts),
+        MemberPiece::Whole(parts, room) => {
+            let messages = small_messages(parts);
+            messages
+                .into_iter()
+                .map(|message| message.keeping(room.clone()))
+                .collect()
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use artifactd_tests::{
     Calls, Outcome, TestServer,
     calls::{by_key, chunk, keyed},
     content::content,
+    folders::{Files, folder},
     pb::{self, ErrorReason, save_artifact_request::Message},
     refusal,
     wire::{END_HEADERS, END_STREAM, Ending, Frames, Kind, frame, framed, header_block},
@@ -14,6 +15,7 @@ use futures::StreamExt;
 use prost::Message as _;
 
 const READ: &str = "/artifactd.v1.ContentService/ReadContent";
+const READ_MEMBERS: &str = "/artifactd.v1.ContentService/ReadMembers";
 const GET: &str = "/artifactd.v1.ArtifactService/GetArtifact";
 const IDLE_MS: u64 = 600;
 const SLOW_STREAMS: u64 = 1_000;
@@ -148,17 +150,25 @@ async fn many_slow_downloads_stay_small_and_end_and_others_go_on() {
     let server = impatient_server().await;
     let bytes = content(1, 8_000_000);
     server.calls().save(keyed("x.bin"), &bytes).await.unwrap();
+    many_slow_calls_stay_small(&server, READ, &read_request(), async || {
+        assert!(server.calls().read(by_key("x.bin")).await.unwrap() == bytes);
+    })
+    .await;
+}
+
+/// A thousand callers that take next to nothing end soon and cost little, while others are served.
+async fn many_slow_calls_stay_small(server: &TestServer, path: &str, request: &[u8], others: impl AsyncFn()) {
     let (before, mut grown) = (server.resident_bytes(), 0);
     let mut slow = Vec::new();
     for _ in 0..10 {
         let mut frames = Frames::connect(server.address()).await;
         for stream in 0..100 {
-            frames.send(&call(READ, stream * 2 + 1, &read_request())).await.unwrap();
+            frames.send(&call(path, stream * 2 + 1, request)).await.unwrap();
         }
         slow.push(frames);
     }
     let began = Instant::now();
-    while slow.iter().map(Frames::resets).sum::<usize>() < 1_000 {
+    while slow.iter().map(Frames::resets).sum::<usize>() < SLOW_STREAMS as usize {
         assert!(began.elapsed() < Duration::from_secs(60), "slow calls go on");
         for frames in &mut slow {
             for stream in 0..100 {
@@ -170,10 +180,34 @@ async fn many_slow_downloads_stay_small_and_end_and_others_go_on() {
             frames.drain();
         }
         grown = grown.max(server.resident_bytes().saturating_sub(before));
-        assert!(server.calls().read(by_key("x.bin")).await.unwrap() == bytes);
+        others().await;
         tokio::time::sleep(Duration::from_millis(30)).await;
     }
     assert!(grown < DOWNLOADS_GROWTH_BYTES_MAX, "the server grew by {grown} bytes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_slow_readers_of_folders_stay_small_and_end_and_others_go_on() {
+    let server = impatient_server().await;
+    // Small files, of which many go together, and one that comes in chunks.
+    let mut files: Files = (0..40)
+        .map(|number| (format!("{number:02}.bin"), content(number, 200_000)))
+        .collect();
+    files.insert("large.bin".to_owned(), content(50, 4_000_000));
+    server.calls().save_folder(folder("f"), &files).await.unwrap();
+    for path in ["", "large"] {
+        let request = pb::ReadMembersRequest {
+            artifact: Some(by_key("f")),
+            prefix: path.to_owned(),
+            ..Default::default()
+        };
+        let request = framed(&request.encode_to_vec());
+        many_slow_calls_stay_small(&server, READ_MEMBERS, &request, async || {
+            let read = server.calls().read_member(by_key("f"), "07.bin").await.unwrap();
+            assert!(read == files["07.bin"]);
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

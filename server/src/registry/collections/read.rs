@@ -210,8 +210,11 @@ fn of_folder(place: i64, artifact: &Artifact, piece: Result<MemberPiece>) -> Vec
         Err(error) => vec![Err(error)],
         Ok(MemberPiece::Begin(head)) => vec![begin(head)],
         Ok(MemberPiece::Chunk(chunk)) => vec![Ok(CollectionPiece::Chunk(chunk))],
-        Ok(MemberPiece::Whole(parts)) => {
-            let pieces = parts.into_iter().flat_map(|(head, chunk)| {
+        Ok(MemberPiece::Whole(parts, room)) => {
+            let pieces = parts.into_iter().flat_map(|(head, mut chunk)| {
+                if let Some(room) = &room {
+                    chunk.data = room.clone().hold(chunk.data);
+                }
                 // An empty file has no chunk.
                 let chunk = (!chunk.data.is_empty()).then(|| Ok(CollectionPiece::Chunk(chunk)));
                 [Some(begin(head)), chunk]

@@ -8,7 +8,7 @@ mod pages;
 mod plan;
 mod walk;
 
-use std::{ops::Range, sync::Arc};
+use std::{ops::Range, sync::Arc, time::Instant};
 
 use artifactd_domain::{
     ArtifactRef,
@@ -85,8 +85,8 @@ pub struct MemberHead {
 /// What a stream of members consists of.
 #[derive(Debug)]
 pub enum MemberPiece {
-    /// Some whole parts of small files.
-    Whole(Vec<(MemberHead, VerifiedChunk)>),
+    /// Some whole parts of small files, and the room that they take until they are sent.
+    Whole(Vec<(MemberHead, VerifiedChunk)>, Option<Room>),
     /// A part begins; its chunks follow.
     Begin(MemberHead),
     /// The next bytes of the part that began.
@@ -134,21 +134,22 @@ impl Registry {
         }
         let plan = Plan::new(Arc::clone(self), &artifact, manifest_id, which);
         let store = &self.places.storage_by_id(row.storage_id)?.store;
+        let pace = Pace::default();
         let fetcher = Arc::new(Fetcher {
             view: self.view(store, Vec::new()),
             registry: Arc::clone(self),
             caller: caller.clone(),
             row,
             chunk_bytes,
-            pace: Pace::default(),
+            pace: pace.clone(),
         });
-        let pieces = units(plan, self.read_budget.clone())
+        let pieces = units(plan, (self.read_budget.clone(), pace.clone()))
             .map(move |unit| {
                 let fetcher = Arc::clone(&fetcher);
                 async move { fetcher.fetch(unit?).await }
             })
             .buffered(UNITS_AHEAD)
-            .map_ok(Fetched::pieces)
+            .map_ok(move |fetched| fetched.pieces(pace.clone()))
             .try_flatten()
             .boxed();
         let pieces = ending_with_error(pieces);
@@ -161,10 +162,10 @@ impl Registry {
 }
 
 /// The units of a plan, in order.
-fn units(plan: Plan, budget: ReadBudget) -> impl Stream<Item = Result<Unit>> {
-    stream::try_unfold((plan, budget), |(mut plan, budget)| async move {
-        let unit = plan.next_unit(&budget).await?;
-        Ok(unit.map(|unit| (unit, (plan, budget))))
+fn units(plan: Plan, memory: (ReadBudget, Pace)) -> impl Stream<Item = Result<Unit>> {
+    stream::try_unfold((plan, memory), |(mut plan, (budget, pace))| async move {
+        let unit = plan.next_unit(&budget, &pace).await?;
+        Ok(unit.map(|unit| (unit, (plan, (budget, pace)))))
     })
 }
 
@@ -181,14 +182,9 @@ fn ending_with_error(pieces: BoxStream<'static, Result<MemberPiece>>) -> BoxStre
 }
 
 impl Fetched {
-    fn pieces(self) -> BoxStream<'static, Result<MemberPiece>> {
+    fn pieces(self, pace: Pace) -> BoxStream<'static, Result<MemberPiece>> {
         match self {
-            Self::Whole(parts, room) => stream::once(async move {
-                // What is sent is copied into messages, so the room is free from here on.
-                drop(room);
-                Ok(MemberPiece::Whole(parts))
-            })
-            .boxed(),
+            Self::Whole(parts, room) => whole(parts, room, pace),
             Self::Part { head, first, rest } => stream::iter([MemberPiece::Begin(head)])
                 .chain(stream::iter(first.map(MemberPiece::Chunk)))
                 .map(Ok)
@@ -196,6 +192,30 @@ impl Fetched {
                 .boxed(),
         }
     }
+}
+
+/// Gives parts of small files, and notes how fast they were taken when more is asked for.
+fn whole(
+    parts: Vec<(MemberHead, VerifiedChunk)>,
+    room: Option<Room>,
+    pace: Pace,
+) -> BoxStream<'static, Result<MemberPiece>> {
+    let bytes = parts.iter().map(|(_, chunk)| chunk.data.len() as u64).sum();
+    stream::unfold(Giving::Next(parts, room), move |giving| {
+        std::future::ready(match giving {
+            Giving::Next(parts, room) => Some((Ok(MemberPiece::Whole(parts, room)), Giving::Given(Instant::now()))),
+            Giving::Given(at) => {
+                pace.note(bytes, at);
+                None
+            }
+        })
+    })
+    .boxed()
+}
+
+enum Giving {
+    Next(Vec<(MemberHead, VerifiedChunk)>, Option<Room>),
+    Given(Instant),
 }
 
 /// Fetches units of one folder.

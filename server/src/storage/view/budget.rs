@@ -35,19 +35,20 @@ impl ReadBudget {
     /// Room for one more large piece, if there is any.
     pub fn room(&self) -> Option<Room> {
         let piece = Arc::clone(&self.pieces).try_acquire_owned().ok()?;
+        let piece = Arc::new(piece);
         Some(Room { _piece: piece })
     }
 }
 
-/// Room for one large piece.
-#[derive(Debug)]
+/// Room for one large piece, until the last of its copies is dropped.
+#[derive(Debug, Clone)]
 pub struct Room {
-    _piece: OwnedSemaphorePermit,
+    _piece: Arc<OwnedSemaphorePermit>,
 }
 
 impl Room {
     /// Gives the room back when the last holder of the bytes has let go of them.
-    pub(super) fn hold(self, data: Bytes) -> Bytes {
+    pub(crate) fn hold(self, data: Bytes) -> Bytes {
         Bytes::from_owner(Held { data, _room: self })
     }
 }

@@ -39,6 +39,19 @@ type Fetch = BoxFuture<'static, Result<CheckedBlocks>>;
 #[derive(Debug, Clone, Default)]
 pub struct Pace(Arc<AtomicBool>);
 
+impl Pace {
+    /// Whether what was given last was taken at speed.
+    pub fn is_fast(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Notes that bytes were taken which were given at some time.
+    pub fn note(&self, bytes: u64, given: Instant) {
+        let is_fast = bytes as f64 >= FAST_BYTES_PER_SECOND * given.elapsed().as_secs_f64();
+        self.0.store(is_fast, Ordering::Relaxed);
+    }
+}
+
 /// A stream of chunks.
 pub(super) struct Flow {
     view: ArtifactView,
@@ -82,9 +95,9 @@ impl Flow {
                 return Ok(Some(chunk));
             }
             if let Some(piece) = self.sending.take() {
-                self.view.pace.0.store(piece.was_taken_fast(), Ordering::Relaxed);
+                self.view.pace.note(piece.bytes, piece.since);
             }
-            let taken_fast = self.view.pace.0.load(Ordering::Relaxed);
+            let taken_fast = self.view.pace.is_fast();
             match self.next_piece(taken_fast).await? {
                 Some(blocks) => self.sending = Some(Sending::begin(blocks)),
                 None => return Ok(None),
@@ -160,9 +173,5 @@ impl Sending {
         let chunk = cut(self.left.clone(), chunk_bytes).next()?;
         self.left.start = chunk.end;
         Some(self.blocks.chunk(chunk))
-    }
-
-    fn was_taken_fast(&self) -> bool {
-        self.bytes as f64 >= FAST_BYTES_PER_SECOND * self.since.elapsed().as_secs_f64()
     }
 }

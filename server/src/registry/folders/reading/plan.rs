@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     db::blobs::BlobPlace,
-    storage::{ReadBudget, Room, SMALL_CONTENT_BYTES_MAX},
+    storage::{Pace, ReadBudget, Room, SMALL_CONTENT_BYTES_MAX},
 };
 
 /// Bytes of small files that go together, where there is room.
@@ -71,15 +71,15 @@ impl Plan {
         }
     }
 
-    /// What to fetch next; `None` at the end.
-    pub(super) async fn next_unit(&mut self, budget: &ReadBudget) -> Result<Option<Unit>> {
+    /// What to fetch next; `None` at the end. Who takes it at speed gets much at once.
+    pub(super) async fn next_unit(&mut self, budget: &ReadBudget, pace: &Pace) -> Result<Option<Unit>> {
         let Some(first) = self.next().await? else {
             return Ok(None);
         };
         if !first.is_small() {
             return Ok(Some(Unit::Large(first)));
         }
-        let room = budget.room();
+        let room = pace.is_fast().then(|| budget.room()).flatten();
         let bytes_max = match room {
             Some(_) => TOGETHER_BYTES_MAX,
             None => TOGETHER_BYTES_SMALL,
