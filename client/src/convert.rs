@@ -176,6 +176,7 @@ pub(crate) fn upload(message: pb::Upload) -> Result<Upload> {
         expires_at,
         created_at,
         saved: became,
+        part_crc32c: _,
     } = message;
     let save = save.unwrap_or_default();
     Ok(Upload {
@@ -400,6 +401,7 @@ pub(crate) fn upload_message(upload: &Upload) -> pb::Upload {
         durable_bytes: durable_bytes.cast_signed(),
         parts: Vec::new(),
         hashed_bytes: hashed_bytes.cast_signed(),
+        part_crc32c: Vec::new(),
         expires_at: expires_at.map(timestamp),
         created_at: created_at.map(timestamp),
         saved: became.as_ref().map(saved_message),

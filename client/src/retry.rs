@@ -74,6 +74,11 @@ impl Retry {
         }
     }
 
+    /// Whether nothing may be tried again.
+    pub(crate) fn is_forbidden(&self) -> bool {
+        self.tries_max <= 1
+    }
+
     /// Notes that something went well, which pays for a share of another try.
     pub(crate) fn succeeded(&self) {
         let _ = self.budget.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
@@ -124,7 +129,7 @@ fn wait_after(tries: u32, error: &Error) -> Option<Duration> {
 }
 
 /// A number from 0 to 1.
-fn random_share() -> f64 {
+pub(crate) fn random_share() -> f64 {
     let mut byte = [128; 1];
     // Without randomness the wait is half as long as it may be.
     let _ = getrandom::fill(&mut byte);

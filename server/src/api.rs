@@ -14,6 +14,7 @@ mod convert;
 mod events;
 mod features;
 mod folders;
+mod in_turn;
 mod labels;
 pub(crate) mod layer;
 mod lineage;
@@ -43,6 +44,7 @@ use crate::{
     master_key::MasterKey,
     registry::{Caller, Registry},
 };
+use in_turn::InTurn;
 use layer::CallId;
 
 /// Largest message that is read.
@@ -72,8 +74,9 @@ pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
         .add_service(ServerAside(
             ContentServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX),
         ))
-        .add_service(ServerAside(
-            UploadServiceServer::new(api.clone()).max_decoding_message_size(PART_MESSAGE_BYTES_MAX),
+        .add_service(InTurn::new(
+            ServerAside(UploadServiceServer::new(api.clone()).max_decoding_message_size(PART_MESSAGE_BYTES_MAX)),
+            registry,
         ))
         .add_service(AnnotationServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(CollectionServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))

@@ -19,6 +19,7 @@ mod server;
 mod settings;
 mod source;
 mod storage;
+mod uploads;
 
 use std::path::PathBuf;
 
@@ -30,6 +31,7 @@ pub use self::{
     server::{Origins, ServerConfig},
     source::Sources,
     storage::StorageConfig,
+    uploads::UploadsConfig,
 };
 use self::{parse::Raw, settings::Settings};
 pub use crate::{db::DatabaseConfig, storage::Secret};
@@ -49,6 +51,8 @@ pub struct Config {
     pub storage: StorageConfig,
     /// Limits of calls and their content.
     pub limits: LimitsConfig,
+    /// Uploads.
+    pub uploads: UploadsConfig,
     /// When garbage is collected.
     pub gc: GcConfig,
     /// The log.
@@ -68,6 +72,7 @@ impl Config {
             database: database::take(&mut settings, &data_dir),
             storage: StorageConfig::take(&mut settings, &data_dir),
             limits: LimitsConfig::take(&mut settings),
+            uploads: UploadsConfig::take(&mut settings),
             gc: GcConfig::take(&mut settings),
             log: LogConfig::take(&mut settings),
             master_key: take_master_key(&mut settings),

@@ -81,6 +81,7 @@ pub use runs::{NewRun, Run, RunEnd, RunField, RunUpdate, RunsQuery};
 pub use save::{NewArtifact, Revises, Saved};
 pub use transforms::{NewTransform, Transform, TransformField, TransformRef, TransformUpdate, TransformsQuery};
 pub use trash::{DeleteMode, Deleted, Deletion, IfUsed, KeepBytes, Restoration};
+pub use turns::ContentTurn;
 pub use update::{Field, Update};
 pub use uploads::{Acks, Completion, HashSeal, NewUpload, Upload, UploadState, UploadWriter};
 pub use verify::{VerifyReport, verify};
@@ -132,6 +133,8 @@ pub struct Limits {
     pub content_wait: Duration,
     /// How long a stream may be silent.
     pub stream_idle_timeout: Duration,
+    /// How long an upload stays after its last part.
+    pub upload_expiry: Duration,
 }
 
 /// Everything that the use cases need, built once.
@@ -147,6 +150,8 @@ pub struct Registry {
     garbage: GarbageLimits,
     /// Who writes to uploads.
     upload_locks: uploads::UploadLocks,
+    /// Hashes of uploads whose parts come in any order.
+    hashes_ahead: uploads::HashesAhead,
     hash_seal: HashSeal,
     /// Pages of folders that were read lately.
     pages: folders::PageCache,
@@ -184,6 +189,7 @@ impl Registry {
             limits: config.limits,
             garbage: config.garbage,
             upload_locks: uploads::UploadLocks::default(),
+            hashes_ahead: uploads::HashesAhead::default(),
             hash_seal: config.hash_seal,
             pages: folders::PageCache::default(),
             content_turns,

@@ -112,6 +112,7 @@ pub fn registry_config(config: &Config) -> RegistryConfig {
             content_waiting_max: limits.content_waiting_max,
             content_wait: limits.content_wait,
             stream_idle_timeout: limits.stream_idle_timeout,
+            upload_expiry: config.uploads.expiry,
         },
         garbage: GarbageLimits {
             grace: config.gc.grace,

@@ -34,7 +34,7 @@ pub use pack::{
     FinishedPack, PACK_BYTES_MAX, PACK_ENTRIES_MAX, PACK_ENTRY_BYTES, PACKED_CONTENT_BYTES_END, PackEntry, PackWriter,
     read_index,
 };
-pub use parts::{PartPlace, PartStore, PartedObject, PendingPart};
+pub use parts::{ClosedParts, PartPlace, PartStore, PartedObject, PendingPart};
 pub use sums::{BlockSums, PageLoader, SUMS_PER_PAGE};
 pub use view::{
     ArtifactView, BlobContent, Member, Pace, ReadBudget, ReadCounter, Room, SMALL_CONTENT_BYTES_MAX, VerifiedChunk,

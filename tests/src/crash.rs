@@ -3,7 +3,7 @@
 //! whole, no record lacks its bytes, and a retry of the request has the effect of one.
 
 mod folders;
-mod garbage;
+pub mod garbage;
 mod uploads;
 
 use std::{fs, path::Path, time::Duration};
@@ -20,6 +20,7 @@ const KEY: &str = "base.bin";
 const NEW_KEY: &str = "new.bin";
 const OTHER_KEY: &str = "other.bin";
 const REQUEST_ID: &str = "the-request";
+const GARBAGE_SEED: u64 = 50;
 const TIMES_AT_START_MAX: usize = 10;
 
 /// A mutation that may meet a crash point.
@@ -192,7 +193,9 @@ pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
 impl Scene {
     async fn prepare(operation: Operation, backend: Backend) -> Self {
         let server = match operation {
-            Operation::Collect => TestServer::setup().on(backend).without_grace().start().await,
+            Operation::Collect | Operation::AbortUpload => {
+                TestServer::setup().on(backend).without_grace().start().await
+            }
             _ => TestServer::on(backend).await,
         };
         let old = content(1, 300_000).to_vec();
@@ -214,7 +217,7 @@ impl Scene {
             uploads::begin(&server.calls(), &new).await;
         }
         if operation == Operation::Collect {
-            garbage::make(&server).await;
+            garbage::make(&server, GARBAGE_SEED).await;
         }
         let mut scene = Self {
             server,
@@ -398,6 +401,10 @@ impl Scene {
             Operation::AbortUpload => {
                 assert_eq!(self.server.query_integer("SELECT count(*) FROM uploads").await, 0);
                 assert_eq!(self.server.query_integer("SELECT count(*) FROM upload_parts").await, 0);
+                // A crash after its row went leaves its bytes behind.
+                calls.collect_garbage(false).await.expect("collect garbage");
+                assert_eq!(self.server.staged(), [""; 0]);
+                assert_eq!(self.server.stored_files_below("uploads"), 0);
             }
             Operation::Save | Operation::SaveSmall | Operation::Upload => {
                 assert_eq!(found(NEW_KEY).await.len(), 1);
@@ -424,7 +431,7 @@ impl Scene {
                 assert_eq!(record.visibility(), pb::Visibility::Trash);
             }
             Operation::Restore => assert!(calls.read(by_key(KEY)).await.expect("read") == self.old),
-            Operation::Collect => garbage::assert_collected(&self.server).await,
+            Operation::Collect => garbage::assert_collected(&self.server, GARBAGE_SEED).await,
             Operation::Folder | Operation::LargeFolder => {
                 assert_eq!(found(NEW_KEY).await.len(), 1);
                 folders::assert_whole(&calls, operation).await;

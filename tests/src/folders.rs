@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use artifactd_domain::manifest::{Member, Paging};
 use artifactd_proto::v1::{
     self as pb, folder_entry::Content, save_folder_request::Message as Asked, save_folder_response::Message as Answer,
 };
@@ -100,6 +101,23 @@ pub fn files(count: u64, sizes: &[usize]) -> Files {
             (path, crate::content::content(number, size))
         })
         .collect()
+}
+
+/// What the hash of a folder must be.
+///
+/// # Panics
+/// When it is no folder.
+pub fn digest_of(files: &Files) -> String {
+    let mut paging = Paging::new();
+    for (path, content) in files {
+        let member = Member {
+            path: path.parse().expect("a path of a member"),
+            size_bytes: content.len() as u64,
+            sha256: digest(content).parse().expect("a digest"),
+        };
+        paging.push(member).expect("files come in order");
+    }
+    paging.finish().expect("a folder has files").1.sha256.to_string()
 }
 
 impl FolderCall {
@@ -219,6 +237,26 @@ impl FolderCall {
         self.answer().await
     }
 
+    /// Sends the header; the answer, when the request was answered before.
+    ///
+    /// # Panics
+    /// When the answer is another.
+    pub async fn header(&mut self, header: pb::SaveFolderHeader) -> Outcome<Option<pb::SaveArtifactResponse>> {
+        match self.ask(Asked::Header(header)).await? {
+            Answer::Saved(saved) => Ok(Some(saved)),
+            Answer::Begun(_) => Ok(None),
+            other => panic!("expected a beginning, got {other:?}"),
+        }
+    }
+
+    /// Sends a file in the way that its size wants.
+    pub async fn put_any(&mut self, number: i64, content: &Bytes) -> Outcome<Outcome<()>> {
+        if content.len() >= SMALL_BYTES_END {
+            return self.put_in_chunks(number, honest_chunks(content)).await;
+        }
+        Ok(self.put(vec![file(number, content)]).await?.remove(0))
+    }
+
     /// Lists files and sends what is wanted of them.
     pub async fn send_all(&mut self, all: &Files) -> Outcome<()> {
         let all: Vec<(&String, &Bytes)> = all.iter().collect();
@@ -279,14 +317,9 @@ fn results(answer: Answer, numbers: &[i64]) -> Vec<Outcome<()>> {
 impl Calls {
     /// Saves a folder: lists all files and sends what is wanted.
     pub async fn save_folder(&self, header: pb::SaveFolderHeader, files: &Files) -> Outcome<pb::SaveArtifactResponse> {
-        let mut call = match FolderCall::open(self).await {
-            Ok(call) => call,
-            Err(failure) => return Err(failure),
-        };
-        match call.ask(Asked::Header(header)).await? {
-            Answer::Saved(saved) => return Ok(saved),
-            Answer::Begun(_) => {}
-            other => panic!("expected a beginning, got {other:?}"),
+        let mut call = FolderCall::open(self).await?;
+        if let Some(saved) = call.header(header).await? {
+            return Ok(saved);
         }
         call.send_all(files).await?;
         call.commit().await

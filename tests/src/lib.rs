@@ -16,6 +16,8 @@
 //! - `command`: the command line as a program of its own, also on a terminal.
 //! - `content`: content that looks random and can be made again.
 //! - `crash`: operations that meet a named crash point, and the checks after.
+//! - `pauses`: points at which a server waits for a test.
+//! - `long_upload`: an upload whose client, server and line are cut.
 //! - `storm`: mixed load under random kills.
 //! - `failing_calls`: a server whose system calls fail.
 //! - `published`: what the log says of refusals, against what the protos say.
@@ -41,7 +43,9 @@ pub mod failure;
 pub mod folders;
 pub mod guarded;
 pub mod impostor;
+pub mod long_upload;
 pub mod members;
+pub mod pauses;
 pub mod postgres;
 pub mod proxy;
 pub mod published;

@@ -138,6 +138,27 @@ impl Bucket {
         request(self.port, "PUT", &format!("/{}/{name}", self.name), bytes);
     }
 
+    /// Replaces a part of the only unfinished multipart upload, as who writes to it does.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn overwrite_part(&self, number: usize, bytes: &[u8]) {
+        let page = request(self.port, "GET", &format!("/{}?uploads", self.name), &[]);
+        let page = String::from_utf8(page).expect("a listing is text");
+        let text = |name: &str| {
+            let rest = page.split(&format!("<{name}>")).nth(1).expect("an unfinished upload");
+            rest.split('<').next().expect("a text").to_owned()
+        };
+        let (key, id) = (text("Key"), text("UploadId"));
+        let target = format!("/{}/{key}?partNumber={number}&uploadId={id}", self.name);
+        request(self.port, "PUT", &target, bytes);
+    }
+
+    /// Begins a multipart upload that nobody finishes.
+    pub fn begin_upload(&self, name: &str) {
+        request(self.port, "POST", &format!("/{}/{name}?uploads", self.name), &[]);
+    }
+
     /// Removes one object.
     pub fn remove(&self, name: &str) {
         request(self.port, "DELETE", &format!("/{}/{name}", self.name), &[]);

@@ -18,6 +18,7 @@ use crate::{
     backend::{Backend, Database, Storage},
     calls::Calls,
     database::RawDatabase,
+    pauses::Pauses,
     postgres::Postgres,
     published, required_env,
     s3::{Bucket, S3Server},
@@ -35,6 +36,7 @@ pub struct Setup {
     database_url: Option<String>,
     limits: Vec<String>,
     storage_path: Option<PathBuf>,
+    pauses: bool,
 }
 
 impl Setup {
@@ -53,6 +55,12 @@ impl Setup {
     /// Garbage goes at once.
     pub fn without_grace(self) -> Self {
         self.env("ARTIFACTD_GC__GRACE", "0s")
+    }
+
+    /// Waits at the points that [`Pauses`] name.
+    pub fn with_pauses(mut self) -> Self {
+        self.pauses = true;
+        self
     }
 
     /// A database that the test made itself.
@@ -102,6 +110,11 @@ impl Setup {
             env.push(("ARTIFACTD_STORAGE__URL".to_owned(), path.display().to_string()));
         }
         let mut server = self.prepare_folder();
+        if server.setup.pauses {
+            let folder = server.folder.path().join("pauses");
+            fs::create_dir(&folder).expect("make a folder");
+            env.push(("ARTIFACTD_PAUSE_IN".to_owned(), folder.display().to_string()));
+        }
         server.env = env;
         server.database_url = database_url;
         server.bucket = bucket;
@@ -180,6 +193,7 @@ impl TestServer {
             database_url: None,
             limits: Vec::new(),
             storage_path: None,
+            pauses: false,
         }
     }
 
@@ -500,16 +514,18 @@ impl TestServer {
         files.filter(|path| path.contains(&folder)).count()
     }
 
-    /// Another server of the same database and bucket.
+    /// Another server of the same database and storage.
     ///
     /// # Panics
     /// When this one keeps its records or bytes to itself.
     pub async fn replica(&self) -> Self {
-        assert!(
-            self.database_url.is_some() && self.bucket.is_some(),
-            "nothing is shared"
-        );
-        let mut replica = Self::setup().on(self.setup.backend).prepare_folder();
+        let shares_bytes = self.bucket.is_some() || self.setup.storage_path.is_some();
+        assert!(self.database_url.is_some() && shares_bytes, "nothing is shared");
+        let setup = Setup {
+            storage_path: self.setup.storage_path.clone(),
+            ..Self::setup()
+        };
+        let mut replica = setup.on(self.setup.backend).prepare_folder();
         replica.env.clone_from(&self.env);
         replica.database_url.clone_from(&self.database_url);
         replica.start_again().await;
@@ -597,6 +613,11 @@ impl TestServer {
         fs::read(self.log_file())
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
             .unwrap_or_default()
+    }
+
+    /// Points at which it waits.
+    pub fn pauses(&self) -> Pauses {
+        Pauses::in_folder(self.folder.path().join("pauses"))
     }
 
     fn log_file(&self) -> PathBuf {

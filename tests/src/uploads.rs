@@ -119,8 +119,20 @@ impl Calls {
 
     /// How far an upload is.
     pub async fn upload(&self, uid: &str) -> Outcome<pb::Upload> {
-        let request = pb::GetUploadRequest { uid: uid.to_owned() };
+        let request = pb::GetUploadRequest {
+            uid: uid.to_owned(),
+            part_sums: false,
+        };
         Ok(self.uploads().get_upload(request).await?.into_inner())
+    }
+
+    /// A crc32c of each durable part of an upload.
+    pub async fn part_sums(&self, uid: &str) -> Outcome<Vec<u32>> {
+        let request = pb::GetUploadRequest {
+            uid: uid.to_owned(),
+            part_sums: true,
+        };
+        Ok(self.uploads().get_upload(request).await?.into_inner().part_crc32c)
     }
 
     /// Completes an upload, asking again for as long as it takes.
@@ -161,6 +173,43 @@ impl Calls {
         let durable = upload.durable_bytes as usize;
         if durable < content.len() {
             self.write_rest(&upload.uid, content, durable, false).await?;
+        }
+        self.complete_upload(&upload.uid).await
+    }
+
+    /// Saves a content by an upload whose parts travel at once, going on where the same
+    /// request was cut.
+    ///
+    /// # Errors
+    /// When a call is refused or cut.
+    pub async fn save_in_parts_at_once(
+        &self,
+        header: pb::SaveHeader,
+        content: &[u8],
+        part_bytes: i64,
+    ) -> Outcome<pb::SaveArtifactResponse> {
+        let header = pb::SaveHeader {
+            size: Some(content.len() as i64),
+            ..header
+        };
+        let request = pb::CreateUploadRequest {
+            save: Some(header),
+            parallel: true,
+            part_bytes,
+        };
+        let upload = self.create_upload(request).await?;
+        let is_there = |number: usize| {
+            let mut ranges = upload.parts.iter();
+            ranges.any(|range| (range.first..=range.last).contains(&(number as i64)))
+        };
+        if upload.state() == pb::UploadState::Open {
+            let part_bytes = upload.part_bytes as usize;
+            let missing = content
+                .chunks(part_bytes)
+                .enumerate()
+                .filter(|(number, _)| !is_there(*number));
+            let sends = missing.map(|(number, part)| self.upload_part(&upload.uid, number * part_bytes, part, false));
+            futures::future::try_join_all(sends).await?;
         }
         self.complete_upload(&upload.uid).await
     }

@@ -2,20 +2,19 @@
 
 use std::{
     fs::{File, Metadata},
-    io::{self, Read, Seek, SeekFrom},
+    io::{Read, Seek, SeekFrom},
     path::{Path, PathBuf},
     time::SystemTime,
 };
 
-use artifactd_domain::{Sha256, Sha256Hasher, crc32c};
+use artifactd_domain::crc32c;
 use artifactd_proto::Outgoing;
-use bytes::BytesMut;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::parts::Part;
 use crate::{
     Error, Reason, Result,
-    upload::{Buffers, CHUNK_BYTES, next_chunk},
+    upload::{Buffers, next_chunk},
 };
 
 /// A file as it was when its upload began, or went on.
@@ -37,6 +36,10 @@ impl LocalFile {
             size_bytes: metadata.len(),
             modified: metadata.modified().ok(),
         })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     pub(super) fn size(&self) -> Result<i64> {
@@ -91,60 +94,10 @@ impl LocalFile {
         }
         Ok(buffers)
     }
-
-    fn hash(&self, is_stopped: impl Fn() -> bool) -> Result<Sha256> {
-        let failed = |error| Error::file(&self.path, error);
-        let mut rest = File::open(&self.path).map_err(failed)?.take(self.size_bytes);
-        let (mut hasher, mut memory) = (Sha256Hasher::default(), BytesMut::zeroed(CHUNK_BYTES));
-        while rest.limit() > 0 && !is_stopped() {
-            match rest.read(&mut memory).map_err(failed)? {
-                0 => return Err(self.changed("it became shorter while it was uploaded")),
-                read => hasher.update(&memory[..read]),
-            }
-        }
-        Ok(hasher.finish())
-    }
 }
 
 async fn metadata(path: &Path) -> Result<Metadata> {
     tokio::fs::metadata(path)
         .await
         .map_err(|error| Error::file(path, error))
-}
-
-/// The sha256 of a file: declared, or taken on a thread of its own while parts travel.
-#[derive(Debug)]
-pub(super) enum Digest {
-    Known(Sha256),
-    Coming(PathBuf, oneshot::Receiver<Result<Sha256>>),
-}
-
-impl Digest {
-    pub(super) fn of(file: &LocalFile, declared: Option<Sha256>) -> Self {
-        if let Some(declared) = declared {
-            return Self::Known(declared);
-        }
-        let (done, coming) = oneshot::channel();
-        let hashed = file.clone();
-        // The thread ends with the file, or when nobody waits for it any more.
-        tokio::task::spawn_blocking(move || {
-            let sha256 = hashed.hash(|| done.is_closed());
-            // Nobody waits any more.
-            let _ = done.send(sha256);
-        });
-        Self::Coming(file.path.clone(), coming)
-    }
-
-    pub(super) async fn sha256(&mut self) -> Result<Sha256> {
-        let sha256 = match self {
-            Self::Known(sha256) => *sha256,
-            Self::Coming(path, coming) => {
-                // A runtime that ends takes its threads with it.
-                let ended = |error| Error::file(path, io::Error::other(error));
-                coming.await.map_err(ended)??
-            }
-        };
-        *self = Self::Known(sha256);
-        Ok(sha256)
-    }
 }

@@ -1,5 +1,7 @@
 //! The parts of an upload: what is durable of it, and what is not.
 
+use std::collections::BTreeMap;
+
 use artifactd_proto::v1 as pb;
 
 /// A part of a file.
@@ -19,15 +21,14 @@ impl Part {
     }
 }
 
-/// Whether a part is durable.
-pub(super) fn holds(upload: &pb::Upload, part: &Part) -> bool {
+/// Whether the part with a number, which ends at a position, is durable.
+pub(super) fn holds(upload: &pb::Upload, number: u64, end: u64) -> bool {
     if !upload.parallel {
-        return part.end() <= upload.durable_bytes.unsigned_abs();
+        return end <= upload.durable_bytes.unsigned_abs();
     }
     let ranges = &upload.parts;
-    ranges
-        .iter()
-        .any(|range| (range.first.unsigned_abs()..=range.last.unsigned_abs()).contains(&part.number))
+    let behind = ranges.partition_point(|range| range.first.unsigned_abs() <= number);
+    behind > 0 && number <= ranges[behind - 1].last.unsigned_abs()
 }
 
 /// The parts of a file of so many bytes that are not durable, in order.
@@ -44,7 +45,39 @@ pub(super) fn missing(upload: &pb::Upload, size_bytes: u64) -> impl Iterator<Ite
             says_end: !declares_size && size_bytes < part_bytes,
         }
     });
-    parts.filter(|part| !holds(upload, part))
+    parts.filter(|part| !holds(upload, part.number, part.end()))
+}
+
+/// What the durable parts of an upload are.
+#[derive(Debug)]
+pub(super) struct Sums {
+    /// Bytes of each part but the last.
+    pub(super) part_bytes: u64,
+    /// A crc32c of each durable part, by its number.
+    pub(super) parts: BTreeMap<u64, u32>,
+}
+
+impl Default for Sums {
+    fn default() -> Self {
+        Self {
+            part_bytes: u64::MAX,
+            parts: BTreeMap::new(),
+        }
+    }
+}
+
+/// What the durable parts of an upload are, where its server tells.
+pub(super) fn sums(upload: &pb::Upload, size_bytes: u64) -> Sums {
+    let part_bytes = upload.part_bytes.unsigned_abs().max(1);
+    let numbers = (0..size_bytes.div_ceil(part_bytes)).filter(|number| {
+        let offset = number * part_bytes;
+        let size_bytes = part_bytes.min(size_bytes - offset);
+        holds(upload, *number, offset + size_bytes)
+    });
+    Sums {
+        part_bytes,
+        parts: numbers.zip(upload.part_crc32c.iter().copied()).collect(),
+    }
 }
 
 /// Bytes that are durable, wherever they are.
@@ -101,6 +134,23 @@ mod tests {
         let upload = upload(Some(45), false, &[], 20);
         assert_eq!(numbers(&upload, 45), [2, 3, 4]);
         assert_eq!(durable_bytes(&upload), 20);
+    }
+
+    #[test]
+    fn sums_belong_to_the_durable_parts_in_their_order() {
+        let sums_of = |mut upload: pb::Upload, part_crc32c: &[u32]| {
+            upload.part_crc32c = part_crc32c.to_vec();
+            Vec::from_iter(sums(&upload, 45).parts)
+        };
+        let ranges = [(1, 1), (3, 4)];
+        assert_eq!(
+            sums_of(upload(Some(45), true, &ranges, 0), &[7, 8, 9]),
+            [(1, 7), (3, 8), (4, 9)]
+        );
+        assert_eq!(sums_of(upload(Some(45), false, &[], 20), &[7, 8]), [(0, 7), (1, 8)]);
+        assert_eq!(sums_of(upload(Some(45), false, &[], 45), &[7, 8, 9, 1, 2]).len(), 5);
+        // An older server tells none.
+        assert_eq!(sums_of(upload(Some(45), true, &ranges, 0), &[]), []);
     }
 
     #[test]

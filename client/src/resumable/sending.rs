@@ -3,16 +3,18 @@
 use std::{
     collections::VecDeque,
     sync::{Mutex, PoisonError},
+    time::Duration,
 };
 
 use artifactd_proto::v1 as pb;
 use futures::future::try_join_all;
 
 use super::{
-    Watch,
     file::LocalFile,
     part_stream::PartStream,
     parts::{self, Part},
+    patience::Patience,
+    watch::Watch,
 };
 use crate::{Client, Error, Reason, Result};
 
@@ -21,6 +23,7 @@ pub(super) struct Sending<'a> {
     uid: &'a str,
     file: &'a LocalFile,
     watch: &'a Watch<'a>,
+    patience: Duration,
     /// Parts that no stream has taken.
     waiting: Mutex<VecDeque<Part>>,
 }
@@ -31,6 +34,7 @@ impl<'a> Sending<'a> {
         upload: &'a pb::Upload,
         file: &'a LocalFile,
         watch: &'a Watch<'a>,
+        patience: Duration,
     ) -> Result<Self> {
         if upload.durable_bytes.unsigned_abs() > file.size_bytes {
             return Err(file.changed("more of it was uploaded than there is"));
@@ -40,6 +44,7 @@ impl<'a> Sending<'a> {
             uid: &upload.uid,
             file,
             watch,
+            patience,
             waiting: Mutex::new(parts::missing(upload, file.size_bytes).collect()),
         })
     }
@@ -70,25 +75,38 @@ impl<'a> Sending<'a> {
 
     /// Sends a part until it is durable, over a new stream after each failure.
     async fn deliver(&self, part: Part, connection: usize, stream: &mut Option<PartStream>) -> Result<()> {
-        let retry = &self.client.inner.retry;
-        let mut tries = 0;
+        let mut patience = Patience::new(&self.client.inner.retry, self.patience);
+        let mut is_first = true;
         loop {
-            let Err(error) = self.send(part, connection, stream).await else {
-                retry.succeeded();
-                self.watch.durable(part.size_bytes, true);
-                return Ok(());
+            let delivered = self.try_deliver(part, connection, stream, is_first).await;
+            let error = match delivered {
+                Ok(sent_now) => {
+                    patience.succeeded();
+                    self.watch.durable(part.size_bytes, sent_now);
+                    return Ok(());
+                }
+                Err(error) => error,
             };
             *stream = None;
-            tries += 1;
-            if !passes(&error) || !retry.pause(tries, &error).await {
+            is_first = false;
+            if !passes(&error) || !patience.wait(&error).await {
                 return Err(error);
             }
-            // Its acknowledgement may be all that was lost.
-            if self.is_durable(&part).await? {
-                self.watch.durable(part.size_bytes, false);
-                return Ok(());
-            }
         }
+    }
+
+    /// Whether it was sent: the acknowledgement may be all that was lost of a try before.
+    async fn try_deliver(
+        &self,
+        part: Part,
+        connection: usize,
+        stream: &mut Option<PartStream>,
+        is_first: bool,
+    ) -> Result<bool> {
+        if !is_first && self.is_durable(&part).await? {
+            return Ok(false);
+        }
+        self.send(part, connection, stream).await.map(|()| true)
     }
 
     async fn send(&self, part: Part, connection: usize, stream: &mut Option<PartStream>) -> Result<()> {
@@ -101,8 +119,8 @@ impl<'a> Sending<'a> {
 
     /// Whether a part need not be sent: it is there, or all were and somebody completes them.
     async fn is_durable(&self, part: &Part) -> Result<bool> {
-        let upload = self.client.fetch_upload(self.uid).await?;
-        Ok(upload.state() != pb::UploadState::Open || parts::holds(&upload, part))
+        let upload = self.client.fetch_upload(self.uid, false).await?;
+        Ok(upload.state() != pb::UploadState::Open || parts::holds(&upload, part.number, part.end()))
     }
 }
 

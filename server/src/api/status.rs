@@ -230,6 +230,7 @@ fn code_of_storage(error: &StorageError) -> (Code, ErrorReason) {
         E::ReadOnly(_) => (Code::FailedPrecondition, ErrorReason::StorageReadOnly),
         E::NotFound { .. } | E::Corrupt { .. } => (Code::DataLoss, ErrorReason::ContentCorrupt),
         E::Unavailable(_) | E::Io { .. } => (Code::Unavailable, ErrorReason::StorageUnavailable),
+        E::Closed { .. } => (Code::Aborted, ErrorReason::UploadFenced),
         E::Refused { .. } | E::Exists { .. } => (Code::Internal, ErrorReason::Internal),
     }
 }

@@ -1,26 +1,28 @@
 //! `UploadService`.
 
+mod receiver;
+
 use artifactd_domain::crc32c;
 use artifactd_proto::{
-    Chunk, Messages, Received,
-    v1::{self as pb, ErrorReason, upload_service_server::UploadService, write_upload_request::Message as Asked},
+    Received,
+    v1::{self as pb, upload_service_server::UploadService, write_upload_request::Message as Asked},
 };
 use futures::{StreamExt, stream::BoxStream};
-use prost::Message;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{Code, Request, Response, Status, Streaming, async_trait};
+use tonic::{Request, Response, Status, Streaming, async_trait};
 
+use self::receiver::{Receiver, next};
 use super::{
     Api,
     artifacts::save_response,
     call_id,
-    chunks::{CHUNK_BYTES_MAX, check_sum, messages, out_of_order},
+    chunks::{check_sum, messages, out_of_order},
     convert,
     layer::CallId,
     pages, status,
 };
-use crate::registry::{Completion, Data, RegistryError, Upload, UploadState, UploadWriter};
+use crate::registry::{Completion, ContentTurn, Data, RegistryError, Upload, UploadState};
 
 /// Answers that wait to be taken.
 const ANSWERS_WAITING_MAX: usize = 8;
@@ -88,6 +90,8 @@ impl UploadService for Api {
     ) -> Result<Response<pb::UploadPartResponse>, Status> {
         let caller = self.caller(&request)?;
         let call_id = call_id(&caller);
+        let turn = request.extensions().get::<ContentTurn>().cloned();
+        let turn = turn.expect("it waited for its turn on the way here");
         let pb::UploadPartRequest {
             uid,
             offset,
@@ -100,9 +104,8 @@ impl UploadService for Api {
         let registry = std::sync::Arc::clone(&self.registry);
         // Once it has begun it goes on to its end, as others may not write meanwhile.
         let written = self.registry.spawn(async move {
-            registry
-                .upload_part(&caller, &uid, offset, Data::new(vec![data]), is_last)
-                .await
+            let part = (Data::new(vec![data]), is_last);
+            registry.upload_part(&caller, (&uid, offset), part, turn).await
         });
         let written = written.await.unwrap_or(Err(RegistryError::StreamIncomplete));
         let end = written.map_err(|error| status::from_registry(error, &call_id))?;
@@ -114,7 +117,12 @@ impl UploadService for Api {
     async fn get_upload(&self, request: Request<pb::GetUploadRequest>) -> Result<Response<pb::Upload>, Status> {
         let caller = self.caller(&request)?;
         let call_id = call_id(&caller);
-        let found = self.registry.upload(&caller, &request.into_inner().uid).await;
+        let pb::GetUploadRequest { uid, part_sums } = request.into_inner();
+        let found = if part_sums {
+            self.registry.upload_with_sums(&caller, &uid).await
+        } else {
+            self.registry.upload(&caller, &uid).await
+        };
         let found = found.map_err(|error| status::from_registry(error, &call_id))?;
         Ok(Response::new(upload(found, &call_id)?))
     }
@@ -180,95 +188,6 @@ impl UploadService for Api {
     }
 }
 
-/// The receiving half of a stream that writes. It has a task of its own, so that what
-/// came is put in order when its caller goes away.
-struct Receiver {
-    api: Api,
-    messages: Messages<pb::WriteUploadRequest>,
-    answers: mpsc::Sender<Answer>,
-    call_id: CallId,
-}
-
-impl Receiver {
-    async fn run(mut self, mut writer: UploadWriter) {
-        let ended = self.receive(&mut writer).await;
-        let is_all = matches!(ended, Ok(true));
-        writer.end(is_all).await;
-        if let Err(status) = ended {
-            // Whoever went away needs no answer.
-            let _ = self.answers.send(Err(status)).await;
-        }
-    }
-
-    /// Takes messages to the end; says whether the content ends there.
-    async fn receive(&mut self, writer: &mut UploadWriter) -> Result<bool, Status> {
-        loop {
-            let message = tokio::select! {
-                message = next(&self.api, &mut self.messages, &self.call_id) => message?,
-                () = writer.superseded() => return Err(self.refused(writer.fenced())),
-            };
-            let chunk = match message {
-                None => return Ok(false),
-                Some(Received::Chunk(chunk)) => chunk,
-                Some(Received::Message(pb::WriteUploadRequest { message })) => match message {
-                    Some(Asked::Chunk(chunk)) => chunk.into(),
-                    Some(Asked::End(pb::WriteUploadEnd {})) => return self.nothing_more().await.map(|()| true),
-                    Some(Asked::Header(_)) => return Err(out_of_order(&self.call_id, "a second header")),
-                    None => return Err(out_of_order(&self.call_id, "a message of no known kind")),
-                },
-            };
-            if !self.take(writer, chunk).await? {
-                // Why is told by its acknowledgements.
-                return Ok(false);
-            }
-        }
-    }
-
-    async fn take(&self, writer: &mut UploadWriter, chunk: Chunk) -> Result<bool, Status> {
-        let Chunk {
-            data,
-            crc32c: sum,
-            offset,
-        } = chunk;
-        if let Some(offset) = offset {
-            let offset = position(offset, "chunk.offset", &self.call_id)?;
-            writer.jump(offset).map_err(|error| self.refused(error))?;
-        }
-        let data = Data::new(data);
-        if data.size_bytes() > CHUNK_BYTES_MAX as u64 {
-            let bytes = data.size_bytes();
-            let message = format!("a chunk has {bytes} bytes, at most {CHUNK_BYTES_MAX} are taken");
-            let (code, reason) = (Code::ResourceExhausted, ErrorReason::MessageTooLarge);
-            return Err(status::status(&self.call_id, code, reason, message));
-        }
-        check_sum(data.crc32c(), sum, "chunk.crc32c", &self.call_id)?;
-        writer.put(data).await.map_err(|error| self.refused(error))
-    }
-
-    async fn nothing_more(&mut self) -> Result<(), Status> {
-        match next(&self.api, &mut self.messages, &self.call_id).await? {
-            None => Ok(()),
-            Some(_) => Err(out_of_order(&self.call_id, "a message after the last one")),
-        }
-    }
-
-    fn refused(&self, error: RegistryError) -> Status {
-        status::from_registry(error, &self.call_id)
-    }
-}
-
-async fn next<M: Message + Default>(
-    api: &Api,
-    messages: &mut Messages<M>,
-    call_id: &CallId,
-) -> Result<Option<Received<M>>, Status> {
-    let next = async {
-        let next = messages.message().await;
-        next.map_err(|made| status::from_tonic(&made, call_id))
-    };
-    api.within_idle(call_id, next).await
-}
-
 fn durable(bytes: u64) -> pb::WriteUploadResponse {
     pb::WriteUploadResponse {
         durable_bytes: integer(bytes),
@@ -294,6 +213,7 @@ fn upload(upload: Upload, call_id: &CallId) -> Result<pb::Upload, Status> {
         declared: _,
         durable_bytes,
         parts,
+        part_crc32c,
         hashed_bytes,
         expires_at_us,
         created_at_us,
@@ -318,6 +238,7 @@ fn upload(upload: Upload, call_id: &CallId) -> Result<pb::Upload, Status> {
         expires_at: Some(convert::timestamp(expires_at_us)),
         created_at: Some(convert::timestamp(created_at_us)),
         saved: saved.map(save_response),
+        part_crc32c,
     })
 }
 

@@ -32,7 +32,8 @@ pub(crate) struct UploadRow {
     pub(crate) expires_at_us: i64,
     pub(crate) created_at_us: i64,
     pub(crate) answer: Option<String>,
-    /// Sealed; of the parts from the first on without a gap, when they came in order.
+    /// Sealed; of the parts from the first on without a gap, when they came in order. Else which
+    /// processes write to it.
     pub(crate) hash_state: Option<String>,
 }
 
@@ -61,6 +62,7 @@ pub(crate) struct NewUpload {
     pub(crate) part_bytes: i64,
     pub(crate) declared_size_bytes: Option<i64>,
     pub(crate) declared_sha256: Option<Vec<u8>>,
+    pub(crate) hash_state: Option<String>,
     pub(crate) expires_at_us: i64,
     pub(crate) now_us: i64,
 }
@@ -78,11 +80,12 @@ pub(crate) async fn insert(txn: &Txn, new: &NewUpload) -> Result<UploadRow> {
     let sql = format!(
         "INSERT INTO uploads (uid, space_id, storage_id, principal_id, state, object_name, store_upload_id, header, \
          request_id, request_hash, is_parallel, part_bytes, declared_size_bytes, declared_sha256, epoch, hashed_bytes, \
-         busy_until_us, expires_at_us, created_at_us) \
-         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, $14, $15) RETURNING {COLUMNS}"
+         busy_until_us, expires_at_us, created_at_us, hash_state) \
+         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, $14, $15, $16) \
+         RETURNING {COLUMNS}"
     );
     let (request_id, request_hash) = new.request.clone().unzip();
-    let values: [Value; 15] = [
+    let values: [Value; 16] = [
         new.uid.as_str().into(),
         new.space_id.into(),
         new.storage_id.into(),
@@ -98,6 +101,7 @@ pub(crate) async fn insert(txn: &Txn, new: &NewUpload) -> Result<UploadRow> {
         new.declared_sha256.clone().into(),
         new.expires_at_us.into(),
         new.now_us.into(),
+        new.hash_state.clone().into(),
     ];
     let row = txn.query_one_raw(statement(txn, sql, values)).await?;
     upload(&row.ok_or(DbErr::RecordNotInserted)?)
@@ -156,13 +160,14 @@ pub(crate) async fn expired(conn: &impl ConnectionTrait, before_us: i64, rows: i
     found.iter().map(upload).collect()
 }
 
-/// Which of some objects are uploads.
+/// Which of some objects are uploads that are no artifacts yet. Of one that is, what its
+/// record does not name is not needed.
 pub(crate) async fn named(conn: &impl ConnectionTrait, names: &[String]) -> Result<HashSet<String>> {
     let mut found = HashSet::new();
     for names in names.chunks(NAMES_AT_ONCE) {
         let places: Vec<String> = (1..=names.len()).map(|place| format!("${place}")).collect();
         let sql = format!(
-            "SELECT object_name FROM uploads WHERE object_name IN ({})",
+            "SELECT object_name FROM uploads WHERE state < 3 AND object_name IN ({})",
             places.join(", ")
         );
         let values = names.iter().map(|name| name.as_str().into());
@@ -184,6 +189,26 @@ pub(crate) async fn parts(conn: &impl ConnectionTrait, id: i64) -> Result<Vec<Pa
         .collect()
 }
 
+/// Some of the durable parts of an upload, in order, from a number on.
+pub(crate) async fn parts_from(conn: &impl ConnectionTrait, id: i64, first: i64, rows: i64) -> Result<Vec<PartRow>> {
+    const SQL: &str = "SELECT number, size_bytes, crc32c, store_part FROM upload_parts \
+         WHERE upload_id = $1 AND number >= $2 ORDER BY number LIMIT $3";
+    let values = [id.into(), first.into(), rows.into()];
+    let found = conn.query_all_raw(statement(conn, SQL, values)).await?;
+    found
+        .iter()
+        .map(|row| Ok(PartRow::from_query_result(row, "")?))
+        .collect()
+}
+
+/// Notes how the hash of an upload stands.
+pub(crate) async fn note_hash(txn: &Txn, id: i64, hash_state: String) -> Result<()> {
+    const SQL: &str = "UPDATE uploads SET hash_state = $1 WHERE id = $2";
+    txn.execute_raw(statement(txn, SQL, [hash_state.into(), id.into()]))
+        .await?;
+    Ok(())
+}
+
 /// Ends what others write; answers the epoch of who writes from now on. `None` when the
 /// upload is not open.
 pub(crate) async fn take_over(txn: &Txn, id: i64) -> Result<Option<i64>> {
@@ -192,8 +217,15 @@ pub(crate) async fn take_over(txn: &Txn, id: i64) -> Result<Option<i64>> {
     Ok(row.map(|row| row.try_get("", "epoch")).transpose()?)
 }
 
-/// Says that an open upload of an epoch lives, and how its hash stands; false when it is another's, or not open.
-pub(crate) async fn renew(
+/// Says that an open upload of an epoch lives; false when it is another's, or not open.
+pub(crate) async fn renew(txn: &Txn, (id, epoch): (i64, i64), expires_at_us: i64) -> Result<bool> {
+    const SQL: &str = "UPDATE uploads SET expires_at_us = $1 WHERE id = $2 AND epoch = $3 AND state = 0";
+    let values: [Value; 3] = [expires_at_us.into(), id.into(), epoch.into()];
+    Ok(txn.execute_raw(statement(txn, SQL, values)).await?.rows_affected() == 1)
+}
+
+/// The same, and how its hash stands.
+pub(crate) async fn renew_hashed(
     txn: &Txn,
     (id, epoch): (i64, i64),
     expires_at_us: i64,
@@ -210,15 +242,30 @@ pub(crate) async fn put_part(txn: &Txn, id: i64, part: &PartRow) -> Result<()> {
     const SQL: &str = "INSERT INTO upload_parts (upload_id, number, size_bytes, crc32c, store_part) \
          VALUES ($1, $2, $3, $4, $5) ON CONFLICT (upload_id, number) DO UPDATE SET \
          size_bytes = excluded.size_bytes, crc32c = excluded.crc32c, store_part = excluded.store_part";
-    let values: [Value; 5] = [
+    txn.execute_raw(statement(txn, SQL, part_values(id, part))).await?;
+    Ok(())
+}
+
+/// Records a durable part; false when there is one of other bytes with its number.
+pub(crate) async fn add_part(txn: &Txn, id: i64, part: &PartRow) -> Result<bool> {
+    const SQL: &str = "INSERT INTO upload_parts (upload_id, number, size_bytes, crc32c, store_part) \
+         VALUES ($1, $2, $3, $4, $5) ON CONFLICT (upload_id, number) DO UPDATE SET store_part = excluded.store_part \
+         WHERE upload_parts.size_bytes = excluded.size_bytes AND upload_parts.crc32c = excluded.crc32c";
+    Ok(txn
+        .execute_raw(statement(txn, SQL, part_values(id, part)))
+        .await?
+        .rows_affected()
+        == 1)
+}
+
+fn part_values(id: i64, part: &PartRow) -> [Value; 5] {
+    [
         id.into(),
         part.number.into(),
         part.size_bytes.into(),
         part.crc32c.clone().into(),
         part.store_part.as_str().into(),
-    ];
-    txn.execute_raw(statement(txn, SQL, values)).await?;
-    Ok(())
+    ]
 }
 
 /// The durable part with a number.
@@ -285,8 +332,8 @@ pub(crate) async fn delete_part(txn: &Txn, id: i64, number: i64) -> Result<()> {
     Ok(())
 }
 
-/// Says that the bytes are an object; false when another holds the upload.
-pub(crate) async fn note_complete(txn: &Txn, (id, epoch): (i64, i64), state: i16) -> Result<bool> {
+/// Sets the state of an upload; false when another holds it.
+pub(crate) async fn mark(txn: &Txn, (id, epoch): (i64, i64), state: i16) -> Result<bool> {
     const SQL: &str = "UPDATE uploads SET state = $1 WHERE id = $2 AND epoch = $3";
     let values: [Value; 3] = [state.into(), id.into(), epoch.into()];
     Ok(txn.execute_raw(statement(txn, SQL, values)).await?.rows_affected() == 1)

@@ -11,7 +11,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Limits, RegistryError, Result};
+use super::{Limits, Registry, RegistryError, Result};
 
 /// The turns of a server.
 #[derive(Debug)]
@@ -22,11 +22,18 @@ pub(super) struct ContentTurns {
     wait: Duration,
 }
 
-/// The right to read a content stream, until it is dropped.
-#[derive(Debug)]
-pub(super) struct ContentTurn {
-    _turn: OwnedSemaphorePermit,
-    _place: OwnedSemaphorePermit,
+/// The right to read a content stream, until the last of its copies is dropped.
+#[derive(Debug, Clone)]
+pub struct ContentTurn {
+    _turn: Arc<OwnedSemaphorePermit>,
+    _place: Arc<OwnedSemaphorePermit>,
+}
+
+impl Registry {
+    /// Waits for the turn to read content, for callers whose content comes in one message.
+    pub async fn content_turn(&self) -> Result<ContentTurn> {
+        self.content_turns.take().await
+    }
 }
 
 impl ContentTurns {
@@ -47,8 +54,8 @@ impl ContentTurns {
             .map_err(|_| RegistryError::Busy)?;
         match timeout(self.wait, Arc::clone(&self.turns).acquire_owned()).await {
             Ok(turn) => Ok(ContentTurn {
-                _turn: turn.expect("the semaphore is never closed"),
-                _place: place,
+                _turn: Arc::new(turn.expect("the semaphore is never closed")),
+                _place: Arc::new(place),
             }),
             Err(_) => Err(RegistryError::Busy),
         }
@@ -71,6 +78,7 @@ mod tests {
             content_waiting_max: WAITING_MAX,
             content_wait: wait,
             stream_idle_timeout: LONG,
+            upload_expiry: LONG,
         })
     }
 

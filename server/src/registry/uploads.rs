@@ -10,61 +10,36 @@
 //! one before still sends is refused. In parallel, parts come in any order over any
 //! number of streams, and the same part twice is fine.
 
+mod ahead;
 mod checking;
 mod complete;
+mod creating;
 mod hashing;
 mod locks;
 mod recording;
 mod removal;
 mod write;
 
-use std::time::Duration;
+use artifactd_domain::{BLOCK_BYTES, Sha256, combine_crc32c};
 
-use artifactd_domain::{BLOCK_BYTES, Sha256};
-
-pub(super) use self::locks::UploadLocks;
+pub(super) use self::{ahead::HashesAhead, locks::UploadLocks};
 pub use self::{
     complete::Completion,
+    creating::NewUpload,
     hashing::HashSeal,
     write::{Acks, UploadWriter},
 };
-use super::{
-    Caller, NewArtifact, Registry, RegistryError, Result, Saved, StoragePlace, content::Declared, draw_uid,
-    idempotency::Repeatable, now_us, placing::integer, random, save::commit::Answer,
-};
+use super::{Caller, Registry, RegistryError, Result, Saved, content::Declared, save::commit::Answer};
 use crate::{
     db::{
         DbError,
         uploads::{self, PartRow, UploadRow},
     },
-    fault,
-    storage::{ObjectName, PartedObject},
+    storage::PartedObject,
 };
-
-/// Bytes of a part unless the caller wishes others.
-const PART_BYTES: u64 = 8 * 1024 * 1024;
-
-/// Largest part that a caller may wish.
-const PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Parts of one upload: what S3 services take.
 const PARTS_MAX: u64 = 10_000;
-
-/// How long an upload stays after its last part.
-const EXPIRY: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// A new upload.
-#[derive(Debug, Clone)]
-pub struct NewUpload {
-    /// What the record shall say.
-    pub artifact: NewArtifact,
-    /// The same as its door encoded it, for whoever completes it.
-    pub header: Vec<u8>,
-    /// Whether parts come in any order.
-    pub is_parallel: bool,
-    /// Bytes of a part; decided here when 0.
-    pub part_bytes: u64,
-}
 
 /// How far an upload is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -121,6 +96,8 @@ pub struct Upload {
     pub durable_bytes: u64,
     /// Numbers and sizes of the durable parts, in order.
     pub parts: Vec<(u64, u64)>,
+    /// A crc32c of each of them.
+    pub part_crc32c: Vec<u32>,
     /// Bytes that were hashed while it is finalizing.
     pub hashed_bytes: u64,
     /// When it expires.
@@ -140,10 +117,6 @@ fn unsigned(number: i64) -> u64 {
     number.unsigned_abs()
 }
 
-fn expires_at(now_us: i64) -> i64 {
-    now_us + EXPIRY.as_micros() as i64
-}
-
 /// Bytes from the first on that are there without a gap.
 fn contiguous(parts: &[PartRow], part_bytes: i64) -> u64 {
     let mut bytes = 0;
@@ -157,6 +130,17 @@ fn contiguous(parts: &[PartRow], part_bytes: i64) -> u64 {
         }
     }
     bytes
+}
+
+/// The crc32c of a part, from those of its blocks.
+fn sum_of_part(part: &PartRow) -> u32 {
+    let (mut sum, mut left) = (0, part.size_bytes as usize);
+    for block in checking::sums_of(&part.crc32c) {
+        let bytes = left.min(BLOCK_BYTES);
+        sum = combine_crc32c(sum, block, bytes);
+        left -= bytes;
+    }
+    sum
 }
 
 fn declared(row: &UploadRow) -> Result<Declared> {
@@ -176,99 +160,26 @@ fn object_of(row: &UploadRow) -> Result<PartedObject> {
     })
 }
 
-/// The size of parts: whole blocks, as many as a store takes, and not too many parts.
-fn part_bytes(wish: u64, declared: Declared, storage: &StoragePlace) -> Result<u64> {
-    if wish > PART_BYTES_MAX {
-        let rule = format!("must be at most {PART_BYTES_MAX}");
-        return Err(RegistryError::other("part_bytes", rule));
-    }
-    let wish = if wish == 0 { PART_BYTES } else { wish };
-    let for_size = declared.size_bytes.unwrap_or_default().div_ceil(PARTS_MAX);
-    let bytes = wish.max(for_size).max(storage.store.parts.part_bytes_min());
-    Ok(bytes.next_multiple_of(BLOCK_BYTES as u64))
-}
-
 impl Registry {
-    /// Begins an upload. The same request again answers the same upload.
-    pub async fn create_upload(&self, caller: &Caller, new: NewUpload) -> Result<Upload> {
-        let NewUpload {
-            artifact,
-            header,
-            is_parallel,
-            part_bytes: wish,
-        } = new;
-        let suffix = artifact.suffix(caller)?;
-        self.check_declared_size(artifact.declared)?;
-        if is_parallel && artifact.declared.size_bytes.is_none() {
-            let rule = "is needed for parts in any order";
-            return Err(RegistryError::other("header.size", rule));
-        }
-        let repeatable = Repeatable::new(artifact.request.as_ref(), caller);
-        if let Some(repeatable) = &repeatable
-            && let Some(row) = self.upload_of(caller, repeatable).await?
-        {
-            return self.to_upload(row).await;
-        }
-        let storage = self.storage_of(caller, &artifact).await?.clone();
-        let part_bytes = part_bytes(wish, artifact.declared, &storage)?;
-        let object = storage.store.parts.create(ObjectName::new(random(), &suffix)).await?;
-        fault::point("uploads.object_created");
-        let now = now_us();
-        let row = uploads::NewUpload {
-            uid: draw_uid(),
-            space_id: caller.space_id,
-            storage_id: storage.id,
-            principal_id: caller.principal.id,
-            object_name: object.name.to_string(),
-            store_upload_id: object.store_upload_id.clone(),
-            header,
-            request: repeatable.as_ref().map(Repeatable::stored),
-            is_parallel,
-            part_bytes: integer(part_bytes)?,
-            declared_size_bytes: artifact.declared.size_bytes.map(integer).transpose()?,
-            declared_sha256: artifact.declared.sha256.map(|sha256| sha256.as_bytes().to_vec()),
-            expires_at_us: expires_at(now),
-            now_us: now,
-        };
-        let inserted = self.db.write::<_, RegistryError, _>(move |txn| {
-            let row = row.clone();
-            Box::pin(async move {
-                let row = uploads::insert(txn, &row).await?;
-                fault::point("uploads.created_in_transaction");
-                Ok(row)
-            })
-        });
-        match (inserted.await, &repeatable) {
-            (Ok(row), _) => self.to_upload(row).await,
-            (Err(error), repeatable) => {
-                if error.as_outage().is_none() {
-                    storage.store.parts.abort(&object).await?;
-                }
-                // The same request may have been faster.
-                match repeatable {
-                    Some(repeatable) => match self.upload_of(caller, repeatable).await? {
-                        Some(row) => self.to_upload(row).await,
-                        None => Err(error),
-                    },
-                    None => Err(error),
-                }
-            }
-        }
-    }
-
-    async fn upload_of(&self, caller: &Caller, repeatable: &Repeatable) -> Result<Option<UploadRow>> {
-        let (request_id, hash) = repeatable.stored();
-        let found = uploads::by_request(self.db.reader(), caller.principal.id, &request_id).await?;
-        match found {
-            Some(row) if row.request_hash.as_ref() != Some(&hash) => Err(repeatable.reused()),
-            found => Ok(found),
-        }
+    /// When an upload goes to which something came now.
+    fn expires_at(&self, now_us: i64) -> i64 {
+        let expiry = i64::try_from(self.limits.upload_expiry.as_micros());
+        now_us.saturating_add(expiry.unwrap_or(i64::MAX))
     }
 
     /// An upload of the caller.
     pub async fn upload(&self, caller: &Caller, uid: &str) -> Result<Upload> {
         let row = self.find_upload(caller, uid).await?;
         self.to_upload(row).await
+    }
+
+    /// The same with what its durable parts are.
+    pub async fn upload_with_sums(&self, caller: &Caller, uid: &str) -> Result<Upload> {
+        let row = self.find_upload(caller, uid).await?;
+        let parts = uploads::parts(self.db.reader(), row.id).await?;
+        let part_crc32c = crate::blocking::in_place(|| parts.iter().map(sum_of_part).collect());
+        let upload = self.to_upload_of(row, &parts)?;
+        Ok(Upload { part_crc32c, ..upload })
     }
 
     /// The caller's uploads, the oldest first, behind a place; and the place behind them.
@@ -300,6 +211,10 @@ impl Registry {
 
     async fn to_upload(&self, row: UploadRow) -> Result<Upload> {
         let parts = uploads::parts(self.db.reader(), row.id).await?;
+        self.to_upload_of(row, &parts)
+    }
+
+    fn to_upload_of(&self, row: UploadRow, parts: &[PartRow]) -> Result<Upload> {
         let saved = match &row.answer {
             Some(answer) => Some(self.saved(answer_of(answer)?)?),
             None => None,
@@ -308,7 +223,8 @@ impl Registry {
             state: UploadState::of(&row)?,
             storage: self.places.storage_by_id(row.storage_id)?.name.clone(),
             declared: declared(&row)?,
-            durable_bytes: contiguous(&parts, row.part_bytes),
+            durable_bytes: contiguous(parts, row.part_bytes),
+            part_crc32c: Vec::new(),
             parts: parts
                 .iter()
                 .map(|part| (unsigned(part.number), unsigned(part.size_bytes)))

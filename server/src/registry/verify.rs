@@ -16,7 +16,7 @@ use crate::{
     db::{
         artifacts, blobs,
         entities::{blobs::Model as Blob, objects::Model as Object},
-        events, families,
+        events, families, uploads,
     },
     storage::{BlobContent, BlockSums, Member},
 };
@@ -208,7 +208,10 @@ impl Registry {
                 None => report.add("F2", false, name, "bytes without a row"),
             }
         }
-        for unfinished in storage.store.writer.list_unfinished().await? {
+        let unfinished = storage.store.writer.list_unfinished().await?;
+        let names: Vec<String> = unfinished.iter().map(|unfinished| unfinished.name.clone()).collect();
+        let uploads = uploads::named(self.db.reader(), &names).await?;
+        for unfinished in unfinished.into_iter().filter(|found| !uploads.contains(&found.name)) {
             report.add("F5", false, unfinished.name, "an object that was never finished");
         }
         Ok(())

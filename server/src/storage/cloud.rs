@@ -5,6 +5,8 @@
 //! ETag that the completion answered. Since no name is used twice, that HEAD also
 //! decides what happened when the answer to a completion was lost.
 
+mod lists;
+
 use std::{
     io,
     sync::Arc,
@@ -16,14 +18,14 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
 use object_store::{
     ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, PutResult,
-    aws::{AmazonS3, AwsAuthorizer},
-    client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody, ReqwestConnector},
+    aws::AmazonS3,
+    client::{HttpClient, HttpConnector, ReqwestConnector},
     multipart::{MultipartStore, PartId},
     path::Path,
 };
-use quick_xml::events::{BytesRef, Event};
 use tokio::task::JoinHandle;
 
+use self::lists::ListedUpload;
 use super::{
     FinishedObject, ObjectName, ObjectWriter, PendingObject, S3Root, StorageError, StoredObject, Unfinished,
     error::Result,
@@ -106,40 +108,6 @@ impl CloudWriter {
             store_etag: found.e_tag,
         })
     }
-
-    /// One page of the store's open multipart uploads. `object_store` cannot list them.
-    async fn uploads_page(&self, after: &UploadMarker) -> Result<UploadsPage> {
-        let base = match &self.root.endpoint {
-            Some(endpoint) => format!("{}/{}", endpoint.trim_end_matches('/'), self.root.bucket),
-            None => format!("https://s3.{}.amazonaws.com/{}", self.root.region, self.root.bucket),
-        };
-        let mut query = format!("uploads=&prefix={}", encode(self.path("").as_ref()));
-        if let Some((key, id)) = after {
-            query.push_str(&format!("&key-marker={}&upload-id-marker={}", encode(key), encode(id)));
-        }
-        let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.uri_mut() = format!("{base}?{query}").parse().map_err(unavailable)?;
-        let credential = self.bucket.credentials().get_credential().await.map_err(unavailable)?;
-        AwsAuthorizer::new(&credential, "s3", &self.root.region).authorize(&mut request, None);
-        let response = self.http.execute(request).await.map_err(unavailable)?;
-        let status = response.status();
-        let body = response.into_body().bytes().await.map_err(unavailable)?;
-        if !status.is_success() {
-            return Err(unavailable(io::Error::other(format!(
-                "listing uploads answered {status}"
-            ))));
-        }
-        UploadsPage::parse(&body)
-    }
-}
-
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
 }
 
 fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
@@ -153,77 +121,6 @@ pub(super) fn from_write(error: object_store::Error) -> StorageError {
         }
         other => unavailable(other),
     }
-}
-
-type UploadMarker = Option<(String, String)>;
-
-/// The parts of a `ListMultipartUploadsResult` that matter here.
-#[derive(Debug, Default)]
-struct UploadsPage {
-    uploads: Vec<ListedUpload>,
-    next: UploadMarker,
-}
-
-/// A multipart upload as a store lists it.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct ListedUpload {
-    path: String,
-    id: String,
-    initiated: Option<SystemTime>,
-}
-
-impl UploadsPage {
-    /// Stores order the elements of an upload as they like, so it is taken when it ends.
-    fn parse(xml: &[u8]) -> Result<Self> {
-        let mut reader = quick_xml::Reader::from_reader(xml);
-        let (mut page, mut text) = (Self::default(), String::new());
-        let (mut upload, mut next) = (ListedUpload::default(), <(String, String)>::default());
-        let mut truncated = false;
-        loop {
-            match reader.read_event().map_err(unavailable)? {
-                Event::Start(_) => text.clear(),
-                Event::Text(part) => text.push_str(&part.decode().map_err(unavailable)?),
-                Event::GeneralRef(part) => text.push(character(&part)?),
-                Event::End(end) => {
-                    let text = std::mem::take(&mut text);
-                    match end.local_name().as_ref() {
-                        b"Key" => upload.path = text,
-                        b"UploadId" => upload.id = text,
-                        b"Initiated" => upload.initiated = time(&text),
-                        b"Upload" => page.uploads.push(std::mem::take(&mut upload)),
-                        b"NextKeyMarker" => next.0 = text,
-                        b"NextUploadIdMarker" => next.1 = text,
-                        b"IsTruncated" => truncated = text == "true",
-                        _ => {}
-                    }
-                }
-                Event::Eof => break,
-                _ => {}
-            }
-        }
-        page.next = truncated.then_some(next);
-        Ok(page)
-    }
-}
-
-/// A time as stores write it, such as `2010-11-10T20:48:33.000Z`.
-fn time(text: &str) -> Option<SystemTime> {
-    text.parse::<prost_types::Timestamp>().ok()?.try_into().ok()
-}
-
-/// The character that a reference such as `&amp;` or `&#38;` stands for.
-fn character(reference: &BytesRef<'_>) -> Result<char> {
-    if let Some(character) = reference.resolve_char_ref().map_err(unavailable)? {
-        return Ok(character);
-    }
-    let name = reference.decode().map_err(unavailable)?;
-    quick_xml::escape::resolve_xml_entity(&name)
-        .and_then(|text| text.chars().next())
-        .ok_or_else(|| {
-            unavailable(io::Error::other(format!(
-                "the store answered with an unknown entity {name}"
-            )))
-        })
 }
 
 #[async_trait]
@@ -452,37 +349,5 @@ impl Drop for PendingCloud {
         };
         let (bucket, path) = (Arc::clone(&self.writer.bucket), self.path.clone());
         runtime.spawn(async move { bucket.abort_multipart(&path, &id).await });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn open_uploads_are_read_in_any_order_of_elements() {
-        let page = UploadsPage::parse(
-            b"<?xml version='1.0'?><ListMultipartUploadsResult><Bucket>b</Bucket><KeyMarker/>\
-              <NextKeyMarker>a&amp;b/2</NextKeyMarker><NextUploadIdMarker>id2</NextUploadIdMarker><IsTruncated>true</IsTruncated>\
-              <Upload><Initiated>2026-03-01T10:00:00.500Z</Initiated><UploadId>id1</UploadId><Key>a&amp;b/1</Key><Owner><ID>x</ID></Owner></Upload>\
-              <Upload>\n<Key>a&#38;b/2</Key>\n<UploadId>id2</UploadId></Upload></ListMultipartUploadsResult>",
-        );
-        let page = page.unwrap();
-        let since = SystemTime::UNIX_EPOCH + std::time::Duration::from_millis(1_772_359_200_500);
-        let upload = |path: &str, id: &str, initiated| ListedUpload {
-            path: path.to_owned(),
-            id: id.to_owned(),
-            initiated,
-        };
-        let expected = [upload("a&b/1", "id1", Some(since)), upload("a&b/2", "id2", None)];
-        assert_eq!(page.uploads, expected);
-        assert_eq!(page.next, Some(("a&b/2".to_owned(), "id2".to_owned())));
-    }
-
-    #[test]
-    fn an_answer_that_is_no_list_is_an_error_or_empty() {
-        assert!(UploadsPage::parse(b"<Upload><Key>a</Wrong>").is_err());
-        assert!(UploadsPage::parse(b"<Upload><Key>&unknown;</Key></Upload>").is_err());
-        assert!(UploadsPage::parse(b"").unwrap().uploads.is_empty());
     }
 }

@@ -14,7 +14,7 @@ use super::{
     cloud::{CloudWriter, from_write},
     error::Result,
     gather::Gathered,
-    parts::{PartPlace, PartStore, PartedObject, PendingPart},
+    parts::{ClosedParts, PartPlace, PartStore, PartedObject, PendingPart},
 };
 use crate::{fault, storage::StorageError};
 
@@ -52,26 +52,18 @@ impl PartStore for CloudWriter {
         })
     }
 
-    async fn read(&self, object: &PartedObject, range: Range<u64>) -> Result<Bytes> {
-        let start = range.start;
-        let read = self.bucket.get_range(&self.path(object.name.as_str()), range).await;
-        read.map_err(|error| StorageError::from_read(object.name.as_str(), start, error))
+    async fn read(&self, object: &PartedObject, _range: Range<u64>) -> Result<Bytes> {
+        let object = object.name.to_string();
+        Err(StorageError::NotFound { object })
     }
 
-    async fn complete(&self, object: &PartedObject, parts: Vec<String>, size_bytes: u64) -> Result<FinishedObject> {
-        let path = self.path(object.name.as_str());
-        let put = if parts.is_empty() {
-            self.abort(object).await?;
-            self.bucket.put(&path, PutPayload::new()).await
-        } else {
-            let ids = parts.into_iter().map(|content_id| PartId { content_id });
-            fault::point("cloud.before_parts_complete");
-            self.bucket
-                .complete_multipart(&path, &upload_id(object), ids.collect())
-                .await
-        };
-        // Whether it was completed before, or the answer was lost, shows the object.
-        self.settle(&object.name, size_bytes, put).await
+    /// Each part is named by what it holds, so that whoever replaces one makes completion fail.
+    async fn close(&self, object: &PartedObject, size_bytes: u64) -> Result<Box<dyn ClosedParts>> {
+        Ok(Box::new(ClosedCloud {
+            writer: self.clone(),
+            object: object.clone(),
+            size_bytes,
+        }))
     }
 
     async fn abort(&self, object: &PartedObject) -> Result<()> {
@@ -80,6 +72,59 @@ impl PartStore for CloudWriter {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(from_write(error)),
         }
+    }
+}
+
+struct ClosedCloud {
+    writer: CloudWriter,
+    object: PartedObject,
+    size_bytes: u64,
+}
+
+#[async_trait]
+impl ClosedParts for ClosedCloud {
+    async fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        let (name, start) = (self.object.name.as_str(), range.start);
+        let read = self.writer.bucket.get_range(&self.writer.path(name), range).await;
+        read.map_err(|error| StorageError::from_read(name, start, error))
+    }
+
+    async fn complete(&mut self, parts: Vec<String>) -> Result<FinishedObject> {
+        let Self {
+            writer,
+            object,
+            size_bytes,
+        } = self;
+        let path = writer.path(object.name.as_str());
+        let put = if parts.is_empty() {
+            writer.abort(object).await?;
+            writer.bucket.put(&path, PutPayload::new()).await
+        } else {
+            let ids = parts.into_iter().map(|content_id| PartId { content_id });
+            fault::point("cloud.before_parts_complete");
+            let id = upload_id(object);
+            writer.bucket.complete_multipart(&path, &id, ids.collect()).await
+        };
+        // Whether it was completed before, or the answer was lost, shows the object.
+        writer.settle(&object.name, *size_bytes, put).await
+    }
+
+    async fn replaced(&self, parts: &[String]) -> Result<Vec<usize>> {
+        let id = upload_id(&self.object);
+        let stored = self.writer.stored_parts(self.object.name.as_str(), &id).await?;
+        // Some stores leave the quotes of an ETag out.
+        let same = |a: &str, b: &str| a.trim_matches('"') == b.trim_matches('"');
+        let is_there = |number: &usize| {
+            stored
+                .get(&(number + 1))
+                .is_some_and(|etag| same(etag, &parts[*number]))
+        };
+        Ok((0..parts.len()).filter(|number| !is_there(number)).collect())
+    }
+
+    async fn reopen(self: Box<Self>) -> Result<()> {
+        let object = self.object.name.to_string();
+        Err(StorageError::Closed { object })
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod lossy;
 mod packs;
+mod parts;
 
 use std::{
     io::{BufRead, BufReader},
@@ -337,6 +338,7 @@ async fn all(store: &Store) {
     the_view_finds_every_damaged_block(store).await;
     the_view_finds_cut_missing_and_failing_objects(store).await;
     packs::all(store).await;
+    parts::all(store).await;
 }
 
 #[tokio::test]
@@ -344,6 +346,7 @@ async fn a_folder_conforms() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&StorageRoot::Local(folder.path().join("storage"))).unwrap();
     all(&store).await;
+    parts::nobody_writes_to_what_is_closed(&store).await;
 }
 
 #[tokio::test]

@@ -49,6 +49,12 @@ pub enum StorageError {
         /// Name of the object.
         object: String,
     },
+    /// The object takes no more parts.
+    #[error("object {object} is being completed")]
+    Closed {
+        /// Name of the object.
+        object: String,
+    },
     /// The operating system failed a call.
     #[error("{context}")]
     Io {

@@ -20,6 +20,7 @@ use std::{
     time::Duration,
 };
 
+use artifactd_domain::Suffix;
 use async_trait::async_trait;
 use bytes::Bytes;
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
@@ -29,7 +30,8 @@ use super::{
     FinishedObject, ObjectName, ObjectWriter, PendingObject, StorageError, StoredObject, Unfinished,
     error::Result,
     gather::Gathered,
-    name::{FOLDERS, SYSTEM_FOLDER},
+    local_parts::UPLOADS_FOLDER,
+    name::{FOLDERS, OBJECTS_FOLDER, SYSTEM_FOLDER},
 };
 use crate::{blocking::in_place, fault};
 
@@ -81,6 +83,12 @@ impl LocalWriter {
     pub(super) fn publish_file(&self, file: File, relative: String, name: &ObjectName) -> Result<()> {
         let staged = Staged { file, name: relative };
         self.inner.publish(&staged, name)
+    }
+
+    /// A new file of this process, and its path.
+    pub(super) fn stage_file(&self, name: &ObjectName) -> Result<(File, PathBuf)> {
+        let Staged { file, name } = self.inner.stage(name)?;
+        Ok((file, self.inner.system_path.join(name)))
     }
 }
 
@@ -277,20 +285,12 @@ impl ObjectWriter for LocalWriter {
     async fn list_unfinished(&self) -> Result<Vec<Unfinished>> {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
-            let folder = inner.system_path.join(STAGING_FOLDER);
-            list_files(&folder)?
-                .into_iter()
-                .map(|entry| {
-                    let metadata = entry.metadata()?;
-                    let name = entry.file_name().to_string_lossy().into_owned();
-                    Ok(Unfinished {
-                        name,
-                        store_upload_id: None,
-                        since: metadata.modified()?,
-                        size_bytes: Some(metadata.len()),
-                        is_owned: is_owned(&File::open(entry.path())?),
-                    })
-                })
+            let staged = list_files(&inner.system_path.join(STAGING_FOLDER))?;
+            let staged = staged.iter().filter(|entry| !is_probe(entry)).map(staging_file);
+            let parted = list_files(&inner.system_path.join(UPLOADS_FOLDER))?;
+            let parted = parted.iter().filter_map(file_of_parts);
+            staged
+                .chain(parted)
                 .filter(|entry: &io::Result<_>| !matches!(entry, Err(error) if error.kind() == io::ErrorKind::NotFound))
                 .collect::<io::Result<Vec<_>>>()
                 .map_err(|source| StorageError::Io {
@@ -303,7 +303,10 @@ impl ObjectWriter for LocalWriter {
 
     async fn abort_unfinished(&self, unfinished: &Unfinished) -> Result<()> {
         let inner = Arc::clone(&self.inner);
-        let name = format!("{STAGING_FOLDER}/{}", unfinished.name);
+        let name = match unfinished.name.parse::<ObjectName>() {
+            Ok(object) => format!("{UPLOADS_FOLDER}/{}", object.file_name()),
+            Err(_) => format!("{STAGING_FOLDER}/{}", unfinished.name),
+        };
         blocking(move || unlink(&inner, &name)).await
     }
 
@@ -331,8 +334,7 @@ impl ObjectWriter for LocalWriter {
     async fn probe(&self) -> Result<()> {
         let inner = Arc::clone(&self.inner);
         blocking(move || {
-            let name = ObjectName::new([0; 16], &artifactd_domain::Suffix::default());
-            let staged = inner.stage(&name)?;
+            let staged = inner.stage(&probe())?;
             let result = staged
                 .file
                 .write_all_at(b"probe", 0)
@@ -352,6 +354,45 @@ fn list_files(folder: &Path) -> Result<Vec<std::fs::DirEntry>> {
             source,
         }),
     }
+}
+
+/// What a storage is probed with; not garbage, as it goes at once.
+fn probe() -> ObjectName {
+    ObjectName::new([0; 16], &Suffix::default())
+}
+
+fn is_probe(entry: &std::fs::DirEntry) -> bool {
+    let name = entry.file_name();
+    name.to_string_lossy().starts_with(probe().file_name())
+}
+
+fn staging_file(entry: &std::fs::DirEntry) -> io::Result<Unfinished> {
+    let metadata = entry.metadata()?;
+    Ok(Unfinished {
+        name: entry.file_name().to_string_lossy().into_owned(),
+        store_upload_id: None,
+        since: metadata.modified()?,
+        size_bytes: Some(metadata.len()),
+        is_owned: is_owned(&File::open(entry.path())?),
+    })
+}
+
+/// The parts of an object. Whether somebody needs them says its upload, not a lock, which
+/// to try would turn a writer away.
+fn file_of_parts(entry: &std::fs::DirEntry) -> Option<io::Result<Unfinished>> {
+    let file = entry.file_name();
+    let file = file.to_str()?;
+    let name: ObjectName = format!("{OBJECTS_FOLDER}/{}/{file}", file.get(..2)?).parse().ok()?;
+    let metadata = entry.metadata();
+    Some(metadata.and_then(|metadata| {
+        Ok(Unfinished {
+            name: name.to_string(),
+            store_upload_id: None,
+            since: metadata.modified()?,
+            size_bytes: Some(metadata.len()),
+            is_owned: false,
+        })
+    }))
 }
 
 fn stored_object(folder: &str, entry: &std::fs::DirEntry) -> Option<StoredObject> {

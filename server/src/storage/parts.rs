@@ -43,15 +43,33 @@ pub trait PartStore: Debug + Send + Sync {
     /// Begins a part. Another one with the same number is replaced when this is finished.
     fn begin_part(&self, object: &PartedObject, place: PartPlace) -> Box<dyn PendingPart>;
 
-    /// Reads a range of what came; of a store that cannot read parts, of the complete object.
+    /// Reads a range of what came, while it is not complete.
     async fn read(&self, object: &PartedObject, range: Range<u64>) -> Result<Bytes>;
 
-    /// Makes the object from its parts, named by what their `finish` answered, durable and
-    /// readable. Fine when it is there already.
-    async fn complete(&self, object: &PartedObject, parts: Vec<String>, size_bytes: u64) -> Result<FinishedObject>;
+    /// Closes an object of so many bytes: what they are now they stay, whoever else still
+    /// writes, for as long as what this answers is held. Fine when it is complete already.
+    async fn close(&self, object: &PartedObject, size_bytes: u64) -> Result<Box<dyn ClosedParts>>;
 
     /// Removes what came; nothing there is fine. A complete object stays.
     async fn abort(&self, object: &PartedObject) -> Result<()>;
+}
+
+/// An object that came in parts, and to which nobody writes any more.
+#[async_trait]
+pub trait ClosedParts: Send + Sync {
+    /// Reads a range; of a store that cannot read parts, of the complete object.
+    async fn read(&self, range: Range<u64>) -> Result<Bytes>;
+
+    /// Makes the object from its parts, named by what their `finish` answered, durable and
+    /// readable. Fine when it is there already.
+    async fn complete(&mut self, parts: Vec<String>) -> Result<FinishedObject>;
+
+    /// Numbers of parts that are not any more what their `finish` answered: others wrote them
+    /// after that. To be asked where completing failed.
+    async fn replaced(&self, parts: &[String]) -> Result<Vec<usize>>;
+
+    /// Makes it no object again, so that parts of it can be replaced; where parts can be read.
+    async fn reopen(self: Box<Self>) -> Result<()>;
 }
 
 /// A part on its way in. Dropping it leaves the part as it was before, or torn.

@@ -17,6 +17,14 @@ const SAVES: usize = 500;
 /// Far more than a caller may send before its save has its turn.
 const SAVE_BYTES: usize = 2_000_000;
 
+/// Parts in one message each, of as much as a message may hold.
+const PARTS: usize = 100;
+const PART_BYTES: usize = 8 << 20;
+
+/// Of each connection its window, of eight parts what was read and what is written; far less
+/// than all of them, which have 800 MiB.
+const PARTS_GROWTH_BYTES_MAX: u64 = 250 << 20;
+
 const COMES_BACK_AFTER: Duration = Duration::from_millis(500);
 const ALL_SAVED_AFTER: Duration = Duration::from_secs(50);
 
@@ -65,6 +73,50 @@ async fn five_hundred_saves_over_four_connections_all_succeed_in_little_memory()
         let bytes = server.calls().read(by_key(&key_of(number))).await.unwrap();
         assert!(bytes == content(number as u64, SAVE_BYTES));
     }
+    server.assert_clean();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_parts_at_once_cost_the_memory_of_those_that_are_read() {
+    let server = TestServer::setup()
+        .env("ARTIFACTD_LIMITS__CONTENT_STREAMS_MAX", "8")
+        .start()
+        .await;
+    let part = content(1, PART_BYTES);
+    let request = pb::CreateUploadRequest {
+        save: Some(pb::SaveHeader {
+            size: Some((PARTS * PART_BYTES) as i64),
+            ..keyed("x.bin")
+        }),
+        parallel: true,
+        part_bytes: PART_BYTES as i64,
+    };
+    let upload = server.calls().create_upload(request).await.unwrap();
+    let before = server.resident_bytes();
+    let connections: Vec<Calls> = (0..CONNECTIONS).map(|_| server.calls()).collect();
+    let sends = (0..PARTS).map(|number| {
+        let (calls, uid, part) = (
+            connections[number % CONNECTIONS].clone(),
+            upload.uid.clone(),
+            part.clone(),
+        );
+        tokio::spawn(async move {
+            loop {
+                match calls.upload_part(&uid, number * PART_BYTES, &part, false).await {
+                    Ok(_) => return,
+                    refused => assert_eq!(refusal(refused), ErrorReason::ServerBusy),
+                }
+                tokio::time::sleep(COMES_BACK_AFTER).await;
+            }
+        })
+    });
+    for sent in join_all(sends).await {
+        sent.unwrap();
+    }
+    let grown = server.peak_resident_bytes().saturating_sub(before);
+    assert!(grown < PARTS_GROWTH_BYTES_MAX, "the server grew by {grown} bytes");
+    let saved = server.calls().complete_upload(&upload.uid).await.unwrap();
+    assert_eq!(artifactd_tests::calls::saved(saved).size, (PARTS * PART_BYTES) as i64);
     server.assert_clean();
 }
 

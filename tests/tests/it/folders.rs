@@ -1,11 +1,10 @@
 //! Many files as one artifact: only what is missing travels, all or nothing.
 
-use artifactd_domain::manifest::{Member, Paging};
 use artifactd_tests::{
     Backend, TestServer,
     calls::{by_key, by_uid, by_version, honest_chunks, keyed, saved},
     content::{content, digest},
-    folders::{Files, FolderCall, change_of, copy, entry, file, files, folder, removal},
+    folders::{Files, FolderCall, change_of, copy, digest_of, entry, file, files, folder, removal},
     pb::{self, ErrorReason, SaveOutcome, save_folder_request::Message as Asked},
     refusal,
 };
@@ -16,20 +15,6 @@ fn of(files: &[(&str, &[u8])]) -> Files {
         .iter()
         .map(|(path, bytes)| ((*path).to_owned(), Bytes::copy_from_slice(bytes)));
     owned.collect()
-}
-
-/// What the hash of a folder must be.
-fn folder_digest(files: &Files) -> String {
-    let mut paging = Paging::new();
-    for (path, content) in files {
-        let member = Member {
-            path: path.parse().unwrap(),
-            size_bytes: content.len() as u64,
-            sha256: digest(content).parse().unwrap(),
-        };
-        paging.push(member).unwrap();
-    }
-    paging.finish().unwrap().1.sha256.to_string()
 }
 
 fn all_of(uid: &str) -> pb::ListMembersRequest {
@@ -81,7 +66,7 @@ async fn a_folder_is_saved_listed_and_read_on_every_backend() {
         let artifact = saved(answer);
         let size: usize = all.values().map(Bytes::len).sum();
         assert_eq!((artifact.n_objects, artifact.size), (Some(63), size as i64));
-        assert_eq!(artifact.hash, folder_digest(&all));
+        assert_eq!(artifact.hash, digest_of(&all));
         assert_eq!(artifact.hash_type(), pb::HashType::Sha256Manifest);
         assert_eq!((artifact.suffix.as_str(), artifact.path.as_deref()), (".zarr", None));
         assert_holds(&server, &artifact.uid, &all).await;
@@ -187,7 +172,7 @@ async fn a_refused_file_stops_no_other_and_is_sent_again_or_withdrawn() {
         assert_eq!(call.withdraw(vec![2, 3]).await.unwrap(), [0; 0]);
         let artifact = saved(call.commit().await.unwrap());
         let expected = of(&[("a", b"a"), ("b", b"b"), ("e", &large)]);
-        assert_eq!(artifact.hash, folder_digest(&expected));
+        assert_eq!(artifact.hash, digest_of(&expected));
         assert_holds(&server, &artifact.uid, &expected).await;
         server.assert_clean();
     }
@@ -281,7 +266,7 @@ async fn a_change_of_a_version_lists_nothing_else() {
             ("part 1/000001.bin", b"changed"),
             ("part 9/new", b"new"),
         ]));
-        assert_eq!((second.stem, second.hash), (first.stem.clone(), folder_digest(&all)));
+        assert_eq!((second.stem, second.hash), (first.stem.clone(), digest_of(&all)));
         assert_eq!(second.n_objects, Some(all.len() as i64));
         for path in ["a/copied", "a/single", "part 1/000001.bin", "part 9/new"] {
             assert!(calls.read_member(by_key("f"), path).await.unwrap() == all[path]);
@@ -446,7 +431,7 @@ async fn a_repeated_request_has_the_effect_of_one() {
         let reused = calls.save_folder(header(None, None), &other).await;
         assert_eq!(refusal(reused), ErrorReason::RequestIdReused);
         // With a declared digest nothing has to be listed again.
-        let declared = || header(None, Some(folder_digest(&other)));
+        let declared = || header(None, Some(digest_of(&other)));
         let second = saved(calls.save_folder(declared(), &other).await.unwrap());
         let again = saved(calls.save_folder(declared(), &Files::new()).await.unwrap());
         assert_eq!(second, again);
@@ -559,7 +544,7 @@ async fn a_folder_of_many_pages_is_written_on_the_way() {
         let saves = "SELECT count(*) FROM folder_saves";
         assert_eq!(server.query_integer(saves).await, 1, "{backend:?}");
         let artifact = saved(call.commit().await.unwrap());
-        assert_eq!((artifact.n_objects, artifact.hash), (Some(45_000), folder_digest(&all)));
+        assert_eq!((artifact.n_objects, artifact.hash), (Some(45_000), digest_of(&all)));
         assert_eq!(server.query_integer(saves).await, 0);
         assert_eq!(server.query_integer("SELECT count(*) FROM folder_save_pages").await, 0);
         let one = "part 3/030411.bin";

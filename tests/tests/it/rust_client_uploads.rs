@@ -2,10 +2,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Mutex,
     time::{Duration, SystemTime},
 };
 
@@ -17,6 +14,7 @@ use artifactd_tests::{
     Backend, TestServer,
     calls::keyed,
     content::content,
+    long_upload::{FirstClient, LongUpload},
     pb,
     proxy::{Line, Proxy},
 };
@@ -147,68 +145,19 @@ async fn files_of_all_sizes_arrive_whole_and_progress_is_told_in_order() {
     }
 }
 
+/// `tests/soak/run --upload 2048` does the same with 2 GiB, and kills a client that is a process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_upload_survives_the_end_of_its_client_of_its_server_and_of_its_line() {
     for backend in BACKENDS {
-        for how in [parallel(), in_order()] {
-            let streams = if how.in_order { 1 } else { how.streams as u64 };
-            let mut server = TestServer::on(backend).await;
-            let proxy = Proxy::start(server.address()).await;
-            let file = OnDisk::new(7, 17 * PART + 321);
-            // The client ends at 30 %.
-            let first = Client::connect(proxy.through(&server.url())).await.unwrap();
-            let (options, third) = ((named("x.bin"), how.clone()), file.size() * 3 / 10);
-            let uid = upload_until(&first, &file, options, third).await;
-            drop(first);
-            let before = proxy.sent_bytes();
-            assert!(before < file.size(), "there is something left");
-
-            let (told, mut events) = watch::channel(0);
-            let (found, sent) = (AtomicU64::new(u64::MAX), AtomicU64::new(0));
-            let second = patient(proxy.through(&server.url())).await;
-            let uploading = second.upload_file_with(&file.path, named("x.bin"), how, |now| {
-                assert_eq!(now.uid, uid, "it is the same upload");
-                assert!(now.durable_bytes >= third, "what was durable is");
-                found.fetch_min(now.durable_bytes, Ordering::Relaxed);
-                sent.store(now.sent_bytes, Ordering::Relaxed);
-                let (past, so_far) = (told.send_replace(now.durable_bytes), file.size() * 9 / 10);
-                // The line is cut at 90 %.
-                if past < so_far && now.durable_bytes >= so_far {
-                    proxy.cut();
-                }
-            });
-            let killing = async {
-                // The server ends at 60 %.
-                let so_far = file.size() * 6 / 10;
-                events.wait_for(|durable| *durable >= so_far).await.unwrap();
-                server.kill();
-                server.start_again_in_place().await;
+        for in_order in [false, true] {
+            let upload = LongUpload {
+                backend,
+                size: 17 * PART + 321,
+                part_bytes: PART,
+                in_order,
+                seed: 7,
             };
-            let (saved, ()) = tokio::join!(uploading, killing);
-            assert_saved(&server, "x.bin", &saved.unwrap(), &file.bytes).await;
-            let (found, sent) = (found.into_inner(), sent.into_inner());
-            assert!(
-                sent <= file.size() - found,
-                "{sent} bytes of parts after {found}: some came twice"
-            );
-            let lost = before.saturating_sub(found);
-            let again = (proxy.sent_bytes() - before).saturating_sub(file.size() - found);
-            assert!(
-                lost <= streams * PART + OVERHEAD,
-                "{backend:?}, {streams} streams: {lost} bytes"
-            );
-            assert!(
-                again <= 2 * streams * PART + OVERHEAD,
-                "{backend:?}, {streams} streams: {again} bytes"
-            );
-            let uploads = uploads(&server.client().await).await;
-            assert_eq!(uploads.len(), 1);
-            assert_eq!(
-                (uploads[0].uid.as_str(), uploads[0].state),
-                (uid.as_str(), UploadState::Saved)
-            );
-            assert_eq!(server.staged(), [""; 0]);
-            server.assert_clean();
+            upload.survive(FirstClient::Dropped).await;
         }
     }
 }
@@ -232,50 +181,76 @@ async fn what_is_saved_does_not_travel_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_changed_between_tries_is_refused_until_its_upload_is_begun_anew() {
+async fn a_file_that_changed_between_tries_is_uploaded_anew() {
     for backend in BACKENDS {
         for how in [parallel(), in_order()] {
             let server = TestServer::on(backend).await;
             let client = server.client().await;
             let file = OnDisk::new(9, 6 * PART + 5);
             let uid = upload_until(&client, &file, (named("x.bin"), how.clone()), 2 * PART).await;
+            let proxy = Proxy::start(server.address()).await;
+            let watched = Client::connect(proxy.through(&server.url())).await.unwrap();
 
             // Of another size: nothing travels.
             std::fs::write(&file.path, &file.bytes[1..]).unwrap();
-            let proxy = Proxy::start(server.address()).await;
-            let watched = Client::connect(proxy.through(&server.url())).await.unwrap();
             let resumed = watched.resume_upload(&uid, &file.path).await;
             assert!(matches!(resumed, Err(Error::FileChanged { .. })), "{resumed:?}");
             let again = watched
                 .upload_file_with(&file.path, named("x.bin"), how.clone(), |_| {})
                 .await;
             assert_eq!(again.unwrap_err().reason(), Some(Reason::RequestIdReused));
-            assert!(proxy.sent_bytes() < OVERHEAD / 4);
 
-            // Of the same size.
+            // Of the same size: nothing travels for an upload that was named.
             let mut other = file.bytes.to_vec();
             for part in other.chunks_mut(PART as usize) {
                 part[0] ^= 1;
             }
             std::fs::write(&file.path, &other).unwrap();
-            let resumed = client.resume_upload(&uid, &file.path).await;
+            let resumed = watched.resume_upload(&uid, &file.path).await;
             assert!(matches!(resumed, Err(Error::FileChanged { .. })), "{resumed:?}");
+            assert!(proxy.sent_bytes() < OVERHEAD / 4);
             assert!(client.read("x.bin").await.is_err(), "it is no artifact");
+            let found = client.get_upload(&uid).await.unwrap();
+            assert!(found.durable_bytes >= 2 * PART, "the right file can still be resumed");
 
-            // Parts of the other one may be there by now.
-            client.abort_upload(&uid).await.unwrap();
-            std::fs::write(&file.path, &file.bytes).unwrap();
-            let begun_anew = client
+            // One that is named by its request begins anew, before much has travelled.
+            let anew = watched
                 .upload_file_with(&file.path, named("x.bin"), how.clone(), |_| {})
                 .await;
-            assert_saved(&server, "x.bin", &begun_anew.unwrap(), &file.bytes).await;
+            assert_saved(&server, "x.bin", &anew.unwrap(), &other.clone().into()).await;
+            let uploads = uploads(&client).await;
+            assert_eq!(uploads.len(), 1);
+            assert_ne!(uploads[0].uid, uid);
+            let most = file.size() + how.streams as u64 * PART + OVERHEAD;
+            assert!(proxy.sent_bytes() < most, "{backend:?}: {} bytes", proxy.sent_bytes());
+            assert_eq!(server.staged(), [""; 0]);
 
-            // Also when it is an artifact already.
-            std::fs::write(&file.path, &other).unwrap();
+            // What is an artifact already stays one.
+            std::fs::write(&file.path, &file.bytes).unwrap();
             let again = client.upload_file_with(&file.path, named("x.bin"), how, |_| {}).await;
             assert!(matches!(again, Err(Error::FileChanged { .. })), "{again:?}");
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_away_for_some_time_is_waited_for() {
+    let mut server = TestServer::start().await;
+    let client = server.client().await;
+    let file = OnDisk::new(16, 4 * PART);
+    let (told, mut events) = watch::channel(0);
+    let uploading = client.upload_file_with(&file.path, named("x.bin"), parallel(), |now| {
+        told.send_replace(now.durable_bytes);
+    });
+    let outage = async {
+        events.wait_for(|durable| *durable >= PART).await.unwrap();
+        server.kill();
+        // Longer than the five tries of a client last.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        server.start_again_in_place().await;
+    };
+    let (saved, ()) = tokio::join!(uploading, outage);
+    assert_saved(&server, "x.bin", &saved.unwrap(), &file.bytes).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -95,6 +95,9 @@ async fn parts_come_in_any_order_and_the_same_part_twice_is_fine() {
         let found = calls.upload(&upload.uid).await.unwrap();
         let range = |first, last| pb::PartRange { first, last };
         assert_eq!((found.durable_bytes, found.parts), (0, vec![range(1, 1), range(3, 4)]));
+        assert_eq!(found.part_crc32c, [0; 0], "they are told when they are asked for");
+        let sums: Vec<_> = [1, 3, 4].map(|number| artifactd_domain::crc32c(part(number))).into();
+        assert_eq!(calls.part_sums(&upload.uid).await.unwrap(), sums);
         let early = calls.complete_upload(&upload.uid).await;
         assert_eq!(refusal(early), ErrorReason::UploadIncomplete);
         assert_eq!(
@@ -504,6 +507,35 @@ async fn uploads_that_expired_go_and_others_stay() {
         assert_eq!(server.staged(), [""; 0], "{backend:?}");
         assert_eq!(server.stored_files_below("uploads"), 0);
         server.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn how_long_an_upload_stays_can_be_set() {
+    let day = 24 * 3600;
+    for (setting, seconds) in [(None, 7 * day), (Some("36h"), day + day / 2)] {
+        let mut setup = TestServer::setup();
+        if let Some(setting) = setting {
+            setup = setup.env("ARTIFACTD_UPLOADS__EXPIRY", setting);
+        }
+        let server = setup.start().await;
+        let calls = server.calls();
+        let upload = calls.create_upload(wanted("x.bin", None, false)).await.unwrap();
+        let life = |upload: &pb::Upload| {
+            upload.expires_at.as_ref().unwrap().seconds - upload.created_at.as_ref().unwrap().seconds
+        };
+        assert_eq!(life(&upload), seconds);
+        // A part puts it off.
+        let database = server.database().await;
+        database
+            .run("UPDATE uploads SET expires_at_us = created_at_us + 5000000")
+            .await;
+        assert_eq!(life(&calls.upload(&upload.uid).await.unwrap()), 5);
+        calls
+            .upload_part(&upload.uid, 0, &content(1, PART), false)
+            .await
+            .unwrap();
+        assert!(life(&calls.upload(&upload.uid).await.unwrap()) >= seconds);
     }
 }
 

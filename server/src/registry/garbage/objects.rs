@@ -46,6 +46,7 @@ impl Collector {
             return Ok(());
         }
         let id = object.id;
+        fault::point("gc.before_condemned");
         let condemned = self.registry.db.write::<_, DbError, _>(move |txn| {
             Box::pin(async move {
                 let condemned = garbage::condemn(txn, id, now_us()).await?;
@@ -92,6 +93,7 @@ impl Collector {
     /// Takes objects without a row for garbage; removes bytes that should be gone.
     pub(super) async fn collect_orphans(&self, storage: &StoragePlace, found: &mut StorageGarbage) -> Result<()> {
         let listed = storage.store.writer.list_objects().await?;
+        fault::point("gc.objects_listed");
         for some in listed.chunks(ROWS_AT_ONCE as usize) {
             if self.registry.is_ending() {
                 return Ok(());
@@ -101,6 +103,7 @@ impl Collector {
             let uploads = uploads::named(self.registry.db.reader(), &names).await?;
             let known = garbage::known(self.registry.db.reader(), &names).await?;
             for object in some {
+                fault::point("gc.objects_known");
                 match known.get(object.name.as_str()) {
                     None if uploads.contains(object.name.as_str()) => {}
                     Some(Known::Kept) => {}
@@ -159,6 +162,7 @@ impl Collector {
                     removed += 1;
                     continue;
                 }
+                fault::point("gc.before_blob");
                 let went = db.write::<_, DbError, _>(move |txn| {
                     let blob = blob.clone();
                     Box::pin(async move {

@@ -60,10 +60,13 @@ impl Collector {
                 }
             }
         }
-        match filling {
-            Some(filling) => self.finish(storage, filling).await,
-            None => Ok(()),
+        // What others did meanwhile ends this pack, not the collection.
+        if let Some(filling) = filling
+            && let Err(error) = self.finish(storage, filling).await
+        {
+            found.failed("a pack", &error);
         }
+        Ok(())
     }
 
     /// Copies what is needed of a pack into the one that is being filled.
@@ -128,6 +131,7 @@ impl Collector {
     /// Makes the new pack durable, and says that the contents lie there.
     async fn finish(&self, storage: &StoragePlace, filling: Filling) -> Result<()> {
         let Filling { pack, moved } = filling;
+        fault::point("gc.pack_filled");
         let finished = pack.finish().await?;
         fault::point("gc.pack_durable");
         let object = Arc::new(NewObject {

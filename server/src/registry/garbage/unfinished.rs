@@ -23,6 +23,7 @@ impl Collector {
                 found.add(GarbageReason::Unfinished, is_due, bytes);
                 continue;
             }
+            fault::point("gc.before_unfinished");
             match storage.store.writer.abort_unfinished(&unfinished).await {
                 Ok(()) => found.add(GarbageReason::Unfinished, true, bytes),
                 Err(error) => found.failed(&unfinished.name, &error),

@@ -1,17 +1,48 @@
 //! What a completion checks: that all parts are there, and that they are what was
 //! declared and recorded.
 
-use artifactd_domain::{BLOCK_BYTES, ContentDigest, Sha256Hasher, crc32c};
+use std::sync::atomic::Ordering;
+
+use artifactd_domain::{BLOCK_BYTES, ContentDigest, Sha256, Sha256Hasher, crc32c};
+use sea_orm::DbBackend;
 
 use super::{
-    super::{RegistryError, Result, content::Declared, now_us},
-    complete::{Held, LEASE, lease_until},
-    declared, object_of, unsigned,
+    super::{RegistryError, Result, content::Declared},
+    UploadState,
+    ahead::Hashed,
+    complete::Held,
+    declared, unsigned,
 };
-use crate::db::uploads;
+use crate::{
+    db::uploads,
+    storage::{ClosedParts, StorageError},
+};
 
 /// Bytes that are read and hashed at once.
 const PIECE_BYTES: u64 = 16 * BLOCK_BYTES as u64;
+
+/// Why an upload cannot be completed as it is.
+pub(super) enum Unsound {
+    Refused(RegistryError),
+    /// What lies behind a position is not what was recorded.
+    Torn(u64),
+}
+
+type Checked<T> = std::result::Result<T, Unsound>;
+
+impl From<RegistryError> for Unsound {
+    fn from(error: RegistryError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// What is known of the digest of an upload.
+enum Known {
+    Whole(Sha256),
+    /// The same, unless bytes are not what was recorded.
+    WholeUnlessTorn(Sha256),
+    First(Hashed),
+}
 
 impl Held {
     /// That all parts are there.
@@ -38,20 +69,20 @@ impl Held {
     }
 
     /// The digest of all bytes, which must be what was declared.
-    pub(super) async fn checked_digest(&self, declared_now: Declared) -> Result<ContentDigest> {
+    pub(super) async fn checked_digest(
+        &self,
+        closed: &dyn ClosedParts,
+        declared_now: Declared,
+    ) -> Checked<ContentDigest> {
         let block_crc32c: Vec<u32> = self.parts.iter().flat_map(|part| sums_of(&part.crc32c)).collect();
-        let came_whole = self.registry.upload_locks.take_whole(self.row.id);
-        let sha256 = match self.registry.hash_seal.digest(&self.row, self.size_bytes) {
-            Some(sha256) => {
-                // Where several streams wrote, one that was frozen may have written over what was durable;
-                // a store that cannot read parts names each by what it holds.
-                if self.store.parts.reads_parts() && !came_whole {
-                    self.read_back(&block_crc32c, None).await?;
-                }
+        let sha256 = match self.known().await {
+            Known::Whole(sha256) => sha256,
+            Known::WholeUnlessTorn(sha256) => {
+                self.read_back(closed, &block_crc32c, None, 0).await?;
                 sha256
             }
-            None => {
-                let hasher = self.read_back(&block_crc32c, Some(Sha256Hasher::default())).await?;
+            Known::First(Hashed { hasher, bytes }) => {
+                let hasher = self.read_back(closed, &block_crc32c, Some(hasher), bytes).await?;
                 hasher.expect("it went in").finish()
             }
         };
@@ -65,18 +96,37 @@ impl Held {
         Ok(digest)
     }
 
-    /// Checks that the bytes are what was recorded, and hashes them where that is wished.
-    async fn read_back(&self, sums: &[u32], mut hasher: Option<Sha256Hasher>) -> Result<Option<Sha256Hasher>> {
-        let object = object_of(&self.row)?;
-        let mut at = 0;
-        let mut renewed = tokio::time::Instant::now();
+    /// What need not be read again. A store that cannot read parts names each by what it holds.
+    async fn known(&self) -> Known {
+        let (row, registry) = (&self.row, &self.registry);
+        if row.is_parallel {
+            return Known::First(registry.hashes_ahead.take(row).await.unwrap_or_default());
+        }
+        let was_alone = registry.upload_locks.take_alone(row.id, self.epoch - 1);
+        let sha256 = registry.hash_seal.digest(row, self.size_bytes);
+        match sha256 {
+            Some(sha256) if was_alone || !self.store.parts.reads_parts() => Known::Whole(sha256),
+            // Who wrote before has ended.
+            Some(sha256) if registry.db.backend() == DbBackend::Sqlite => Known::WholeUnlessTorn(sha256),
+            // One that was frozen may have written, over what was hashed, what has the same checksum.
+            _ => Known::First(Hashed::default()),
+        }
+    }
+
+    /// Checks that the bytes behind the first so many are what was recorded, and hashes them where that is wished.
+    async fn read_back(
+        &self,
+        closed: &dyn ClosedParts,
+        sums: &[u32],
+        mut hasher: Option<Sha256Hasher>,
+        mut at: u64,
+    ) -> Checked<Option<Sha256Hasher>> {
         while at < self.size_bytes {
             let end = (at + PIECE_BYTES).min(self.size_bytes);
-            let bytes = self.store.parts.read(&object, at..end).await?;
+            let bytes = closed.read(at..end).await.map_err(RegistryError::from)?;
             let sums = sums[(at / BLOCK_BYTES as u64) as usize..].to_vec();
             let checked = tokio::task::spawn_blocking(move || {
-                let mut blocks = bytes.chunks(BLOCK_BYTES).zip(sums);
-                let torn = blocks.position(|(block, sum)| crc32c(block) != sum);
+                let torn = first_torn(&bytes, &sums);
                 if let Some(hasher) = &mut hasher {
                     hasher.update(&bytes);
                 }
@@ -85,43 +135,68 @@ impl Held {
             let torn;
             (torn, hasher) = checked.await.expect("hashing does not panic");
             if let Some(block) = torn {
-                return Err(self.drop_torn_part(at + (block * BLOCK_BYTES) as u64).await?);
+                return Err(Unsound::Torn(at + (block * BLOCK_BYTES) as u64));
             }
             at = end;
-            if renewed.elapsed() > LEASE / 4 {
-                self.renew(at).await?;
-                renewed = tokio::time::Instant::now();
-            }
+            self.hashed_bytes.store(at, Ordering::Relaxed);
         }
         Ok(hasher)
     }
 
-    async fn renew(&self, hashed_bytes: u64) -> Result<()> {
-        let (held, hashed) = ((self.row.id, self.epoch), hashed_bytes as i64);
-        let renewed = self.registry.db.write::<_, RegistryError, _>(move |txn| {
-            Box::pin(async move { Ok(uploads::progress(txn, held, hashed, lease_until(now_us())).await?) })
-        });
-        if renewed.await? { Ok(()) } else { Err(self.fenced()) }
+    /// A store that cannot read parts can replace none of those of a complete object.
+    pub(super) fn lost(&self, unsound: Unsound) -> RegistryError {
+        match unsound {
+            Unsound::Refused(error) => error,
+            Unsound::Torn(offset) => StorageError::Corrupt {
+                object: self.row.object_name.clone(),
+                offset,
+                what: "it is not what was recorded of its parts".to_owned(),
+            }
+            .into(),
+        }
     }
 
     /// Somebody wrote over what was durable: that part has to be sent again.
-    async fn drop_torn_part(&self, at: u64) -> Result<RegistryError> {
+    pub(super) async fn drop_torn_part(&self, at: u64) -> Result<RegistryError> {
+        let number = at / unsigned(self.row.part_bytes);
+        self.drop_parts(vec![number as usize], RegistryError::UploadIncomplete(at))
+            .await
+    }
+
+    /// Forgets parts that are not what was recorded, so that they are sent again; answers what to say.
+    pub(super) async fn drop_parts(&self, numbers: Vec<usize>, otherwise: RegistryError) -> Result<RegistryError> {
+        let Some(first) = numbers.first().copied() else {
+            return Ok(otherwise);
+        };
         tracing::warn!(
             upload = self.row.uid,
-            at,
-            "A part of an upload is not what was recorded"
+            ?numbers,
+            "Parts of an upload are not what was recorded"
         );
-        let number = (at / unsigned(self.row.part_bytes)) as i64;
-        let (id, torn) = (self.row.id, number * self.row.part_bytes);
+        let (id, epoch) = (self.row.id, self.epoch);
         let dropped = self.registry.db.write::<_, RegistryError, _>(move |txn| {
-            Box::pin(async move { Ok(uploads::delete_part(txn, id, number).await?) })
+            let numbers = numbers.clone();
+            Box::pin(async move {
+                for number in numbers {
+                    uploads::delete_part(txn, id, number as i64).await?;
+                }
+                Ok(uploads::mark(txn, (id, epoch), UploadState::Open.code()).await?)
+            })
         });
         dropped.await?;
-        Ok(RegistryError::UploadIncomplete(unsigned(torn)))
+        Ok(RegistryError::UploadIncomplete(
+            first as u64 * unsigned(self.row.part_bytes),
+        ))
     }
 }
 
-fn sums_of(stored: &[u8]) -> Vec<u32> {
+/// Number of the first block that has not its sum.
+pub(super) fn first_torn(bytes: &[u8], sums: &[u32]) -> Option<usize> {
+    let mut blocks = bytes.chunks(BLOCK_BYTES).zip(sums);
+    blocks.position(|(block, sum)| crc32c(block) != *sum)
+}
+
+pub(super) fn sums_of(stored: &[u8]) -> Vec<u32> {
     stored
         .as_chunks::<4>()
         .0

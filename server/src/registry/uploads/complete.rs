@@ -4,7 +4,13 @@
 //! another call, or another process, takes over. Every step can be done again: the
 //! object may be there already, and the answer is stored with the record.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use super::{
     super::{
@@ -13,19 +19,21 @@ use super::{
         now_us,
         save::commit::{Answer, Commit, NewContent, Run},
     },
-    UploadState, answer_of, contiguous, expires_at, object_of, unsigned,
+    UploadState, answer_of,
+    checking::Unsound,
+    contiguous, object_of, unsigned,
 };
 use crate::{
     db::uploads::{self, PartRow, UploadRow},
     fault,
-    storage::{FinishedObject, Store},
+    storage::Store,
 };
 
 /// How long a call waits before it says how far the work is.
 const ANSWER_WAIT: Duration = Duration::from_secs(25);
 
 /// How long the holder of an upload may be silent before another one takes over.
-pub(super) const LEASE: Duration = Duration::from_secs(20);
+const LEASE: Duration = Duration::from_secs(20);
 
 /// What became of a completion.
 #[derive(Debug)]
@@ -41,6 +49,9 @@ pub enum Completion {
     },
 }
 
+/// How often it says that it is not.
+const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
+
 /// A completion that holds its upload.
 pub(super) struct Held {
     pub(super) registry: Arc<Registry>,
@@ -49,6 +60,7 @@ pub(super) struct Held {
     pub(super) epoch: i64,
     pub(super) parts: Vec<PartRow>,
     pub(super) size_bytes: u64,
+    pub(super) hashed_bytes: AtomicU64,
     pub(super) store: Store,
 }
 
@@ -111,6 +123,7 @@ impl Registry {
             caller,
             epoch: row.epoch,
             size_bytes: contiguous(&parts, row.part_bytes),
+            hashed_bytes: AtomicU64::new(0),
             parts,
             row,
         };
@@ -149,50 +162,86 @@ impl Registry {
     }
 }
 
-pub(super) fn lease_until(now_us: i64) -> i64 {
+fn lease_until(now_us: i64) -> i64 {
     now_us + LEASE.as_micros() as i64
 }
 
 impl Held {
     async fn complete(self, new: NewArtifact, declared_now: Declared) -> Result<Saved> {
-        match self.try_complete(new, declared_now).await {
-            Ok(saved) => Ok(saved),
-            Err(error) => {
-                self.let_go(&error).await?;
-                Err(error)
+        let completed = tokio::select! {
+            biased;
+            completed = self.try_complete(new, declared_now) => completed,
+            () = self.keep_hold() => unreachable!("it is kept until the end"),
+        };
+        if let Err(error) = &completed {
+            self.let_go(error).await?;
+        }
+        completed
+    }
+
+    /// Says that it is at work, and how far it is, for as long as the upload is held.
+    async fn keep_hold(&self) {
+        loop {
+            tokio::time::sleep(SIGN_OF_LIFE).await;
+            let held = (self.row.id, self.epoch);
+            let hashed = i64::try_from(self.hashed_bytes.load(Ordering::Relaxed)).unwrap_or(i64::MAX);
+            let renewed = self.registry.db.write::<_, RegistryError, _>(move |txn| {
+                Box::pin(async move { Ok(uploads::progress(txn, held, hashed, lease_until(now_us())).await?) })
+            });
+            // Whoever lost hold of it finds out when something is to be recorded.
+            if let Err(error) = renewed.await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not keep hold of an upload"
+                );
             }
         }
     }
 
     async fn try_complete(&self, new: NewArtifact, declared_now: Declared) -> Result<Saved> {
         self.check_parts(declared_now)?;
-        let reads_parts = self.store.parts.reads_parts();
+        let object = object_of(&self.row)?;
+        let mut closed = self.store.parts.close(&object, self.size_bytes).await?;
+        fault::point("uploads.closed");
         let mut digest = None;
-        if reads_parts {
-            digest = Some(self.checked_digest(declared_now).await?);
+        if self.store.parts.reads_parts() {
+            match self.checked_digest(&*closed, declared_now).await {
+                Ok(found) => digest = Some(found),
+                Err(Unsound::Torn(at)) => {
+                    closed.reopen().await?;
+                    return Err(self.drop_torn_part(at).await?);
+                }
+                Err(Unsound::Refused(error)) => return Err(error),
+            }
         }
         fault::point("uploads.before_object");
-        let object = self.make_object().await?;
+        let parts: Vec<String> = self.parts.iter().map(|part| part.store_part.clone()).collect();
+        let object = match closed.complete(parts.clone()).await {
+            Ok(object) => object,
+            Err(error) => {
+                // Else the failure is what it says.
+                let replaced = closed.replaced(&parts).await.unwrap_or_default();
+                return Err(self.drop_parts(replaced, error.into()).await?);
+            }
+        };
         fault::point("uploads.object_durable");
         self.note_complete().await?;
         let digest = match digest {
             Some(digest) => digest,
-            None => self.checked_digest(declared_now).await?,
+            None => self
+                .checked_digest(&*closed, declared_now)
+                .await
+                .map_err(|unsound| self.lost(unsound))?,
         };
+        drop(closed);
         self.save(new, Stored { digest, object }).await
-    }
-
-    async fn make_object(&self) -> Result<FinishedObject> {
-        let object = object_of(&self.row)?;
-        let parts = self.parts.iter().map(|part| part.store_part.clone()).collect();
-        Ok(self.store.parts.complete(&object, parts, self.size_bytes).await?)
     }
 
     /// From here on no part can be written any more.
     async fn note_complete(&self) -> Result<()> {
         let (id, epoch) = (self.row.id, self.epoch);
         let noted = self.registry.db.write::<_, RegistryError, _>(move |txn| {
-            Box::pin(async move { Ok(uploads::note_complete(txn, (id, epoch), UploadState::Complete.code()).await?) })
+            Box::pin(async move { Ok(uploads::mark(txn, (id, epoch), UploadState::Complete.code()).await?) })
         });
         if noted.await? { Ok(()) } else { Err(self.fenced()) }
     }
@@ -217,6 +266,7 @@ impl Held {
             repeatable: None,
         };
         let (held, uid) = ((self.row.id, self.epoch), self.row.uid.clone());
+        let expires_at_us = self.registry.expires_at(now_us());
         let done = self.registry.db.write::<_, RegistryError, _>(move |txn| {
             let (commit, uid) = (commit.clone(), uid.clone());
             Box::pin(async move {
@@ -224,7 +274,7 @@ impl Held {
                 let (Run::Done { answer, .. } | Run::Before(answer)) = &run;
                 let text = serde_json::to_string(answer).expect("answers are plain data");
                 let saved = UploadState::Saved.code();
-                if !uploads::finish(txn, held, saved, &text, expires_at(now_us())).await? {
+                if !uploads::finish(txn, held, saved, &text, expires_at_us).await? {
                     return Err(RegistryError::UploadFenced(uid));
                 }
                 fault::point("uploads.saved_in_transaction");

@@ -8,15 +8,14 @@ use tokio::sync::mpsc;
 
 use super::{
     super::{Registry, RegistryError, Result, now_us, placing::integer},
-    expires_at,
     hashing::State,
-    locks::WriterTurn,
+    locks::{PartTurn, WriterTurn},
     unsigned,
 };
 use crate::{
-    db::uploads::{self, PartRow},
+    db::uploads::{self, PartRow, UploadRow},
     fault,
-    storage::PendingPart,
+    storage::{PartedObject, PendingPart, StorageError, Store},
 };
 
 /// A part that is coming in.
@@ -25,6 +24,8 @@ pub(super) struct OpenPart {
     pub(super) size_bytes: u64,
     pub(super) sums: BlockChecksums,
     pub(super) target: Target,
+    /// Held until it is recorded, where parts come in any order.
+    pub(super) turn: Option<PartTurn>,
 }
 
 /// A part that came in, and the state of the hash behind it.
@@ -43,10 +44,10 @@ pub(super) enum Target {
 /// Makes parts durable and records them, one after another.
 pub(super) struct Recorder {
     pub(super) registry: Arc<Registry>,
-    pub(super) id: i64,
-    pub(super) uid: String,
+    pub(super) row: Arc<UploadRow>,
+    pub(super) object: PartedObject,
+    pub(super) store: Store,
     pub(super) epoch: i64,
-    pub(super) part_bytes: u64,
     /// Held until the last part is recorded.
     pub(super) turn: Option<WriterTurn>,
 }
@@ -55,6 +56,9 @@ impl OpenPart {
     pub(super) async fn put(&mut self, bytes: Bytes) -> Result<()> {
         self.size_bytes += bytes.len() as u64;
         self.sums.update(&bytes);
+        if let Some(turn) = &self.turn {
+            turn.touch();
+        }
         if let Target::Store(part) = &mut self.target {
             part.put(bytes).await?;
         }
@@ -65,7 +69,7 @@ impl OpenPart {
 impl Recorder {
     pub(super) async fn run(self, mut filled: mpsc::Receiver<FilledPart>, acks: mpsc::Sender<Result<u64>>) {
         while let Some(FilledPart { part, hash }) = filled.recv().await {
-            let end = part.number * self.part_bytes + part.size_bytes;
+            let end = part.number * unsigned(self.row.part_bytes) + part.size_bytes;
             let recorded = self.record(part, hash).await;
             let is_over = recorded.is_err();
             // Whoever went away finds out from the upload itself.
@@ -83,10 +87,14 @@ impl Recorder {
             size_bytes,
             sums,
             target,
+            turn: _turn,
         } = part;
         let crc32c: Vec<u8> = sums.finish().iter().flat_map(|sum| sum.to_le_bytes()).collect();
         let store_part = match target {
-            Target::Store(part) => part.finish().await?,
+            Target::Store(part) => match part.finish().await {
+                Ok(store_part) => store_part,
+                Err(error) => return Err(self.explain(error).await),
+            },
             Target::Compared(there) if there.crc32c == crc32c && unsigned(there.size_bytes) == size_bytes => {
                 return Ok(());
             }
@@ -98,28 +106,56 @@ impl Recorder {
             Some(hash) => hash.await.ok(),
             None => None,
         };
-        let end = number * self.part_bytes + size_bytes;
-        let hash_state = hash_state.and_then(|state| self.registry.hash_seal.seal(&self.uid, end, &state));
-        let row = PartRow {
+        let end = number * unsigned(self.row.part_bytes) + size_bytes;
+        let hash_state = hash_state.and_then(|state| self.registry.hash_seal.seal(&self.row.uid, end, &state));
+        let part = PartRow {
             number: integer(number)?,
             size_bytes: integer(size_bytes)?,
             crc32c,
             store_part,
         };
-        let (id, epoch, uid) = (self.id, self.epoch, self.uid.clone());
+        self.store(part, hash_state).await?;
+        fault::point("uploads.part_recorded");
+        if self.row.is_parallel {
+            self.registry.hash_ahead(&self.row, &self.object, &self.store);
+        }
+        Ok(())
+    }
+
+    /// Why a part could not be stored: its upload may be another's by now, or over.
+    async fn explain(&self, error: StorageError) -> RegistryError {
+        match uploads::by_uid(self.registry.db.reader(), &self.row.uid).await {
+            Ok(Some(now)) if now.epoch == self.epoch => error.into(),
+            Ok(_) => RegistryError::UploadFenced(self.row.uid.clone()),
+            Err(_) => error.into(),
+        }
+    }
+
+    async fn store(&self, part: PartRow, hash_state: Option<String>) -> Result<()> {
+        let (row, epoch) = (Arc::clone(&self.row), self.epoch);
+        let expires_at_us = self.registry.expires_at(now_us());
         let recorded = self.registry.db.write::<_, RegistryError, _>(move |txn| {
-            let (row, uid, hash_state) = (row.clone(), uid.clone(), hash_state.clone());
+            let (row, part, hash_state) = (Arc::clone(&row), part.clone(), hash_state.clone());
             Box::pin(async move {
-                if !uploads::renew(txn, (id, epoch), expires_at(now_us()), hash_state).await? {
-                    return Err(RegistryError::UploadFenced(uid));
+                let held = (row.id, epoch);
+                let is_held = if row.is_parallel {
+                    uploads::renew(txn, held, expires_at_us).await?
+                } else {
+                    uploads::renew_hashed(txn, held, expires_at_us, hash_state).await?
+                };
+                if !is_held {
+                    return Err(RegistryError::UploadFenced(row.uid.clone()));
                 }
-                uploads::put_part(txn, id, &row).await?;
+                // In order, what comes behind a part that is sent again comes again too.
+                if !row.is_parallel {
+                    uploads::put_part(txn, row.id, &part).await?;
+                } else if !uploads::add_part(txn, row.id, &part).await? {
+                    return Err(RegistryError::PartConflict(unsigned(part.number)));
+                }
                 fault::point("uploads.part_in_transaction");
                 Ok(())
             })
         });
-        recorded.await?;
-        fault::point("uploads.part_recorded");
-        Ok(())
+        recorded.await
     }
 }

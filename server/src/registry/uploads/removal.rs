@@ -32,6 +32,7 @@ impl Registry {
     /// Removes an upload that is no artifact: its row first, so that nothing more is recorded.
     async fn remove_upload(&self, row: &UploadRow) -> Result<()> {
         self.upload_locks.supersede(row.id);
+        self.hashes_ahead.forget(row.id);
         let id = row.id;
         let removed = self.db.write::<_, DbError, _>(move |txn| {
             Box::pin(async move {

@@ -36,8 +36,6 @@ pub struct UploadWriter {
     row: Arc<UploadRow>,
     object: PartedObject,
     store: Store,
-    /// Whether no other stream wrote before.
-    is_first: bool,
     /// Position of the next byte.
     offset: u64,
     /// Size that the content may not exceed.
@@ -60,15 +58,26 @@ impl Registry {
         uid: &str,
         offset: u64,
     ) -> Result<(UploadWriter, Acks)> {
-        let row = self.find_upload(caller, uid).await?;
+        let content_turn = self.content_turns.take().await?;
+        self.write_in_turn(caller, (uid, offset), content_turn).await
+    }
+
+    async fn write_in_turn(
+        self: &Arc<Self>,
+        caller: &Caller,
+        (uid, offset): (&str, u64),
+        content_turn: ContentTurn,
+    ) -> Result<(UploadWriter, Acks)> {
+        let mut row = self.find_upload(caller, uid).await?;
         if UploadState::of(&row)? != UploadState::Open {
             return Err(RegistryError::UploadNotOpen(row.uid));
         }
-        let content_turn = self.content_turns.take().await?;
+        let store = self.places.storage_by_id(row.storage_id)?.store.clone();
         let (turn, epoch) = if row.is_parallel {
             if !offset.is_multiple_of(unsigned(row.part_bytes)) {
                 return Err(off_border(&row));
             }
+            self.note_writer(&mut row, &store).await?;
             (None, row.epoch)
         } else {
             let (turn, epoch) = self.take_over_upload(&row).await?;
@@ -83,16 +92,16 @@ impl Registry {
             }
             (Some(turn), epoch)
         };
-        let is_first = turn.is_some() && epoch == 1;
         let (filled, waiting) = mpsc::channel(PARTS_WAITING_MAX);
         let (acks, told) = mpsc::channel(ACKS_WAITING_MAX);
         let superseded = turn.as_ref().map(|turn| turn.superseded.clone());
+        let (object, row) = (object_of(&row)?, Arc::new(row));
         let recorder = Recorder {
             registry: Arc::clone(self),
-            id: row.id,
-            uid: row.uid.clone(),
+            row: Arc::clone(&row),
+            object: object.clone(),
+            store: store.clone(),
             epoch,
-            part_bytes: unsigned(row.part_bytes),
             turn,
         };
         drop(self.spawn(recorder.run(waiting, acks)));
@@ -101,35 +110,32 @@ impl Registry {
         } else {
             self.hash_seal.hasher(&row, offset)
         };
-        let hashing = hasher.map(UploadHash::new);
-        let size_bytes_max = declared(&row)?.size_bytes.unwrap_or(self.limits.content_bytes_max);
         let writer = UploadWriter {
             registry: Arc::clone(self),
-            object: object_of(&row)?,
-            store: self.places.storage_by_id(row.storage_id)?.store.clone(),
-            is_first,
+            object,
+            store,
             offset,
-            size_bytes_max,
+            size_bytes_max: declared(&row)?.size_bytes.unwrap_or(self.limits.content_bytes_max),
             open: None,
             filled,
-            hashing,
-            row: Arc::new(row),
+            hashing: hasher.map(UploadHash::new),
+            row,
             superseded,
             _content_turn: content_turn,
         };
         Ok((writer, told))
     }
 
-    /// Writes one part of an upload of the caller; answers the position behind it.
+    /// Writes one part of an upload of the caller, which was read in its turn; answers the
+    /// position behind it.
     pub async fn upload_part(
         self: &Arc<Self>,
         caller: &Caller,
-        uid: &str,
-        offset: u64,
-        data: Data,
-        is_last: bool,
+        (uid, offset): (&str, u64),
+        (data, is_last): (Data, bool),
+        turn: ContentTurn,
     ) -> Result<u64> {
-        let (mut writer, mut acks) = self.write_upload(caller, uid, offset).await?;
+        let (mut writer, mut acks) = self.write_in_turn(caller, (uid, offset), turn).await?;
         let (part_bytes, end) = (writer.row.part_bytes, offset + data.size_bytes());
         let put = writer.put(data).await;
         writer.end(is_last && put.is_ok()).await;
@@ -154,6 +160,7 @@ impl Registry {
         let epoch = taken
             .await?
             .ok_or_else(|| RegistryError::UploadNotOpen(row.uid.clone()))?;
+        self.upload_locks.note_epoch(id, epoch);
         Ok((turn, epoch))
     }
 }
@@ -171,9 +178,11 @@ impl UploadWriter {
 
     /// Completes when another stream has taken over.
     pub async fn superseded(&self) {
-        match &self.superseded {
-            Some(superseded) => superseded.cancelled().await,
-            None => std::future::pending().await,
+        let part = self.open.as_ref().and_then(|part| part.turn.as_ref());
+        match (&self.superseded, part) {
+            (Some(superseded), _) => superseded.cancelled().await,
+            (None, Some(part)) => part.superseded().await,
+            (None, None) => std::future::pending().await,
         }
     }
 
@@ -258,11 +267,11 @@ impl UploadWriter {
             let most = super::PARTS_MAX * unsigned(self.row.part_bytes);
             return Err(RegistryError::ContentTooLarge(most));
         }
-        let there = if self.row.is_parallel {
-            uploads::part(self.registry.db.reader(), self.row.id, integer(number)?).await?
-        } else {
-            None
-        };
+        let (mut turn, mut there) = (None, None);
+        if self.row.is_parallel {
+            turn = Some(self.registry.upload_locks.take_part(self.row.id, number).await);
+            there = uploads::part(self.registry.db.reader(), self.row.id, integer(number)?).await?;
+        }
         let target = match there {
             Some(part) => Target::Compared(part),
             None => Target::Store(self.store.parts.begin_part(&self.object, place)),
@@ -272,21 +281,18 @@ impl UploadWriter {
             size_bytes: 0,
             sums: BlockChecksums::default(),
             target,
+            turn,
         })
     }
 
     /// Ends the stream. `is_all` says that the content ends here; without it a part that
     /// is not full is dropped, and is sent again by whoever goes on.
     pub async fn end(mut self, is_all: bool) {
-        let ends_here = is_all || self.row.declared_size_bytes.map(unsigned) == Some(self.offset);
         if let Some(part) = self.open.take()
             && is_all
         {
             // Recording that has failed says so in its acknowledgements.
             self.hand_over(part).await;
-        }
-        if self.is_first && ends_here {
-            self.registry.upload_locks.remember_whole(self.row.id);
         }
     }
 }
