@@ -23,14 +23,14 @@ use std::{
 
 use artifactd_proto::v1 as pb;
 
-pub(crate) use self::{
-    finishing::{COMPLETION_PAUSE, COMPLETION_WAIT},
-    parts::durable_bytes,
-};
 use self::{
     file::LocalFile,
     finishing::{Finished, Finishing},
     patience::Patience,
+};
+pub(crate) use self::{
+    finishing::{COMPLETION_PAUSE, COMPLETION_WAIT},
+    parts::durable_bytes,
 };
 use crate::{Client, Result, SaveOptions, Saved, convert};
 

@@ -16,6 +16,7 @@ pub(crate) mod collections;
 mod connect;
 mod connection;
 pub(crate) mod entities;
+pub(crate) mod epochs;
 mod error;
 pub(crate) mod events;
 pub(crate) mod families;

@@ -90,6 +90,10 @@ enum Command {
         /// Only says what would go.
         #[arg(long)]
         dry_run: bool,
+        /// Collects although the storage holds more than the database may know of: after a
+        /// copy of the database was restored, and nothing newer is to be had.
+        #[arg(long)]
+        accept_restored_database: bool,
         /// Reports as JSON.
         #[arg(long)]
         json: bool,
@@ -173,9 +177,19 @@ fn run(command: Command) -> Outcome {
             let config = begin(common, ListenerFlags::default())?;
             block_on(verify(config, deep, json))
         }
-        Command::Gc { common, dry_run, json } => {
+        Command::Gc {
+            common,
+            dry_run,
+            accept_restored_database,
+            json,
+        } => {
             let config = begin(common, ListenerFlags::default())?;
-            block_on(gc(config, dry_run, json))
+            let how = Collection {
+                dry_run,
+                thorough: true,
+                accepts_restored: accept_restored_database,
+            };
+            block_on(gc(config, how, json))
         }
         Command::Config {
             command: ConfigCommand::Check { common, listener },
@@ -273,17 +287,13 @@ async fn verify(config: Config, deep: bool, json: bool) -> Outcome {
     Ok(ExitCode::from(report.exit_code()))
 }
 
-async fn gc(config: Config, dry_run: bool, json: bool) -> Outcome {
+async fn gc(config: Config, how: Collection, json: bool) -> Outcome {
     // Beside a server, the server collects; of a PostgreSQL database many may.
     let _folder = match &config.database {
         DatabaseConfig::Sqlite(_) => Some(DataDir::open(&config.data_dir)?),
         DatabaseConfig::Postgres { .. } => None,
     };
     let opened = Registry::open(registry_config(&config)).await?;
-    let how = Collection {
-        dry_run,
-        thorough: true,
-    };
     let report = opened.collect(how).await;
     opened.finish().await;
     let report = report?;

@@ -75,6 +75,7 @@ pub async fn serve(
     let app = App::new(&registry, &key);
     let sequencing = tokio::spawn(Arc::clone(&registry).sequence_events());
     let collecting = tokio::spawn(Arc::clone(&registry).collect_forever());
+    let noting = tokio::spawn(Arc::clone(&registry).note_epochs_forever());
     let shutdown = async {
         shutdown.await;
         registry.end_watches();
@@ -82,6 +83,7 @@ pub async fn serve(
     let served = app.serve(listener, &config, ready, shutdown).await;
     sequencing.abort();
     collecting.abort();
+    noting.abort();
     if tokio::time::timeout(FINISH_TIMEOUT, registry.finish()).await.is_err() {
         tracing::warn!("Work of ended calls did not finish within {FINISH_TIMEOUT:?}");
     }

@@ -43,6 +43,7 @@ impl AdminService for Api {
         let how = Collection {
             dry_run,
             thorough: true,
+            accepts_restored: false,
         };
         let report = self.registry.collect_garbage(&caller, how).await;
         let report = report.map_err(|error| status::from_registry(error, &call_id))?;

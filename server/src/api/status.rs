@@ -194,6 +194,7 @@ fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
         E::Source(_) => (Code::Cancelled, ErrorReason::Cancelled),
         E::StreamIdle(_) => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
         E::Busy => (Code::ResourceExhausted, ErrorReason::ServerBusy),
+        E::DatabaseBehind(_) => (Code::FailedPrecondition, ErrorReason::DatabaseBehind),
         E::RequestIdReused(_) => (Code::InvalidArgument, ErrorReason::RequestIdReused),
         E::Corrupt { .. } => (Code::DataLoss, ErrorReason::ContentCorrupt),
         E::Missing { what, .. } => (Code::NotFound, missing(*what)),

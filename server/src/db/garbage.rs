@@ -60,6 +60,14 @@ pub(crate) async fn objects(
         .collect()
 }
 
+/// The highest id among the objects.
+pub(crate) async fn newest_object(conn: &impl ConnectionTrait) -> Result<Option<i64>> {
+    let row = conn
+        .query_one_raw(statement(conn, "SELECT MAX(id) AS newest FROM objects", []))
+        .await?;
+    Ok(row.map(|row| row.try_get("", "newest")).transpose()?.flatten())
+}
+
 /// Objects of a storage, behind an id and made before a time, in which nothing lies
 /// though nothing marks them.
 pub(crate) async fn empty_objects(

@@ -218,6 +218,12 @@ pub enum RegistryError {
     /// The request id was used for another request.
     #[error("request id {0} was used for another request")]
     RequestIdReused(String),
+    /// A storage may hold what the database does not know of.
+    #[error(
+        "storage {0} was used by a newer state of the database, or by another one: nothing is collected there \
+         until `artifactd gc --accept-restored-database` says that what this one does not know may go"
+    )]
+    DatabaseBehind(String),
     /// Stored bytes are missing or wrong.
     #[error("the content of artifact {uid} is damaged")]
     Corrupt {

@@ -5,7 +5,8 @@
 //! there can pass (`db::garbage::condemn`); bytes without a row first get one, so that
 //! a process that is about to name them cannot. The row stays for a while after the
 //! bytes. So every step can be cut, repeated, and run beside saves, reads and another
-//! collection; the grace is for those who read what they looked up before.
+//! collection; the grace is for those who read what they looked up before. A database that
+//! may not know all of a storage collects nothing there (`epochs`).
 //!
 //! What is collected: manifests and saves of folders that ended (`folders::sweep`),
 //! blobs that nothing uses, objects in which nothing lies, objects without a row, what
@@ -13,6 +14,7 @@
 //! old to be repeated.
 
 mod background;
+mod epochs;
 mod objects;
 mod packs;
 mod unfinished;
@@ -52,6 +54,8 @@ pub struct Collection {
     pub dry_run: bool,
     /// Looks for what no row marks as garbage too: lists the storages and all blobs.
     pub thorough: bool,
+    /// Collects also where a storage holds more than the database may know of.
+    pub accepts_restored: bool,
 }
 
 /// Why bytes are garbage.
@@ -162,6 +166,7 @@ impl Collector {
             dry_run: self.how.dry_run,
             ..GarbageReport::default()
         };
+        self.begin_epochs().await?;
         if !self.how.dry_run {
             self.registry.sweep_folders().await?;
             self.registry.sweep_uploads().await?;

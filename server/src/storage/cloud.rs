@@ -30,7 +30,7 @@ use super::{
     FinishedObject, ObjectName, ObjectWriter, PendingObject, S3Root, StorageError, StoredObject, Unfinished,
     error::Result,
     gather::Gathered,
-    name::{FOLDERS, SYSTEM_FOLDER},
+    name::{FOLDERS, NOTE, SYSTEM_FOLDER},
 };
 use crate::fault;
 
@@ -197,6 +197,20 @@ impl ObjectWriter for CloudWriter {
                 })
             })
             .collect())
+    }
+
+    async fn note(&self) -> Result<Option<String>> {
+        let note = match self.bucket.get(&self.path(NOTE)).await {
+            Ok(found) => found.bytes().await.map_err(unavailable)?,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(unavailable(error)),
+        };
+        Ok(Some(String::from_utf8_lossy(&note).into_owned()))
+    }
+
+    async fn keep_note(&self, words: String) -> Result<()> {
+        let put = self.bucket.put(&self.path(NOTE), PutPayload::from(words)).await;
+        put.map(drop).map_err(from_write)
     }
 
     async fn probe(&self) -> Result<()> {

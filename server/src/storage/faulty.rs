@@ -103,6 +103,14 @@ impl ObjectWriter for FaultyWriter {
         self.inner.list_objects().await
     }
 
+    async fn note(&self) -> Result<Option<String>> {
+        self.inner.note().await
+    }
+
+    async fn keep_note(&self, words: String) -> Result<()> {
+        self.inner.keep_note(words).await
+    }
+
     async fn probe(&self) -> Result<()> {
         self.inner.probe().await
     }

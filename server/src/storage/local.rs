@@ -31,7 +31,7 @@ use super::{
     error::Result,
     gather::Gathered,
     local_parts::UPLOADS_FOLDER,
-    name::{FOLDERS, OBJECTS_FOLDER, SYSTEM_FOLDER},
+    name::{FOLDERS, NOTE, OBJECTS_FOLDER, SYSTEM_FOLDER},
 };
 use crate::{blocking::in_place, fault};
 
@@ -327,6 +327,37 @@ impl ObjectWriter for LocalWriter {
                 }
             }
             Ok(objects)
+        })
+        .await
+    }
+
+    async fn note(&self) -> Result<Option<String>> {
+        let path = self.inner.system_path.join(NOTE);
+        blocking(move || match std::fs::read_to_string(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            read => read.map(Some).map_err(|source| StorageError::Io {
+                context: "read a storage's note",
+                source,
+            }),
+        })
+        .await
+    }
+
+    async fn keep_note(&self, words: String) -> Result<()> {
+        let inner = Arc::clone(&self.inner);
+        blocking(move || {
+            let failed = |error: io::Error| StorageError::from_write("keep a storage's note", error);
+            let staged = inner.stage(&ObjectName::new(crate::registry::random(), &Suffix::default()))?;
+            let kept = staged
+                .file
+                .write_all_at(words.as_bytes(), 0)
+                .and_then(|()| staged.file.sync_all())
+                .and_then(|()| Ok(rustix::fs::renameat(&inner.system, &staged.name, &inner.system, NOTE)?));
+            if kept.is_err() {
+                inner.unstage(&staged);
+            }
+            kept.map_err(failed)?;
+            sync_folder(&inner.system_path)
         })
         .await
     }

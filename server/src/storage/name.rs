@@ -13,6 +13,9 @@ pub(crate) const OBJECTS_FOLDER: &str = "objects";
 /// The folder of packs below [`SYSTEM_FOLDER`].
 pub(crate) const PACKS_FOLDER: &str = "packs";
 
+/// What a storage keeps a few words in.
+pub(super) const NOTE: &str = "epoch";
+
 /// All folders of finished objects.
 pub(crate) const FOLDERS: [&str; 2] = [OBJECTS_FOLDER, PACKS_FOLDER];
 

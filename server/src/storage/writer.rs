@@ -25,6 +25,12 @@ pub trait ObjectWriter: Debug + Send + Sync {
     /// Lists all finished objects. Names that the server did not make are passed over.
     async fn list_objects(&self) -> Result<Vec<StoredObject>>;
 
+    /// A few words that the storage keeps beside its objects.
+    async fn note(&self) -> Result<Option<String>>;
+
+    /// Keeps other words in their place.
+    async fn keep_note(&self, words: String) -> Result<()>;
+
     /// Writes, reads and removes a small object, to find a broken storage before a caller does.
     async fn probe(&self) -> Result<()>;
 }

@@ -42,6 +42,7 @@ mod ranges;
 mod readme;
 mod replacing;
 mod requests;
+mod restored;
 mod round_trips;
 mod rust_client;
 mod rust_client_cache;

@@ -50,6 +50,7 @@ impl Registry {
         let how = Collection {
             dry_run: false,
             thorough,
+            accepts_restored: false,
         };
         match self.collect(how).await {
             Ok(report) if report.is_empty() => {}
