@@ -1,7 +1,7 @@
 //! A folder that is coming in: the files that are complete, and parts of large ones.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs::{self, File},
     io,
     os::unix::fs::OpenOptionsExt,
@@ -32,8 +32,9 @@ pub(crate) struct Tree {
     /// Of the whole; locked.
     folder: File,
     path: PathBuf,
-    /// The folder in it that was made last, in which most often the next file is as well.
-    made: Mutex<PathBuf>,
+    /// The folders below the files, by their own names. One that is there under another has
+    /// a name that is one with it to this file system.
+    made: Mutex<HashSet<PathBuf>>,
     /// What the files hold, where that is asked for later.
     digests: Mutex<HashMap<String, Sha256>>,
     is_settled: AtomicBool,
@@ -122,6 +123,10 @@ impl Tree {
                 for (path, _) in skipped {
                     fs::remove_dir(files.join(path)).map_err(failed)?;
                 }
+                let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+                for file in &found {
+                    made.extend(folders_above(&file.relative).map(Path::to_owned));
+                }
                 return Ok(found.into_iter().map(|file| (file.path, file.size_bytes)).collect());
             }
             fs::remove_dir_all(&files).map_err(failed)?;
@@ -150,11 +155,11 @@ impl Tree {
         let files = self.files();
         for path in paths {
             fs::remove_file(files.join(&path))?;
-            let above = Path::new(&path).ancestors().skip(1);
-            for folder in above.take_while(|folder| !folder.as_os_str().is_empty()) {
+            for folder in folders_above(Path::new(&path)) {
                 if fs::remove_dir(files.join(folder)).is_err() {
                     break;
                 }
+                self.made.lock().unwrap_or_else(PoisonError::into_inner).remove(folder);
             }
         }
         Ok(())
@@ -162,15 +167,18 @@ impl Tree {
 
     /// Where a file of the folder belongs; the folders above it are there then. Its path was
     /// parsed, so it leads nowhere else, and only what this made is here, so no link does.
+    ///
+    /// Folders of two names that are one to this file system do not become one folder.
     pub(super) fn place(&self, member: &Member) -> io::Result<PathBuf> {
-        let path = self.files().join(member.path.as_str());
-        let folder = path.parent().expect("it is below the files");
+        let (files, path) = (self.files(), Path::new(member.path.as_str()));
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if *made != folder {
-            fs::create_dir_all(folder)?;
-            folder.clone_into(&mut made);
+        let missing = folders_above(path).take_while(|folder| !made.contains(*folder));
+        let missing: Vec<&Path> = missing.collect();
+        for folder in missing.into_iter().rev() {
+            fs::create_dir(files.join(folder)).map_err(merged)?;
+            made.insert(folder.to_owned());
         }
-        Ok(path)
+        Ok(files.join(path))
     }
 
     /// Makes a file of the folder, which must not be there: two names that are one to this
@@ -182,6 +190,7 @@ impl Tree {
             .create_new(true)
             .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
             .open(path)
+            .map_err(merged)
     }
 
     /// Makes all that was written durable.
@@ -226,6 +235,23 @@ impl Drop for Tree {
     }
 }
 
+/// The folders that a path leads through, the innermost first.
+fn folders_above(path: &Path) -> impl Iterator<Item = &Path> {
+    let above = path.ancestors().skip(1);
+    above.take_while(|folder| !folder.as_os_str().is_empty())
+}
+
+/// What is there was made under another name.
+fn merged(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::AlreadyExists => io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "to this file system it is one with another name of the folder",
+        ),
+        _ => error,
+    }
+}
+
 /// Makes a folder where there is none. A link is none, wherever it leads.
 fn make_folder(path: &Path) -> io::Result<()> {
     match fs::create_dir(path) {
@@ -256,4 +282,55 @@ fn sync_all(folder: &Path) -> io::Result<()> {
         }
     }
     super::place::sync_folder(folder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(path: &str) -> Member {
+        Member {
+            path: path.parse().unwrap(),
+            size_bytes: 0,
+            sha256: Sha256::of(b""),
+        }
+    }
+
+    async fn open(folder: &Path) -> Tree {
+        Tree::open(folder.join("tree")).await.unwrap().0
+    }
+
+    #[tokio::test]
+    async fn files_are_made_in_any_order_also_where_an_earlier_run_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = open(folder.path()).await;
+        for path in ["a/b/c", "A/b/d", "a/c", "x", "a/b/e/f"] {
+            tree.create(&member(path)).unwrap();
+        }
+        drop(tree);
+        let tree = open(folder.path()).await;
+        assert_eq!(tree.found().unwrap().len(), 5);
+        for path in ["a/b/g", "A/h", "a/b/e/i", "y/z"] {
+            tree.create(&member(path)).unwrap();
+        }
+        // What is removed with its folders can come again.
+        tree.remove(["y/z".to_owned()].into_iter()).unwrap();
+        tree.create(&member("y/z")).unwrap();
+    }
+
+    /// To a file system to which `a` and `A` are one, there is an `a` once `A` was made.
+    #[tokio::test]
+    async fn what_is_there_under_another_name_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let tree = open(folder.path()).await;
+        tree.create(&member("A/x")).unwrap();
+        tree.create(&member("B")).unwrap();
+        fs::create_dir(tree.files().join("a")).unwrap();
+        fs::write(tree.files().join("b"), b"of B").unwrap();
+        for path in ["a/y", "b"] {
+            let refused = tree.create(&member(path)).unwrap_err();
+            assert!(refused.to_string().contains("one with another name"), "{refused}");
+        }
+        assert_eq!(fs::read(tree.files().join("b")).unwrap(), b"of B");
+    }
 }
