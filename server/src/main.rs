@@ -317,6 +317,7 @@ fn gc_in_words(report: &GarbageReport) -> String {
         collected,
         waiting,
         failed,
+        missing,
     } in storages
     {
         let amounts = |what: &str, amounts: &BTreeMap<GarbageReason, Amount>| {
@@ -332,6 +333,11 @@ fn gc_in_words(report: &GarbageReport) -> String {
         lines.extend(amounts("waiting for the grace:", waiting));
         if *failed > 0 {
             lines.push(format!("{storage}: {failed} could not be removed now"));
+        }
+        if *missing > 0 {
+            lines.push(format!(
+                "{storage}: {missing} objects that records need are missing; `artifactd verify` says which"
+            ));
         }
     }
     lines.push(format!(

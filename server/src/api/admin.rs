@@ -71,12 +71,14 @@ fn storage_garbage(garbage: StorageGarbage) -> pb::StorageGarbage {
         collected,
         waiting,
         failed,
+        missing,
     } = garbage;
     pb::StorageGarbage {
         storage,
         collected: amounts(collected),
         waiting: amounts(waiting),
         failed: count(failed),
+        missing: count(missing),
     }
 }
 

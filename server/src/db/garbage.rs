@@ -146,6 +146,24 @@ pub(crate) async fn known(conn: &impl ConnectionTrait, names: &[String]) -> Resu
     Ok(known)
 }
 
+/// Names of objects of a storage that are needed, in a range of names and made before a time.
+pub(crate) async fn needed(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    (after, until, before_us): (&str, Option<&str>, i64),
+    rows: i64,
+) -> Result<Vec<String>> {
+    let until_clause = until.map_or("", |_| "AND name <= $5");
+    let sql = format!(
+        "SELECT name FROM objects WHERE storage_id = $1 AND name > $2 AND created_at_us < $3 \
+         AND garbage_since_us IS NULL AND deleted_at_us IS NULL {until_clause} ORDER BY name LIMIT $4"
+    );
+    let mut values: Vec<Value> = vec![storage_id.into(), after.into(), before_us.into(), rows.into()];
+    values.extend(until.map(Value::from));
+    let found = conn.query_all_raw(statement(conn, sql, values)).await?;
+    found.iter().map(|row| Ok(row.try_get("", "name")?)).collect()
+}
+
 /// Forgets some objects whose bytes went before a time; answers how many.
 pub(crate) async fn forget(txn: &Txn, before_us: i64, most: i64) -> Result<u64> {
     const SQL: &str = "DELETE FROM objects WHERE id IN \

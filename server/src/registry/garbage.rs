@@ -99,6 +99,8 @@ pub struct StorageGarbage {
     pub waiting: BTreeMap<GarbageReason, Amount>,
     /// What could not be removed now; the next collection tries again.
     pub failed: u64,
+    /// Objects that records need and the storage does not have; `verify` says whose they are.
+    pub missing: u64,
 }
 
 impl StorageGarbage {
@@ -129,7 +131,8 @@ pub struct GarbageReport {
 impl GarbageReport {
     /// Whether there was nothing to do.
     pub fn is_empty(&self) -> bool {
-        let is_clean = |storage: &StorageGarbage| storage.collected.is_empty() && storage.failed == 0;
+        let is_clean =
+            |storage: &StorageGarbage| storage.collected.is_empty() && storage.failed == 0 && storage.missing == 0;
         self.storages.iter().all(is_clean) && self.unused_blobs == 0 && self.old_requests == 0
     }
 }

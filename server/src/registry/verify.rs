@@ -7,7 +7,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use artifactd_domain::{BLOCK_BYTES, ContentHasher, Sha256};
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use object_store::path::Path;
 use serde::Serialize;
 
@@ -175,7 +175,7 @@ impl Registry {
     async fn verify_bytes(&self, storage: &StoragePlace, deep: bool, report: &mut VerifyReport) -> Result<()> {
         // The rows are read after the list: an object that is finished in between
         // has no row yet, and a row has its object always.
-        let listed = storage.store.writer.list_objects().await?;
+        let listed = storage.store.writer.list_objects().try_concat().await?;
         report.checked.objects += listed.len() as u64;
         let mut stored: HashMap<String, Listed> = listed
             .into_iter()

@@ -15,7 +15,10 @@ use std::{
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt, stream::FuturesUnordered};
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{BoxStream, FuturesUnordered},
+};
 use object_store::{
     ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, PutResult,
     aws::AmazonS3,
@@ -39,6 +42,9 @@ const PART_BYTES: usize = 8 * 1024 * 1024;
 
 /// Parts after which the part size doubles, so that 10,000 parts hold 600 GiB and more.
 const PARTS_BEFORE_GROWTH: usize = 1_000;
+
+/// Objects of one page of a list.
+const LISTED_AT_ONCE: usize = 1_000;
 
 /// Parts of one object under way at once.
 const PARTS_AT_ONCE: usize = 4;
@@ -179,24 +185,19 @@ impl ObjectWriter for CloudWriter {
         }
     }
 
-    async fn list_objects(&self) -> Result<Vec<StoredObject>> {
+    fn list_objects(&self) -> BoxStream<'static, Result<Vec<StoredObject>>> {
         let listings = FOLDERS.map(|folder| self.bucket.list(Some(&self.path(folder))));
-        let listed: Vec<_> = futures::stream::iter(listings)
-            .flatten()
-            .try_collect()
-            .await
-            .map_err(unavailable)?;
-        Ok(listed
-            .into_iter()
-            .filter_map(|meta| {
-                let name = self.name_of(meta.location.as_ref())?;
-                Some(StoredObject {
-                    name,
-                    size_bytes: meta.size,
-                    modified: meta.last_modified.into(),
-                })
-            })
-            .collect())
+        let writer = self.clone();
+        let listed = futures::stream::iter(listings).flatten().map_err(unavailable);
+        let objects = listed.try_filter_map(move |meta| {
+            let object = writer.name_of(meta.location.as_ref()).map(|name| StoredObject {
+                name,
+                size_bytes: meta.size,
+                modified: meta.last_modified.into(),
+            });
+            std::future::ready(Ok(object))
+        });
+        objects.try_chunks(LISTED_AT_ONCE).map_err(|error| error.1).boxed()
     }
 
     async fn note(&self) -> Result<Option<String>> {

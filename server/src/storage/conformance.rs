@@ -81,7 +81,7 @@ async fn objects_of_every_size_come_back(store: &Store) {
         let (name, content) = (fresh_name(), content(size));
         write(store, &name, &content, MIB + 7).await.unwrap();
         assert_eq!(stored(store, &name).await.unwrap(), content, "{size} bytes");
-        let listed = store.writer.list_objects().await.unwrap();
+        let listed = store.writer.list_objects().try_concat().await.unwrap();
         assert!(
             listed
                 .iter()

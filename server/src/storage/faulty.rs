@@ -99,8 +99,8 @@ impl ObjectWriter for FaultyWriter {
         self.inner.delete(name).await
     }
 
-    async fn list_objects(&self) -> Result<Vec<StoredObject>> {
-        self.inner.list_objects().await
+    fn list_objects(&self) -> BoxStream<'static, Result<Vec<StoredObject>>> {
+        self.inner.list_objects()
     }
 
     async fn note(&self) -> Result<Option<String>> {

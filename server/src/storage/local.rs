@@ -23,6 +23,7 @@ use std::{
 use artifactd_domain::Suffix;
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::{StreamExt, stream::BoxStream};
 use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags, RenameFlags};
 use tokio::task::{JoinHandle, spawn_blocking};
 
@@ -39,6 +40,9 @@ const STAGING_FOLDER: &str = "staging";
 
 /// Longest time between making a staging file and locking it.
 const LOCK_DELAY_MAX: Duration = Duration::from_millis(100);
+
+/// Folders of objects that are listed at once.
+const SHARDS_AT_ONCE: usize = 16;
 
 /// Bytes that are gathered before a visit to the blocking pool.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -316,19 +320,16 @@ impl ObjectWriter for LocalWriter {
         blocking(move || unlink(&inner, &name)).await
     }
 
-    async fn list_objects(&self) -> Result<Vec<StoredObject>> {
+    fn list_objects(&self) -> BoxStream<'static, Result<Vec<StoredObject>>> {
         let inner = Arc::clone(&self.inner);
-        blocking(move || {
-            let mut objects = Vec::new();
-            let shards = |folder| (0..=u8::MAX).map(move |shard| format!("{folder}/{shard:02x}"));
-            for folder in FOLDERS.into_iter().flat_map(shards) {
-                for entry in list_files(&inner.system_path.join(&folder))? {
-                    objects.extend(stored_object(&folder, &entry));
-                }
-            }
-            Ok(objects)
-        })
-        .await
+        let shards = |folder| (0..=u8::MAX).map(move |shard| format!("{folder}/{shard:02x}"));
+        let shards: Vec<String> = FOLDERS.into_iter().flat_map(shards).collect();
+        let some: Vec<Vec<String>> = shards.chunks(SHARDS_AT_ONCE).map(<[_]>::to_vec).collect();
+        let listed = futures::stream::iter(some).then(move |shards| {
+            let inner = Arc::clone(&inner);
+            blocking(move || list_shards(&inner.system_path, &shards))
+        });
+        listed.boxed()
     }
 
     async fn note(&self) -> Result<Option<String>> {
@@ -385,6 +386,17 @@ fn list_files(folder: &Path) -> Result<Vec<std::fs::DirEntry>> {
             source,
         }),
     }
+}
+
+/// The objects in some folders, in the order of their names.
+fn list_shards(system: &Path, shards: &[String]) -> Result<Vec<StoredObject>> {
+    let mut objects = Vec::new();
+    for shard in shards {
+        let files = list_files(&system.join(shard))?;
+        objects.extend(files.iter().filter_map(|file| stored_object(shard, file)));
+    }
+    objects.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    Ok(objects)
 }
 
 /// What a storage is probed with; not garbage, as it goes at once.

@@ -4,6 +4,7 @@ use std::{fmt::Debug, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::stream::BoxStream;
 
 use super::{ObjectName, error::Result};
 
@@ -22,8 +23,9 @@ pub trait ObjectWriter: Debug + Send + Sync {
     /// Removes an object; nothing there is fine.
     async fn delete(&self, name: &ObjectName) -> Result<()>;
 
-    /// Lists all finished objects. Names that the server did not make are passed over.
-    async fn list_objects(&self) -> Result<Vec<StoredObject>>;
+    /// Lists all finished objects, some at a time, by and large in the order of their names.
+    /// Names that the server did not make are passed over.
+    fn list_objects(&self) -> BoxStream<'static, Result<Vec<StoredObject>>>;
 
     /// A few words that the storage keeps beside its objects.
     async fn note(&self) -> Result<Option<String>>;

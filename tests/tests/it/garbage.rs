@@ -95,6 +95,34 @@ async fn what_the_server_did_not_make_stays() {
 }
 
 #[tokio::test]
+async fn bytes_that_are_missing_are_counted() {
+    for backend in Backend::ALL {
+        let server = without_grace(backend).await;
+        let calls = server.calls();
+        let gone = saved(calls.save(keyed("gone.bin"), &content(1, 700_000)).await.unwrap());
+        let before = server.stored_objects();
+        calls.save(keyed("kept.bin"), &content(2, 700_000)).await.unwrap();
+        for dry_run in [true, false] {
+            assert_eq!(collect(&server, dry_run).await.missing, 0, "{backend:?}");
+        }
+        match &server.bucket {
+            Some(bucket) => bucket.remove(&before[0]),
+            None => fs::remove_file(&before[0]).unwrap(),
+        }
+        for dry_run in [true, false] {
+            let found = collect(&server, dry_run).await;
+            assert_eq!((found.missing, found.collected), (1, vec![]), "{backend:?}");
+        }
+        // Its record stays, and says what is wrong.
+        let read = calls.read(by_uid(&gone.uid)).await;
+        assert_eq!(artifactd_tests::refusal(read), pb::ErrorReason::ContentCorrupt);
+        calls.destroy(by_uid(&gone.uid)).await.unwrap();
+        assert_eq!(collect(&server, false).await.missing, 0);
+        server.assert_clean();
+    }
+}
+
+#[tokio::test]
 async fn what_a_killed_server_left_behind_goes() {
     for backend in Backend::ALL {
         let mut server = TestServer::setup().on(backend).prepare().await;

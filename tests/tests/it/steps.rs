@@ -47,7 +47,10 @@ async fn save_in_the_end(calls: Calls, key: String, bytes: Bytes, in_batch: bool
         };
         match answer {
             Ok(answer) => return (saved(answer).uid, bytes),
-            Err(failure) => assert!(failure.says_when_to_retry, "{key}: {failure:?}"),
+            Err(failure) => {
+                let passes = failure.says_when_to_retry || failure.reason == Some(pb::ErrorReason::Conflict);
+                assert!(passes, "{key}: {failure:?}");
+            }
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Objects in which nothing lies, bytes without a row, and blobs that nothing uses.
 
-use std::time::UNIX_EPOCH;
+use std::{collections::HashSet, time::UNIX_EPOCH};
+
+use futures::TryStreamExt;
 
 use super::{Collector, GarbageReason, Result, StorageGarbage, StoragePlace, now_us};
 use crate::{
@@ -90,14 +92,63 @@ impl Collector {
         }
     }
 
-    /// Takes objects without a row for garbage; removes bytes that should be gone.
+    /// Takes objects without a row for garbage, removes bytes that should be gone, and looks
+    /// for rows whose bytes are.
     pub(super) async fn collect_orphans(&self, storage: &StoragePlace, found: &mut StorageGarbage) -> Result<()> {
-        let listed = storage.store.writer.list_objects().await?;
-        fault::point("gc.objects_listed");
-        for some in listed.chunks(ROWS_AT_ONCE as usize) {
+        let (mut pages, began_us) = (storage.store.writer.list_objects(), now_us());
+        let mut seen = String::new();
+        while let Some(some) = pages.try_next().await? {
+            fault::point("gc.objects_listed");
             if self.registry.is_ending() {
                 return Ok(());
             }
+            let Some(last) = some.last().map(|object| object.name.to_string()) else {
+                continue;
+            };
+            self.collect_listed(storage, &some, found).await?;
+            let listed = some.iter().map(|object| object.name.as_str()).collect();
+            let between = (seen.as_str(), Some(last.as_str()), began_us);
+            self.find_missing(storage, between, &listed, found).await?;
+            seen = last;
+        }
+        let rest = (seen.as_str(), None, began_us);
+        self.find_missing(storage, rest, &HashSet::new(), found).await
+    }
+
+    /// Rows in a range of names, made before a time, whose bytes the storage did not list and
+    /// does not have.
+    async fn find_missing(
+        &self,
+        storage: &StoragePlace,
+        (after, until, before_us): (&str, Option<&str>, i64),
+        listed: &HashSet<&str>,
+        found: &mut StorageGarbage,
+    ) -> Result<()> {
+        let reader = self.registry.db.reader();
+        let mut after = after.to_owned();
+        loop {
+            let names = garbage::needed(reader, storage.id, (&after, until, before_us), ROWS_AT_ONCE).await?;
+            let Some(last) = names.last() else { return Ok(()) };
+            after.clone_from(last);
+            for name in names.iter().filter(|name| !listed.contains(name.as_str())) {
+                // It may have gone rightly while the list was made.
+                if storage.store.reader_size(name).await?.is_none()
+                    && garbage::known(reader, std::slice::from_ref(name)).await?.get(name) == Some(&Known::Kept)
+                {
+                    found.missing += 1;
+                    tracing::error!(object = name, "Object {name} is missing");
+                }
+            }
+        }
+    }
+
+    async fn collect_listed(
+        &self,
+        storage: &StoragePlace,
+        listed: &[StoredObject],
+        found: &mut StorageGarbage,
+    ) -> Result<()> {
+        for some in listed.chunks(ROWS_AT_ONCE as usize) {
             let names: Vec<String> = some.iter().map(|object| object.name.to_string()).collect();
             // Uploads first: one that is saved meanwhile has its row then.
             let uploads = uploads::named(self.registry.db.reader(), &names).await?;

@@ -133,7 +133,7 @@ async fn a_put_whose_answer_is_lost_is_one_object() {
     write(&store, &name, &content, MIB).await.unwrap();
     assert!(peer.struck.load(Ordering::SeqCst) > 0);
     assert_eq!(stored(&store, &name).await.unwrap(), content);
-    assert_eq!(store.writer.list_objects().await.unwrap().len(), 1);
+    assert_eq!(store.writer.list_objects().try_concat().await.unwrap().len(), 1);
 }
 
 #[tokio::test]

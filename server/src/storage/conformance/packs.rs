@@ -40,7 +40,7 @@ async fn what_is_packed_is_read_like_anything_else(store: &Store) {
         assert_eq!(artifactd_domain::crc32c(content), entry.crc32c);
         assert_eq!(artifactd_domain::Sha256::of(content), entry.sha256);
     }
-    let listed = store.writer.list_objects().await.unwrap();
+    let listed = store.writer.list_objects().try_concat().await.unwrap();
     assert!(
         listed
             .iter()
@@ -53,7 +53,7 @@ async fn what_is_packed_is_read_like_anything_else(store: &Store) {
         read_index(&store.reader, &name, size).await,
         Err(StorageError::NotFound { .. })
     ));
-    let listed = store.writer.list_objects().await.unwrap();
+    let listed = store.writer.list_objects().try_concat().await.unwrap();
     assert!(listed.iter().all(|object| object.name != name));
 }
 
