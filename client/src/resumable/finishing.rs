@@ -91,11 +91,11 @@ impl<'a> Finishing<'a> {
         if compare == Compare::First
             && let Err(error) = reading.compared().await
         {
-            return self.of_another_file(error);
+            return self.of_another_file(error).await;
         }
         let saved = match self.finish(upload, &mut reading, &watch).await {
             Ok(saved) => saved,
-            Err(error) if had_bytes && !is_saved => return self.of_another_file(error),
+            Err(error) if had_bytes && !is_saved => return self.of_another_file(error).await,
             Err(error) => return Err(error),
         };
         if saved.artifact.sha256 != reading.sha256().await? {
@@ -105,10 +105,13 @@ impl<'a> Finishing<'a> {
         Ok(Finished::Saved(Box::new(saved)))
     }
 
-    /// What an upload that had bytes before failed with, which may be that they are not of this file.
-    fn of_another_file(&self, error: Error) -> Result<Finished> {
+    /// What an upload that had bytes before failed with, which may be that they are not of this
+    /// file. A file that is being written to is no better in another upload.
+    async fn of_another_file(&self, error: Error) -> Result<Finished> {
         match error {
-            Error::FileChanged { .. } => Ok(Finished::OfAnotherFile(error)),
+            Error::FileChanged { .. } if self.file.check_unchanged().await.is_ok() => {
+                Ok(Finished::OfAnotherFile(error))
+            }
             error => Err(error),
         }
     }

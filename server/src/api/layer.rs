@@ -38,7 +38,7 @@ use self::{
     request::RequestBody,
     shape::End,
 };
-pub(crate) use self::{call_id::CallId, pieces::while_taken};
+pub(crate) use self::{call_id::CallId, pieces::while_taken, request::BYTES_PER_SECOND_MIN};
 
 /// Wraps a service so that its calls have ids, deadlines, log lines and shaped errors.
 #[derive(Debug, Clone)]

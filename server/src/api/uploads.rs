@@ -74,12 +74,7 @@ impl UploadService for Api {
             }
         };
         drop(self.registry.spawn(acknowledging));
-        let receiver = Receiver {
-            api: self.clone(),
-            messages,
-            answers,
-            call_id,
-        };
+        let receiver = Receiver::new(self, messages, answers, call_id);
         drop(self.registry.spawn(receiver.run(writer)));
         Ok(Response::new(ReceiverStream::new(waiting).boxed()))
     }

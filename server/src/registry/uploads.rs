@@ -153,6 +153,16 @@ fn declared(row: &UploadRow) -> Result<Declared> {
     })
 }
 
+/// Bytes that are there, wherever they are.
+fn bytes_of(parts: &[PartRow]) -> u64 {
+    parts.iter().map(|part| unsigned(part.size_bytes)).sum()
+}
+
+/// Whether the last part is there: one that is not full, or has no bytes.
+fn has_end(parts: &[PartRow], part_bytes: i64) -> bool {
+    parts.last().is_some_and(|part| part.size_bytes < part_bytes)
+}
+
 fn object_of(row: &UploadRow) -> Result<PartedObject> {
     Ok(PartedObject {
         name: row.object_name.parse().map_err(|_| impossible("object_name"))?,
@@ -176,7 +186,8 @@ impl Registry {
     /// The same with what its durable parts are.
     pub async fn upload_with_sums(&self, caller: &Caller, uid: &str) -> Result<Upload> {
         let row = self.find_upload(caller, uid).await?;
-        let parts = uploads::parts(self.db.reader(), row.id).await?;
+        let mut parts = uploads::parts(self.db.reader(), row.id).await?;
+        parts.retain(|part| part.size_bytes > 0);
         let part_crc32c = crate::blocking::in_place(|| parts.iter().map(sum_of_part).collect());
         let upload = self.to_upload_of(row, &parts)?;
         Ok(Upload { part_crc32c, ..upload })

@@ -16,7 +16,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tonic::{Status, body::Body};
 
 /// What a caller sends at least, on average over the time for which it may be silent.
-const BYTES_PER_SECOND_MIN: u64 = 1024;
+pub(crate) const BYTES_PER_SECOND_MIN: u64 = 1024;
 
 /// A flag and a length stand before every message.
 const PREFIX_BYTES: usize = 5;

@@ -1,5 +1,7 @@
 //! The stream of one who writes to an upload.
 
+use std::time::{Duration, Instant};
+
 use artifactd_proto::{
     Chunk, Messages, Received,
     v1::{self as pb, ErrorReason, write_upload_request::Message as Asked},
@@ -12,7 +14,7 @@ use super::{
     super::{
         Api,
         chunks::{CHUNK_BYTES_MAX, check_sum, out_of_order},
-        layer::CallId,
+        layer::{BYTES_PER_SECOND_MIN, CallId},
         status,
     },
     Answer, position,
@@ -22,18 +24,43 @@ use crate::registry::{Data, RegistryError, UploadWriter};
 /// The receiving half of a stream that writes. It has a task of its own, so that what
 /// came is put in order when its caller goes away.
 pub(super) struct Receiver {
-    pub(super) api: Api,
-    pub(super) messages: Messages<pb::WriteUploadRequest>,
-    pub(super) answers: mpsc::Sender<Answer>,
-    pub(super) call_id: CallId,
+    api: Api,
+    messages: Messages<pb::WriteUploadRequest>,
+    answers: mpsc::Sender<Answer>,
+    call_id: CallId,
+    pace: Pace,
+}
+
+/// How fast a caller sends: one that keeps its stream open by a byte now and then holds a
+/// turn that others wait for.
+#[derive(Debug, Default)]
+struct Pace {
+    /// How long the server waited for the caller, and what came in that time.
+    waited: Duration,
+    bytes: u64,
 }
 
 impl Receiver {
+    pub(super) fn new(
+        api: &Api,
+        messages: Messages<pb::WriteUploadRequest>,
+        answers: mpsc::Sender<Answer>,
+        call_id: CallId,
+    ) -> Self {
+        Self {
+            api: api.clone(),
+            messages,
+            answers,
+            call_id,
+            pace: Pace::default(),
+        }
+    }
+
     pub(super) async fn run(mut self, mut writer: UploadWriter) {
-        let ended = self.receive(&mut writer).await;
-        let is_all = matches!(ended, Ok(true));
-        writer.end(is_all).await;
-        if let Err(status) = ended {
+        let received = self.receive(&mut writer).await;
+        let is_all = matches!(received, Ok(true));
+        let ended = writer.end(is_all).await.map_err(|error| self.refused(error));
+        if let Err(status) = received.and(ended) {
             // Whoever went away needs no answer.
             let _ = self.answers.send(Err(status)).await;
         }
@@ -42,10 +69,12 @@ impl Receiver {
     /// Takes messages to the end; says whether the content ends there.
     async fn receive(&mut self, writer: &mut UploadWriter) -> Result<bool, Status> {
         loop {
+            let since = Instant::now();
             let message = tokio::select! {
                 message = next(&self.api, &mut self.messages, &self.call_id) => message?,
                 () = writer.superseded() => return Err(self.refused(writer.fenced())),
             };
+            self.pace.waited += since.elapsed();
             let chunk = match message {
                 None => return Ok(false),
                 Some(Received::Chunk(chunk)) => chunk,
@@ -63,7 +92,7 @@ impl Receiver {
         }
     }
 
-    async fn take(&self, writer: &mut UploadWriter, chunk: Chunk) -> Result<bool, Status> {
+    async fn take(&mut self, writer: &mut UploadWriter, chunk: Chunk) -> Result<bool, Status> {
         let Chunk {
             data,
             crc32c: sum,
@@ -74,6 +103,8 @@ impl Receiver {
             writer.jump(offset).map_err(|error| self.refused(error))?;
         }
         let data = Data::new(data);
+        self.pace.bytes += data.size_bytes();
+        self.check_pace()?;
         if data.size_bytes() > CHUNK_BYTES_MAX as u64 {
             let bytes = data.size_bytes();
             let message = format!("a chunk has {bytes} bytes, at most {CHUNK_BYTES_MAX} are taken");
@@ -82,6 +113,18 @@ impl Receiver {
         }
         check_sum(data.crc32c(), sum, "chunk.crc32c", &self.call_id)?;
         writer.put(data).await.map_err(|error| self.refused(error))
+    }
+
+    fn check_pace(&mut self) -> Result<(), Status> {
+        let patience = self.api.registry.limits.stream_idle_timeout;
+        if self.pace.waited < patience {
+            return Ok(());
+        }
+        let Pace { bytes, .. } = std::mem::take(&mut self.pace);
+        if bytes as f64 >= patience.as_secs_f64() * BYTES_PER_SECOND_MIN as f64 {
+            return Ok(());
+        }
+        Err(self.refused(RegistryError::StreamIdle(patience)))
     }
 
     async fn nothing_more(&mut self) -> Result<(), Status> {

@@ -10,8 +10,9 @@ use super::{
     super::{RegistryError, Result, content::Declared},
     UploadState,
     ahead::Hashed,
+    bytes_of,
     complete::Held,
-    declared, unsigned,
+    declared, has_end, unsigned,
 };
 use crate::{
     db::uploads,
@@ -48,8 +49,11 @@ impl Held {
     /// That all parts are there.
     pub(super) fn check_parts(&self, declared_now: Declared) -> Result<()> {
         let missing = || RegistryError::UploadIncomplete(self.size_bytes);
-        let sum: u64 = self.parts.iter().map(|part| unsigned(part.size_bytes)).sum();
-        if sum != self.size_bytes {
+        // Without a word of what there shall be, somebody must have said that this is all.
+        let is_said = [declared(&self.row)?, declared_now]
+            .iter()
+            .any(|declared| declared.size_bytes.is_some() || declared.sha256.is_some());
+        if bytes_of(&self.parts) != self.size_bytes || !(is_said || has_end(&self.parts, self.row.part_bytes)) {
             return Err(missing());
         }
         for size_bytes in [declared(&self.row)?.size_bytes, declared_now.size_bytes]

@@ -215,7 +215,8 @@ impl Held {
             }
         }
         fault::point("uploads.before_object");
-        let parts: Vec<String> = self.parts.iter().map(|part| part.store_part.clone()).collect();
+        let parts = self.parts.iter().filter(|part| part.size_bytes > 0);
+        let parts: Vec<String> = parts.map(|part| part.store_part.clone()).collect();
         let object = match closed.complete(parts.clone()).await {
             Ok(object) => object,
             Err(error) => {

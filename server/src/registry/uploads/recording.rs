@@ -39,6 +39,8 @@ pub(super) enum Target {
     Store(Box<dyn PendingPart>),
     /// Nowhere: it is durable already, and must be the same.
     Compared(PartRow),
+    /// Nowhere: there are no bytes.
+    Nothing,
 }
 
 /// Makes parts durable and records them, one after another.
@@ -70,8 +72,12 @@ impl Recorder {
     pub(super) async fn run(self, mut filled: mpsc::Receiver<FilledPart>, acks: mpsc::Sender<Result<u64>>) {
         while let Some(FilledPart { part, hash }) = filled.recv().await {
             let end = part.number * unsigned(self.row.part_bytes) + part.size_bytes;
+            let is_mark = part.size_bytes == 0;
             let recorded = self.record(part, hash).await;
             let is_over = recorded.is_err();
+            if is_mark && !is_over {
+                continue;
+            }
             // Whoever went away finds out from the upload itself.
             let _ = acks.send(recorded.map(|()| end)).await;
             if is_over {
@@ -95,6 +101,7 @@ impl Recorder {
                 Ok(store_part) => store_part,
                 Err(error) => return Err(self.explain(error).await),
             },
+            Target::Nothing => String::new(),
             Target::Compared(there) if there.crc32c == crc32c && unsigned(there.size_bytes) == size_bytes => {
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{Caller, Registry, RegistryError, Result, content::Data, placing::integer, turns::ContentTurn},
-    UploadState, contiguous, declared,
+    UploadState, bytes_of, contiguous, declared, has_end,
     hashing::UploadHash,
     locks::WriterTurn,
     object_of,
@@ -86,8 +86,8 @@ impl Registry {
             if offset != durable {
                 return Err(RegistryError::OffsetMismatch(durable));
             }
-            if !durable.is_multiple_of(unsigned(row.part_bytes)) {
-                // A part that is not full is the last one.
+            // Not where one in between has to come again.
+            if has_end(&parts, row.part_bytes) && durable == bytes_of(&parts) {
                 return Err(RegistryError::UploadNotOpen(row.uid));
             }
             (Some(turn), epoch)
@@ -138,12 +138,13 @@ impl Registry {
         let (mut writer, mut acks) = self.write_in_turn(caller, (uid, offset), turn).await?;
         let (part_bytes, end) = (writer.row.part_bytes, offset + data.size_bytes());
         let put = writer.put(data).await;
-        writer.end(is_last && put.is_ok()).await;
+        let ended = writer.end(is_last && put.is_ok()).await;
         let mut durable = offset;
         while let Some(ack) = acks.recv().await {
             durable = ack?;
         }
         put?;
+        ended?;
         if durable < end {
             let rule = format!("must have {part_bytes} bytes, as only the last part may have fewer");
             return Err(RegistryError::other("data", rule));
@@ -287,12 +288,32 @@ impl UploadWriter {
 
     /// Ends the stream. `is_all` says that the content ends here; without it a part that
     /// is not full is dropped, and is sent again by whoever goes on.
-    pub async fn end(mut self, is_all: bool) {
-        if let Some(part) = self.open.take()
-            && is_all
-        {
+    pub async fn end(mut self, is_all: bool) -> Result<()> {
+        let open = self.open.take();
+        if !is_all {
+            return Ok(());
+        }
+        match (open, declared(&self.row)?.size_bytes) {
+            (_, Some(declared)) if declared != self.offset => {
+                let actual = self.offset;
+                return Err(RegistryError::SizeMismatch { declared, actual });
+            }
             // Recording that has failed says so in its acknowledgements.
-            self.hand_over(part).await;
+            (Some(part), _) => drop(self.hand_over(part).await),
+            (None, None) => drop(self.hand_over(self.end_mark()).await),
+            (None, Some(_)) => {}
+        }
+        Ok(())
+    }
+
+    /// Where the last part is full, one of no bytes says that it was the last.
+    fn end_mark(&self) -> OpenPart {
+        OpenPart {
+            number: self.offset / unsigned(self.row.part_bytes),
+            size_bytes: 0,
+            sums: BlockChecksums::default(),
+            target: Target::Nothing,
+            turn: None,
         }
     }
 }
