@@ -58,13 +58,15 @@ pub enum Operation {
     Collect,
     /// New content under a new key, by an upload.
     Upload,
+    /// The same by parts that travel at once.
+    UploadAtOnce,
     /// An upload removed.
     AbortUpload,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -81,6 +83,7 @@ impl Operation {
         Self::DestroyFolder,
         Self::Collect,
         Self::Upload,
+        Self::UploadAtOnce,
         Self::AbortUpload,
     ];
 }
@@ -130,10 +133,13 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 pub fn may_meet(point: &str, operation: Operation) -> bool {
     use Operation::{
         AbortUpload, Batch, Collect, Destroy, DestroyFolder, Folder, LargeFolder, NewVersion, Replace, Restore,
-        SameContent, Save, SaveSmall, SharedContent, Trash, Update, Upload,
+        SameContent, Save, SaveSmall, SharedContent, Trash, Update, Upload, UploadAtOnce,
     };
     if operation == LargeFolder {
         return point == folders::ONLY_LARGE;
+    }
+    if operation == UploadAtOnce {
+        return point.starts_with("uploads.");
     }
     match point.split('.').next() {
         Some("local" | "cloud" | "save") => matches!(
@@ -255,6 +261,7 @@ impl Scene {
         let artifact = Some(by_uid(&self.base.uid));
         match operation {
             Operation::Upload => uploads::save(&calls, header(NEW_KEY), &self.new).await,
+            Operation::UploadAtOnce => uploads::save_at_once(&calls, header(NEW_KEY), &self.new).await,
             Operation::AbortUpload => uploads::abort_all(&calls).await,
             Operation::Collect => calls.collect_garbage(false).await.map(drop),
             Operation::Save => calls.save(header(NEW_KEY), &self.new).await.map(drop),
@@ -406,7 +413,7 @@ impl Scene {
                 assert_eq!(self.server.staged(), [""; 0]);
                 assert_eq!(self.server.stored_files_below("uploads"), 0);
             }
-            Operation::Save | Operation::SaveSmall | Operation::Upload => {
+            Operation::Save | Operation::SaveSmall | Operation::Upload | Operation::UploadAtOnce => {
                 assert_eq!(found(NEW_KEY).await.len(), 1);
                 assert!(calls.read(by_key(NEW_KEY)).await.expect("read") == self.new);
             }

@@ -21,6 +21,11 @@ pub(super) async fn save(calls: &Calls, header: pb::SaveHeader, content: &[u8]) 
     calls.save_in_parts(header, content, PART_BYTES).await.map(drop)
 }
 
+/// The same with parts that travel at once.
+pub(super) async fn save_at_once(calls: &Calls, header: pb::SaveHeader, content: &[u8]) -> Outcome<()> {
+    calls.save_in_parts_at_once(header, content, PART_BYTES).await.map(drop)
+}
+
 /// Begins an upload that has a part.
 pub(super) async fn begin(calls: &Calls, content: &[u8]) {
     let upload = calls.create_upload(wanted(crate::calls::keyed(NEW_KEY))).await;

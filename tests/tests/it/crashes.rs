@@ -55,6 +55,7 @@ async fn every_crash_point_is_survived_on_a_bucket() {
             Operation::SaveSmall,
             Operation::Replace,
             Operation::Upload,
+            Operation::UploadAtOnce,
         ],
     )
     .await;

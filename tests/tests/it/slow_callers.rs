@@ -69,6 +69,52 @@ async fn uploads_by_single_bytes_are_cut_and_do_not_hold_up_others() {
     server.assert_clean();
 }
 
+/// Sends a byte of an upload and a byte, never silent for as long as is allowed.
+async fn drip_into(calls: Calls, uid: String) -> ErrorReason {
+    let mut stream = calls.write_upload(&uid, 0).await.unwrap();
+    let mut sent = 0;
+    loop {
+        stream.write(sent, b"x").await;
+        sent += 1;
+        match tokio::time::timeout(Duration::from_millis(IDLE_MS / 4), stream.ack()).await {
+            Err(_) => {}
+            Ok(Err(failure)) => return refusal(Err::<(), _>(failure)),
+            Ok(Ok(ack)) => panic!("acknowledged: {ack:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn parts_by_single_bytes_are_cut_and_their_uploads_go_on() {
+    let server = impatient_server().await;
+    let calls = server.calls();
+    let bytes = content(1, 300_000);
+    let mut uploads = Vec::new();
+    for parallel in [false, true] {
+        let request = pb::CreateUploadRequest {
+            save: Some(pb::SaveHeader {
+                size: Some(bytes.len() as i64),
+                ..keyed(&format!("{parallel}.bin"))
+            }),
+            parallel,
+            part_bytes: 0,
+        };
+        uploads.push(calls.create_upload(request).await.unwrap().uid);
+    }
+    let slow: Vec<_> = uploads
+        .iter()
+        .map(|uid| tokio::spawn(drip_into(server.calls(), uid.clone())))
+        .collect();
+    for slow in slow {
+        assert_eq!(slow.await.unwrap(), ErrorReason::DeadlineExceeded);
+    }
+    for uid in uploads {
+        calls.write_rest(&uid, &bytes, 0, false).await.unwrap();
+        calls.complete_upload(&uid).await.unwrap();
+    }
+    server.assert_clean();
+}
+
 #[tokio::test]
 async fn an_upload_that_pauses_and_goes_on_in_time_is_taken() {
     let server = impatient_server().await;
