@@ -255,7 +255,7 @@ impl Drop for Part {
 }
 
 fn block_bytes_of(size_bytes: u64) -> u64 {
-    BLOCK_BYTES.max((size_bytes >> BLOCKS_BITS_MAX).next_power_of_two())
+    BLOCK_BYTES.max(size_bytes.div_ceil(1 << BLOCKS_BITS_MAX).next_power_of_two())
 }
 
 fn blocks_of(size_bytes: u64) -> usize {
