@@ -5,6 +5,7 @@
 //! server and the client both use it, so a name that one of them accepts means
 //! the same to the other. A value of a type from here is valid by construction.
 
+mod artifact_field;
 mod checksum;
 mod dtype;
 mod etag;
@@ -17,6 +18,7 @@ mod kind;
 pub mod manifest;
 pub mod moment;
 mod name;
+mod order;
 mod reference;
 mod run;
 mod suffix;
@@ -26,6 +28,7 @@ mod uid;
 mod value;
 mod version;
 
+pub use artifact_field::{ArtifactField, ArtifactFields};
 pub use checksum::{BLOCK_BYTES, BlockChecksums, combine_crc32c, crc32c, crc32c_append};
 pub use dtype::{Dtype, DtypeRefused, Item};
 pub use etag::content_etag;
@@ -34,6 +37,8 @@ pub use json::{Json, JsonFault, JsonRefused};
 pub use key::{FileName, Key, KeyRefused, StorageName};
 pub use kind::{IfContentExists, Kind, Role, SaveOutcome, Visibility};
 pub use name::{Name, NameRefused, Note, RegistryName, Synonyms, SynonymsRefused};
+pub use kind::{IfContentExists, Kind, SaveOutcome, Visibility};
+pub use order::{Order, OrderBy, OrderRefused};
 pub use reference::{ArtifactRef, RefRefused};
 pub use run::{RunStatus, RunUid, TransformKind};
 pub use suffix::{Suffix, raw_suffix_of};

@@ -35,18 +35,8 @@ fn expression<S: Schema>(expression: &Expression, schema: &S, negated: bool) -> 
         Expression::Not(part) => self::expression(part, schema, !negated),
         Expression::Restriction(restriction) => {
             let predicate = self::restriction(restriction, schema)?;
-            Ok(if negated { negation(predicate) } else { predicate })
+            Ok(if negated { predicate.negated() } else { predicate })
         }
-    }
-}
-
-/// The opposite of what one restriction became.
-fn negation<Id>(predicate: Predicate<Id>) -> Predicate<Id> {
-    match predicate {
-        Predicate::All(parts) => Predicate::any(parts.into_iter().map(negation).collect()),
-        Predicate::Any(parts) => Predicate::all(parts.into_iter().map(negation).collect()),
-        Predicate::Is(test) => Predicate::IsNot(test),
-        Predicate::IsNot(test) => Predicate::Is(test),
     }
 }
 

@@ -142,7 +142,8 @@ impl<'t> Cursor<'t> {
             None => "the end".to_owned(),
             Some('\0') => return Fault::new(self.at, FilterRefused::Nul),
             Some(c) if is_in_word(c) => format!("`{}`", shortened(self.peek_word())),
-            Some(c) => format!("`{}`", c.escape_debug()),
+            Some(c) if c.is_control() => format!("`{}`", c.escape_debug()),
+            Some(c) => format!("`{c}`"),
         };
         Fault::new(self.at, FilterRefused::Unexpected { wanted, found })
     }

@@ -145,6 +145,28 @@ impl<Id> Predicate<Id> {
         }
     }
 
+    /// The same with something else in place of every test: another test, several, or
+    /// what is known of it already.
+    pub fn map<Other>(self, replace: &impl Fn(Test<Id>) -> Predicate<Other>) -> Predicate<Other> {
+        let mapped = |parts: Vec<Self>| parts.into_iter().map(|part| part.map(replace)).collect();
+        match self {
+            Self::All(parts) => Predicate::all(mapped(parts)),
+            Self::Any(parts) => Predicate::any(mapped(parts)),
+            Self::Is(test) => replace(test),
+            Self::IsNot(test) => replace(test).negated(),
+        }
+    }
+
+    /// The opposite.
+    pub fn negated(self) -> Self {
+        match self {
+            Self::All(parts) => Self::any(parts.into_iter().map(Self::negated).collect()),
+            Self::Any(parts) => Self::all(parts.into_iter().map(Self::negated).collect()),
+            Self::Is(test) => Self::IsNot(test),
+            Self::IsNot(test) => Self::Is(test),
+        }
+    }
+
     /// All of some parts, flat and without what says nothing.
     pub fn all(parts: Vec<Self>) -> Self {
         let mut flat = Vec::with_capacity(parts.len());
@@ -180,7 +202,16 @@ fn one_or<Id>(mut parts: Vec<Predicate<Id>>, many: fn(Vec<Predicate<Id>>) -> Pre
 }
 
 impl<Id> Test<Id> {
-    fn holds(&self, entry: &impl Entry<Id>) -> bool {
+    /// The field that is tested; for a map and a function what they are known by.
+    pub fn id(&self) -> &Id {
+        match self {
+            Self::Set(field) | Self::Compare(field, ..) | Self::Like(field, _) | Self::Unlike(field, _) => &field.id,
+            Self::NotEmpty(id) | Self::Call(id, _) => id,
+        }
+    }
+
+    /// Whether the test holds for an entry.
+    pub fn holds(&self, entry: &impl Entry<Id>) -> bool {
         let fits = |value: &Value, pattern: &Pattern| matches!(value, Value::Text(text) if pattern.matches(text));
         match self {
             Self::Set(field) => !entry.values(&field.id).is_empty(),

@@ -283,7 +283,7 @@ fn faults_say_what_and_where() {
         (
             "t = a\\b",
             6,
-            "expected a space; values that hold this are quoted, found `\\\\`",
+            "expected a space; values that hold this are quoted, found `\\`",
         ),
         ("t = \"a\0\"", 7, "a NUL character stands for nothing"),
         ("t = a\0", 6, "a NUL character stands for nothing"),
