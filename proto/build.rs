@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 16] = [
+const PROTOS: [&str; 17] = [
     "artifactd/v1/admin_service.proto",
     "artifactd/v1/annotation.proto",
     "artifactd/v1/annotation_service.proto",
@@ -18,6 +18,7 @@ const PROTOS: [&str; 16] = [
     "artifactd/v1/feature_service.proto",
     "artifactd/v1/label_service.proto",
     "artifactd/v1/lineage_service.proto",
+    "artifactd/v1/queries.proto",
     "artifactd/v1/run_service.proto",
     "artifactd/v1/transform_service.proto",
     "artifactd/v1/upload_service.proto",

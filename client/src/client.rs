@@ -202,6 +202,7 @@ impl Client {
         let message = pb::GetArtifactRequest {
             artifact: Some(convert::reference(artifact.into_reference()?)),
             include_hidden,
+            ..Default::default()
         };
         let call = |request| {
             let mut artifacts = self.artifacts();
@@ -218,9 +219,8 @@ impl Client {
             let artifact = Some(reference.clone());
             let message = pb::ListArtifactVersionsRequest {
                 artifact,
-                page_size: 0,
                 page_token,
-                visibilities: Vec::new(),
+                ..Default::default()
             };
             let call = |request| {
                 let mut artifacts = self.artifacts();
@@ -235,7 +235,7 @@ impl Client {
         }
     }
 
-    /// The artifacts of the space, newest first; pages are fetched as they are needed.
+    /// The artifacts of the space that match; pages are fetched as they are needed.
     pub fn list(&self, options: ListOptions) -> impl Stream<Item = Result<Artifact>> + Send + use<> {
         let first = Listing {
             client: self.clone(),
@@ -379,6 +379,9 @@ impl Listing {
                 .iter()
                 .map(|v| convert::visibility(*v).into())
                 .collect(),
+            filter: self.options.filter.clone(),
+            order_by: self.options.order.to_string(),
+            read_mask: None,
         };
         let client = &self.client;
         let call = |request| {

@@ -62,6 +62,7 @@ mod memory;
 mod message;
 mod methods;
 mod options;
+mod queries;
 mod reader;
 mod record;
 mod reference;
@@ -91,6 +92,7 @@ pub use options::{
     DeleteOptions, DeleteStorage, GetOptions, ListOptions, MemberRange, MembersOptions, ReadMembersOptions,
     ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
 };
+pub use queries::Count;
 pub use record::{Annotations, CollectionPiece, IntoValue};
 pub use reference::IntoReference;
 pub use resumable::{Upload, UploadOptions, UploadProgress, UploadState};

@@ -1,6 +1,6 @@
 //! Options of calls. Fields that are not set are left to the server.
 
-use artifactd_domain::{IfContentExists, Kind, Sha256, Stem, Uid, Visibility};
+use artifactd_domain::{IfContentExists, Kind, Order, Sha256, Stem, Uid, Visibility};
 
 use crate::Annotations;
 
@@ -176,8 +176,13 @@ pub struct GetOptions {
 pub struct ListOptions {
     /// Artifacts fetched at once; the server's default when 0.
     pub page_size: u32,
-    /// Which visibilities; the visible ones when empty.
+    /// Which visibilities. When empty those that the filter asks for, and the visible
+    /// ones alone when it asks for none.
     pub visibilities: Vec<Visibility>,
+    /// Which ones, in the language of `artifactd_domain::filter`; all when empty.
+    pub filter: String,
+    /// In which order; newest first unless set.
+    pub order: Order,
 }
 
 /// What to read.

@@ -29,6 +29,7 @@ mod record;
 mod replace;
 mod runs;
 mod save;
+mod selection;
 mod sequencer;
 mod transforms;
 mod trash;
@@ -72,13 +73,14 @@ pub use lineage::{
     Direction, DrawFormat, EdgeKind, Graph, GraphEnd, GraphPart, GraphQuery, Impact, IsRunInput, LineageArtifact,
     LineageEdge, LineageRun,
 };
-pub use list::{ListQuery, Page, VersionsQuery};
+pub use list::{Count, ListQuery, Page, Place, VersionsQuery};
 pub use open::{ContentOf, OpenContent, ReadRange};
 pub use place::{Places, Space, StoragePlace};
 pub use record::Artifact;
 pub use replace::{Replaced, Replacement};
 pub use runs::{NewRun, Run, RunEnd, RunField, RunUpdate, RunsQuery};
 pub use save::{NewArtifact, Revises, Saved};
+pub use selection::Selection;
 pub use transforms::{NewTransform, Transform, TransformField, TransformRef, TransformUpdate, TransformsQuery};
 pub use trash::{DeleteMode, Deleted, Deletion, IfUsed, KeepBytes, Restoration};
 pub use turns::ContentTurn;

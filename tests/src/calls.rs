@@ -276,6 +276,7 @@ impl Calls {
         self.get_raw(pb::GetArtifactRequest {
             artifact: Some(artifact),
             include_hidden: false,
+            ..Default::default()
         })
         .await
     }
@@ -285,6 +286,7 @@ impl Calls {
         self.get_raw(pb::GetArtifactRequest {
             artifact: Some(artifact),
             include_hidden: true,
+            ..Default::default()
         })
         .await
     }
@@ -297,6 +299,29 @@ impl Calls {
     /// One page of the space.
     pub async fn list(&self, request: pb::ListArtifactsRequest) -> Outcome<pb::ListArtifactsResponse> {
         answer(self.artifacts().list_artifacts(request)).await
+    }
+
+    /// All pages of a list.
+    pub async fn list_all(&self, mut request: pb::ListArtifactsRequest) -> Outcome<Vec<pb::Artifact>> {
+        let mut artifacts = Vec::new();
+        loop {
+            let page = self.list(request.clone()).await?;
+            artifacts.extend(page.artifacts);
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(artifacts);
+            }
+        }
+    }
+
+    /// How many match.
+    pub async fn count(&self, request: pb::CountArtifactsRequest) -> Outcome<pb::CountArtifactsResponse> {
+        answer(self.artifacts().count_artifacts(request)).await
+    }
+
+    /// Finds some artifacts at once.
+    pub async fn batch_get(&self, request: pb::BatchGetArtifactsRequest) -> Outcome<pb::BatchGetArtifactsResponse> {
+        answer(self.artifacts().batch_get_artifacts(request)).await
     }
 
     /// One page of a family.
@@ -319,6 +344,7 @@ impl Calls {
                 page_size: 1000,
                 page_token: String::new(),
                 visibilities: visibilities.to_vec(),
+                ..Default::default()
             })
             .await?;
         assert_eq!(page.next_page_token, "", "a family of more than one page");

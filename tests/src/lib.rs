@@ -14,6 +14,8 @@
 //! - `records`, `runs`: features, labels, runs and the like.
 //! - `folders`: saves of folders, step by step or whole.
 //! - `command`: the command line as a program of its own, also on a terminal.
+//! - `entries`: answered artifacts, as filters see them.
+//! - `filled`: very many records at once.
 //! - `content`: content that looks random and can be made again.
 //! - `crash`: operations that meet a named crash point, and the checks after.
 //! - `pauses`: points at which a server waits for a test.
@@ -37,9 +39,11 @@ pub mod command;
 pub mod content;
 pub mod crash;
 pub mod database;
+pub mod entries;
 pub mod events;
 pub mod failing_calls;
 pub mod failure;
+pub mod filled;
 pub mod folders;
 pub mod guarded;
 pub mod impostor;

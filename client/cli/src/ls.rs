@@ -58,6 +58,7 @@ pub(crate) async fn run(context: &mut Context, command: Ls) -> Result<Code, Fail
     let options = ListOptions {
         page_size: limit.min(1_000) as u32,
         visibilities,
+        ..ListOptions::default()
     };
     let mut artifacts = Box::pin(client.list(options));
     let mut listed = 0;

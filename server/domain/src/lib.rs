@@ -37,7 +37,6 @@ pub use json::{Json, JsonFault, JsonRefused};
 pub use key::{FileName, Key, KeyRefused, StorageName};
 pub use kind::{IfContentExists, Kind, Role, SaveOutcome, Visibility};
 pub use name::{Name, NameRefused, Note, RegistryName, Synonyms, SynonymsRefused};
-pub use kind::{IfContentExists, Kind, SaveOutcome, Visibility};
 pub use order::{Order, OrderBy, OrderRefused};
 pub use reference::{ArtifactRef, RefRefused};
 pub use run::{RunStatus, RunUid, TransformKind};

@@ -2,7 +2,6 @@
 
 use std::future::Future;
 
-use artifactd_domain::VersionNumber;
 use artifactd_proto::{
     Messages, Received,
     v1::{self as pb, ErrorReason, artifact_service_server::ArtifactService},
@@ -16,9 +15,9 @@ use super::{
     chunks::{messages, nothing_more, out_of_order, pieces},
     convert, folders,
     layer::CallId,
-    members, pages, status,
+    members, pages, queries, status,
 };
-use crate::registry::{Content, ListQuery, RegistryError, Saved, VersionsQuery};
+use crate::registry::{Content, RegistryError, Saved};
 
 /// Largest content of a save in one message.
 pub(super) const SMALL_CONTENT_BYTES_MAX: usize = 1024 * 1024;
@@ -213,15 +212,23 @@ impl ArtifactService for Api {
 
     async fn get_artifact(&self, request: Request<pb::GetArtifactRequest>) -> Result<Response<pb::Artifact>, Status> {
         let caller = self.caller(&request)?;
-        let call_id = call_id(&caller);
-        let pb::GetArtifactRequest {
-            artifact,
-            include_hidden,
-        } = request.into_inner();
-        let reference = convert::reference(artifact, &call_id)?;
-        let found = self.registry.get(&caller, &reference, include_hidden).await;
-        let found = found.map_err(|error| status::from_registry(error, &call_id))?;
-        Ok(Response::new(convert::artifact(found)))
+        queries::get(self, &caller, request.into_inner()).await
+    }
+
+    async fn batch_get_artifacts(
+        &self,
+        request: Request<pb::BatchGetArtifactsRequest>,
+    ) -> Result<Response<pb::BatchGetArtifactsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        queries::batch_get(self, &caller, request.into_inner()).await
+    }
+
+    async fn count_artifacts(
+        &self,
+        request: Request<pb::CountArtifactsRequest>,
+    ) -> Result<Response<pb::CountArtifactsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        queries::count(self, &caller, request.into_inner()).await
     }
 
     async fn list_artifacts(
@@ -229,30 +236,7 @@ impl ArtifactService for Api {
         request: Request<pb::ListArtifactsRequest>,
     ) -> Result<Response<pb::ListArtifactsResponse>, Status> {
         let caller = self.caller(&request)?;
-        let call_id = call_id(&caller);
-        let pb::ListArtifactsRequest {
-            page_size,
-            page_token,
-            visibilities,
-        } = request.into_inner();
-        let visibilities = convert::visibilities(&visibilities, &call_id)?;
-        let asks = format!(
-            "ListArtifacts {} {} {visibilities:?}",
-            caller.principal.id, caller.space_id
-        );
-        let after = self.place(&page_token, &asks, &call_id)?;
-        let query = ListQuery {
-            visibilities,
-            after,
-            rows: pages::rows(page_size, &call_id)?,
-        };
-        let page = self.registry.list(&caller, &query).await;
-        let page = page.map_err(|error| status::from_registry(error, &call_id))?;
-        let next_page_token = self.token(page.next.as_ref(), &asks);
-        Ok(Response::new(pb::ListArtifactsResponse {
-            artifacts: convert::artifacts(page.artifacts),
-            next_page_token,
-        }))
+        queries::list(self, &caller, request.into_inner()).await
     }
 
     async fn list_artifact_versions(
@@ -260,35 +244,7 @@ impl ArtifactService for Api {
         request: Request<pb::ListArtifactVersionsRequest>,
     ) -> Result<Response<pb::ListArtifactVersionsResponse>, Status> {
         let caller = self.caller(&request)?;
-        let call_id = call_id(&caller);
-        let pb::ListArtifactVersionsRequest {
-            artifact,
-            page_size,
-            page_token,
-            visibilities,
-        } = request.into_inner();
-        let visibilities = convert::visibilities(&visibilities, &call_id)?;
-        let reference = convert::reference(artifact, &call_id)?;
-        let asks = format!(
-            "ListArtifactVersions {} {reference} {visibilities:?}",
-            caller.principal.id
-        );
-        let below = self.place::<u32>(&page_token, &asks, &call_id)?;
-        let below = below.and_then(|number| VersionNumber::from_integer(number.into()));
-        let query = VersionsQuery {
-            reference,
-            visibilities,
-            below,
-            rows: pages::rows(page_size, &call_id)?,
-        };
-        let page = self.registry.versions(&caller, &query).await;
-        let page = page.map_err(|error| status::from_registry(error, &call_id))?;
-        let next_page_token = self.token(page.next.map(VersionNumber::get).as_ref(), &asks);
-        let artifacts = convert::artifacts(page.artifacts);
-        Ok(Response::new(pb::ListArtifactVersionsResponse {
-            artifacts,
-            next_page_token,
-        }))
+        queries::versions(self, &caller, request.into_inner()).await
     }
 
     async fn update_artifact(

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use artifactd_domain::{
-    ArtifactRef, HashType, IfContentExists, Kind, SaveOutcome, Sha256, Synonyms, VersionName, Visibility,
+    ArtifactRef, HashType, IfContentExists, Kind, Order, SaveOutcome, Sha256, Synonyms, VersionName, Visibility,
     manifest::{Glob, GlobRefused, Member, MemberPath},
 };
 use artifactd_proto::v1::{self as pb, ErrorReason};
@@ -15,7 +15,7 @@ use super::{annotations::annotations, chunks::check_sum, layer::CallId, status};
 use crate::registry::{
     Artifact, Caller, Content, Declared, DeleteMode, Deletion, Field, FirstAnnotations, FolderEdit, FolderSource,
     IfUsed, IsRunInput, KeepBytes, MembersQuery, NewArtifact, NewFolder, NewUpload, RegistryError, Replacement,
-    RequestKey, Restoration, Revises, Rule, Update,
+    RequestKey, Restoration, Revises, Rule, Selection, Update,
 };
 
 /// No path of a member is longer.
@@ -188,7 +188,7 @@ fn visibility(number: i32, field: &'static str, call_id: &CallId) -> Result<Opti
     }
 }
 
-/// The visibilities of a list; DEFAULT alone when none is named.
+/// The visibilities that a list names.
 pub(super) fn visibilities(numbers: &[i32], call_id: &CallId) -> Result<Vec<Visibility>> {
     const FIELD: &str = "visibilities";
     let mut named = Vec::new();
@@ -198,11 +198,35 @@ pub(super) fn visibilities(numbers: &[i32], call_id: &CallId) -> Result<Vec<Visi
             named.push(visibility);
         }
     }
-    Ok(if named.is_empty() {
-        vec![Visibility::Default]
-    } else {
-        named
+    named.sort_by_key(|visibility| visibility.code());
+    Ok(named)
+}
+
+/// Which artifacts a filter and visibilities mean.
+pub(super) fn selection(filter: &str, numbers: &[i32], call_id: &CallId) -> Result<Selection> {
+    Ok(Selection {
+        filter: parsed(filter, "filter", call_id)?,
+        visibilities: visibilities(numbers, call_id)?,
     })
+}
+
+/// An order.
+pub(super) fn order(text: &str, call_id: &CallId) -> Result<Order> {
+    parsed(text, "order_by", call_id)
+}
+
+/// The artifacts that a message names.
+pub(super) fn references(messages: Vec<pb::ArtifactRef>, call_id: &CallId) -> Result<Vec<ArtifactRef>> {
+    const REFERENCES_MAX: usize = 1_000;
+    const FIELD: ReferenceField = reference_field!("artifacts");
+    if messages.len() > REFERENCES_MAX {
+        let rule = format!("names {} artifacts, at most {REFERENCES_MAX} are taken", messages.len());
+        return Err(status::field(call_id, "artifacts", rule));
+    }
+    let named = messages.into_iter();
+    named
+        .map(|message| reference_in(Some(message), &FIELD, call_id))
+        .collect()
 }
 
 fn size(size: Option<i64>, field: &'static str, call_id: &CallId) -> Result<Option<u64>> {

@@ -145,15 +145,20 @@ fn reason_of_rule(field: &str, rule: &Rule) -> ErrorReason {
         Rule::Reference(_) => ErrorReason::ReferenceInvalid,
         Rule::Version(_) => ErrorReason::VersionInvalid,
         Rule::Digest(_) => ErrorReason::DigestInvalid,
+        Rule::Filter(_) => ErrorReason::FilterInvalid,
         Rule::Required => ErrorReason::FieldRequired,
         Rule::NameRequired => ErrorReason::NameRequired,
         Rule::Suffix(..) => ErrorReason::SuffixMismatch,
         Rule::NotUpdatable(_) => ErrorReason::FieldNotUpdatable,
         Rule::PageToken => ErrorReason::PageTokenInvalid,
         Rule::PageTokenOther => ErrorReason::PageTokenMismatch,
-        Rule::Key(_) | Rule::Text(_) | Rule::Name(_) | Rule::Synonyms(_) | Rule::Dtype(_) | Rule::Other(_) => {
-            ErrorReason::FieldInvalid
-        }
+        Rule::Key(_)
+        | Rule::Text(_)
+        | Rule::Name(_)
+        | Rule::Synonyms(_)
+        | Rule::Dtype(_)
+        | Rule::Order(_)
+        | Rule::Other(_) => ErrorReason::FieldInvalid,
     }
 }
 

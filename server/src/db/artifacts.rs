@@ -1,5 +1,7 @@
 //! Queries over artifacts. A row comes with the place of its bytes.
 
+use std::collections::BTreeSet;
+
 use artifactd_domain::{HashType, Label, Sha256, Uid, VersionNumber, Visibility};
 use sea_orm::{
     ConnectionTrait, DbErr, FromQueryResult, Iterable, Order,
@@ -93,7 +95,7 @@ impl ArtifactRow {
     }
 }
 
-fn select() -> SelectStatement {
+pub(super) fn select() -> SelectStatement {
     let mut select = Query::select();
     select
         .columns(Col::iter().map(|column| (artifacts::Entity, column)))
@@ -181,7 +183,7 @@ async fn one(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Op
     }
 }
 
-async fn all(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Vec<ArtifactRow>> {
+pub(super) async fn all(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Vec<ArtifactRow>> {
     let rows = conn.query_all(select).await?;
     let rows = rows.iter().map(|row| Ok(ArtifactRow::from_query_result(row, "")?));
     with_previous_runs(conn, rows.collect::<Result<_>>()?).await
@@ -201,6 +203,37 @@ pub(crate) async fn by_uids(conn: &impl ConnectionTrait, uids: &[&str]) -> Resul
         found.extend(all(conn, &select).await?);
     }
     Ok(found)
+}
+
+/// The latest versions of the families with these stems, in no order.
+pub(crate) async fn latest_of_stems(conn: &impl ConnectionTrait, stems: BTreeSet<&str>) -> Result<Vec<ArtifactRow>> {
+    if stems.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut select = with_family();
+    select
+        .and_where(Expr::col((families::Entity, families::Column::Stem)).is_in(stems))
+        .and_where(col(Col::IsLatest));
+    all(conn, &select).await
+}
+
+/// The latest versions of the families that have these keys now, with their keys and in no order.
+pub(crate) async fn latest_of_keys(
+    conn: &impl ConnectionTrait,
+    storage_id: i64,
+    keys: BTreeSet<&str>,
+) -> Result<Vec<(String, ArtifactRow)>> {
+    let live_key = (families::Entity, families::Column::LiveKey);
+    let mut select = with_family();
+    select
+        .column(live_key)
+        .and_where(Expr::col((families::Entity, families::Column::StorageId)).eq(storage_id))
+        .and_where(Expr::col(live_key).is_in(keys))
+        .and_where(col(Col::IsLatest));
+    let rows = conn.query_all(&select).await?;
+    rows.iter()
+        .map(|row| Ok((row.try_get("", "live_key")?, ArtifactRow::from_query_result(row, "")?)))
+        .collect()
 }
 
 /// Runs a batch and answers the artifact with this uid as it is then.
@@ -302,15 +335,19 @@ pub(crate) async fn version_of_key(
     .await
 }
 
-fn of_family(column: families::Column, value: sea_orm::Value) -> SelectStatement {
+fn with_family() -> SelectStatement {
     let mut select = select();
+    select.join(
+        JoinType::InnerJoin,
+        families::Entity,
+        col(Col::FamilyId).equals((families::Entity, families::Column::Id)),
+    );
     select
-        .join(
-            JoinType::InnerJoin,
-            families::Entity,
-            col(Col::FamilyId).equals((families::Entity, families::Column::Id)),
-        )
-        .and_where(Expr::col((families::Entity, column)).eq(value));
+}
+
+fn of_family(column: families::Column, value: sea_orm::Value) -> SelectStatement {
+    let mut select = with_family();
+    select.and_where(Expr::col((families::Entity, column)).eq(value));
     select
 }
 
@@ -345,28 +382,6 @@ pub(crate) async fn versions_page(
         .limit(rows);
     if let Some(below) = below {
         select.and_where(col(Col::VersionNumber).lt(i64::from(below.get())));
-    }
-    all(conn, &select).await
-}
-
-/// One page of a space's artifacts of one visibility, newest first.
-pub(crate) async fn page(
-    conn: &impl ConnectionTrait,
-    space_id: i64,
-    visibility: Visibility,
-    after: Option<&(i64, String)>,
-    rows: u64,
-) -> Result<Vec<ArtifactRow>> {
-    let mut select = select();
-    select
-        .and_where(col(Col::SpaceId).eq(space_id))
-        .and_where(col(Col::Visibility).eq(visibility.code()))
-        .order_by((artifacts::Entity, Col::CreatedAtUs), Order::Desc)
-        .order_by((artifacts::Entity, Col::Uid), Order::Desc)
-        .limit(rows);
-    if let Some((created_at_us, uid)) = after {
-        let place = Expr::tuple([col(Col::CreatedAtUs), col(Col::Uid)]);
-        select.and_where(place.lt(Expr::tuple([(*created_at_us).into(), uid.as_str().into()])));
     }
     all(conn, &select).await
 }

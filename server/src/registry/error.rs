@@ -346,6 +346,12 @@ pub enum Rule {
     /// A digest.
     #[error(transparent)]
     Digest(#[from] artifactd_domain::DigestRefused),
+    /// A filter.
+    #[error(transparent)]
+    Filter(#[from] artifactd_domain::filter::FilterFault),
+    /// An order.
+    #[error(transparent)]
+    Order(#[from] artifactd_domain::OrderRefused),
     /// A required field.
     #[error("is required")]
     Required,

@@ -224,6 +224,17 @@ impl Places {
         Ok(&found.name)
     }
 
+    /// Ids and names of all users.
+    pub(super) fn principal_names(&self) -> impl Iterator<Item = (i64, &str)> {
+        let principals = self.principals.iter();
+        principals.map(|principal| (principal.id, principal.name.as_str()))
+    }
+
+    /// Ids and names of all open storages.
+    pub(super) fn storage_names(&self) -> impl Iterator<Item = (i64, &str)> {
+        self.storages.iter().map(|storage| (storage.id, storage.name.as_str()))
+    }
+
     /// All open storages.
     pub fn storages(&self) -> &[StoragePlace] {
         &self.storages

@@ -22,6 +22,7 @@ fn get_request() -> Vec<u8> {
     pb::GetArtifactRequest {
         artifact: Some(by_key("x.txt")),
         include_hidden: false,
+        ..Default::default()
     }
     .encode_to_vec()
 }

@@ -206,6 +206,7 @@ async fn a_line_that_stalls_holds_calls_up_until_their_deadline_and_loses_nothin
     let request = pb::GetArtifactRequest {
         artifact: Some(by_key("none.bin")),
         include_hidden: false,
+        ..Default::default()
     };
     for _ in 0..5 {
         let began = Instant::now();

@@ -18,6 +18,7 @@ async fn walk(server: &TestServer, page_size: i32, visibilities: &[Visibility]) 
                 page_size,
                 page_token,
                 visibilities,
+                ..Default::default()
             })
             .await
             .unwrap();
@@ -131,6 +132,7 @@ async fn versions_come_highest_number_first_in_pages() {
                 page_size: 2,
                 page_token,
                 visibilities: Vec::new(),
+                ..Default::default()
             };
             let page = calls.versions(request).await.unwrap();
             numbers.extend(page.artifacts.iter().map(|artifact| artifact.version_number));
@@ -187,6 +189,7 @@ async fn page_tokens_are_sealed_and_belong_to_their_request() {
             page_size: 2,
             page_token: token.clone(),
             visibilities: vec![Visibility::Trash.into()],
+            ..Default::default()
         };
         assert_eq!(
             refusal(calls.list(other).await),
@@ -198,6 +201,7 @@ async fn page_tokens_are_sealed_and_belong_to_their_request() {
             page_size: 2,
             page_token: token,
             visibilities: Vec::new(),
+            ..Default::default()
         };
         let reason = refusal(calls.versions(elsewhere).await);
         assert!(

@@ -94,6 +94,7 @@ async fn what_cannot_be_a_reference_is_refused() {
     let missing = pb::GetArtifactRequest {
         artifact: None,
         include_hidden: false,
+        ..Default::default()
     };
     assert_eq!(refusal(calls.get_raw(missing).await), ErrorReason::FieldRequired);
     for uid in [

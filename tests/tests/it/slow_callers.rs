@@ -263,6 +263,7 @@ async fn a_call_of_one_message_takes_no_second_one() {
     let get = pb::GetArtifactRequest {
         artifact: Some(by_key("x.bin")),
         include_hidden: false,
+        ..Default::default()
     };
     let get = framed(&get.encode_to_vec());
     let small = pb::SaveSmallArtifactRequest {

@@ -142,6 +142,7 @@ async fn a_browser_calls_over_grpc_web() {
         &pb::GetArtifactRequest {
             artifact,
             include_hidden: false,
+            ..Default::default()
         }
         .encode_to_vec(),
     );

@@ -9,6 +9,7 @@ mod m0002_indexes;
 mod m0003_folders;
 mod m0004_garbage;
 mod m0005_uploads;
+mod m0006_orders;
 mod m0008_record;
 mod m0009_collections;
 
@@ -28,6 +29,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0003_folders::Migration),
             Box::new(m0004_garbage::Migration),
             Box::new(m0005_uploads::Migration),
+            Box::new(m0006_orders::Migration),
             Box::new(m0008_record::Migration),
             Box::new(m0009_collections::Migration),
         ]

@@ -1,0 +1,317 @@
+use std::sync::{Arc, Mutex};
+
+use artifactd_domain::{
+    ArtifactFields,
+    filter::{Entry, Filter, Value},
+};
+use proptest::{prelude::*, test_runner::TestRunner};
+use sea_orm::{DbBackend, DbErr, ExecResult, QueryResult, Statement};
+
+use super::*;
+use crate::db::{DatabaseConfig, Db, DbError, Reader};
+
+type Answer<T> = std::result::Result<T, DbErr>;
+
+/// Explains every query before it is run, and keeps the steps.
+struct Explaining {
+    reader: Reader,
+    steps: Arc<Mutex<Vec<String>>>,
+}
+
+impl Explaining {
+    async fn explain(&self, statement: &Statement) -> Answer<()> {
+        let mut explained = statement.clone();
+        explained.sql = format!("EXPLAIN QUERY PLAN {}", statement.sql);
+        for row in self.reader.query_all_raw(explained).await? {
+            self.steps.lock().unwrap().push(row.try_get("", "detail")?);
+        }
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl ConnectionTrait for Explaining {
+    fn get_database_backend(&self) -> DbBackend {
+        self.reader.get_database_backend()
+    }
+
+    async fn execute_raw(&self, statement: Statement) -> Answer<ExecResult> {
+        self.reader.execute_raw(statement).await
+    }
+
+    async fn execute_unprepared(&self, sql: &str) -> Answer<ExecResult> {
+        self.reader.execute_unprepared(sql).await
+    }
+
+    async fn query_one_raw(&self, statement: Statement) -> Answer<Option<QueryResult>> {
+        self.explain(&statement).await?;
+        self.reader.query_one_raw(statement).await
+    }
+
+    async fn query_all_raw(&self, statement: Statement) -> Answer<Vec<QueryResult>> {
+        self.explain(&statement).await?;
+        self.reader.query_all_raw(statement).await
+    }
+}
+
+/// A database with so many artifacts, in which nothing is evenly spread.
+async fn filled(artifacts: u32) -> (tempfile::TempDir, Db) {
+    let folder = tempfile::tempdir().unwrap();
+    let db = Db::open(&DatabaseConfig::Sqlite(folder.path().join("db.sqlite3")))
+        .await
+        .unwrap();
+    let script = format!(
+        "INSERT INTO principals VALUES (1, 'u1', 'admin', 0);
+         INSERT INTO spaces VALUES (1, 's1', 'default', 1, 0), (2, 's2', 'other', 1, 0);
+         INSERT INTO storages VALUES (1, 't1', 1, 'default', '/', TRUE, FALSE, 0);
+         INSERT INTO families (id, stem, space_id, storage_id, next_number, created_at_us)
+             VALUES (1, '0000000000000000', 1, 1, 1, 0);
+         WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {artifacts})
+         INSERT INTO artifacts (uid, family_id, space_id, storage_id, version_number, version_label, is_latest,
+             \"key\", key_is_virtual, description, kind, suffix, file_name, media_type, size_bytes, sha256, hash_type,
+             n_objects, visibility, trashed_at_us, revision, created_by, created_at_us, updated_at_us)
+         SELECT printf('%020d', n * 7919 % 1000003), 1, 1 + (n % 17 = 0), 1, n, CAST(n AS TEXT), FALSE,
+             CASE WHEN n % 10 <> 0 THEN printf('k%d/%c%05d.csv', n % 7, 97 + n % 5, n) END, TRUE,
+             CASE WHEN n % 100 = 0 THEN 'rare' WHEN n % 4 = 0 THEN 'b' END, 1 + n % 3,
+             CASE WHEN n % 3 = 0 THEN '.csv' ELSE '' END, CASE WHEN n % 5 = 0 THEN 'é' || n || 'x' END, 'text/csv',
+             n % 50, CAST(printf('%032d', n % 40) AS BLOB), 1, CASE WHEN n % 6 = 0 THEN n END,
+             CASE WHEN n % 11 = 0 THEN 0 WHEN n % 13 = 0 THEN -1 ELSE 1 END, NULL, 1, 1, 1000 + n / 3,
+             5000 - n * 31 % 997
+         FROM n;"
+    );
+    let write = db.write::<_, DbError, _>(move |txn| {
+        let script = script.clone();
+        Box::pin(async move { Ok(txn.execute_unprepared(&script).await.map(drop)?) })
+    });
+    write.await.unwrap();
+    (folder, db)
+}
+
+impl Entry<ArtifactField> for ArtifactRow {
+    fn values(&self, field: &ArtifactField) -> Vec<Value> {
+        let text = |text: &str| vec![Value::Text(text.to_owned())];
+        let int = |number: i64| vec![Value::Int(number.into())];
+        match field {
+            ArtifactField::Uid => text(&self.uid),
+            ArtifactField::Stem => text(&self.uid[..16]),
+            ArtifactField::Key => self.key.as_deref().map_or(vec![], text),
+            ArtifactField::Description => self.description.as_deref().map_or(vec![], text),
+            ArtifactField::Kind => int(self.kind.into()),
+            ArtifactField::Suffix => text(&self.suffix),
+            ArtifactField::FileName => self.file_name.as_deref().map_or(vec![], text),
+            ArtifactField::MediaType => text(&self.media_type),
+            ArtifactField::Size => int(self.size_bytes),
+            ArtifactField::Hash => vec![Value::Bytes(self.sha256.clone())],
+            ArtifactField::HashType => int(self.hash_type.into()),
+            ArtifactField::Version => text(&self.version_label),
+            ArtifactField::VersionNumber => int(self.version_number.into()),
+            ArtifactField::IsLatest => vec![Value::Bool(self.is_latest)],
+            ArtifactField::Visibility => int(self.visibility.into()),
+            ArtifactField::Space => int(self.space_id),
+            ArtifactField::Storage => int(self.storage_id),
+            ArtifactField::KeyIsVirtual => vec![Value::Bool(self.key_is_virtual)],
+            ArtifactField::CreatedBy => int(self.created_by),
+            ArtifactField::CreatedAt => int(self.created_at_us),
+            ArtifactField::UpdatedAt => int(self.updated_at_us),
+            ArtifactField::DeletedAt => self.trashed_at_us.map_or(vec![], int),
+            ArtifactField::Id => int(self.id),
+            ArtifactField::NObjects => self.n_objects.map_or(vec![], int),
+        }
+    }
+}
+
+async fn rows_of(db: &Db) -> Vec<ArtifactRow> {
+    artifacts::all(db.reader(), &artifacts::select()).await.unwrap()
+}
+
+fn listing(filter: &str, order: Order) -> Listing {
+    let filter: Filter = filter.parse().unwrap();
+    Listing {
+        space_id: 1,
+        visibility: Visibility::Default,
+        order,
+        filter: filter.check(&ArtifactFields).unwrap(),
+    }
+}
+
+/// What a listing has to hold, found without a database.
+fn expected(rows: &[ArtifactRow], listing: &Listing) -> Vec<String> {
+    let is_here = |row: &&ArtifactRow| row.space_id == 1 && row.visibility == Visibility::Default.code();
+    let mut matching: Vec<_> = rows
+        .iter()
+        .filter(is_here)
+        .filter(|row| listing.filter.matches(*row))
+        .map(|row| Place::of(row, listing.order.by))
+        .collect();
+    matching.sort_by(|one, other| one.compare(other, listing.order));
+    matching.into_iter().map(|place| place.uid).collect()
+}
+
+/// Every page of a listing, one after the other.
+async fn walked(conn: &impl ConnectionTrait, listing: &Listing, rows: u64) -> Vec<String> {
+    let (mut uids, mut after) = (Vec::new(), None);
+    loop {
+        let found = next(conn, listing, after.as_ref(), rows).await.unwrap();
+        assert!(found.rows.len() as u64 <= rows);
+        uids.extend(found.rows.into_iter().map(|row| row.uid));
+        if found.up_to.is_none() {
+            return uids;
+        }
+        assert_ne!(found.up_to, after, "a page gets on");
+        after = found.up_to;
+    }
+}
+
+fn orders() -> impl Iterator<Item = Order> {
+    let both = |by| [false, true].map(|is_descending| Order { by, is_descending });
+    OrderBy::ALL.into_iter().flat_map(both)
+}
+
+/// What the optimiser of a database has to see through, or we for it.
+const FILTERS: [&str; 32] = [
+    "",
+    "key = 'k3/*'",
+    "key = 'k3/b*'",
+    "key = 'k3/b0*' AND suffix = .csv",
+    "key = '*5.csv'",
+    "key = 'k*/b*.csv'",
+    "key != 'k1*'",
+    "-key:*",
+    "key:*",
+    "key > k5 AND key < 'k6/c'",
+    "key = 'k1/b00001.csv' OR key = 'k2/c00002.csv' OR key = nothing",
+    "description = rare",
+    "description = rare AND key = 'k1*'",
+    "NOT description = b",
+    "description != b",
+    "size = 7",
+    "size >= 10 AND size < 12.5",
+    "size = 7 OR size = 9",
+    "size > 1e30",
+    "created_at < 1970-01-01T00:00:00.0011Z",
+    "created_at >= 1970-01-01T00:00:00.001100Z AND size = 3",
+    "updated_at > 1970-01-01T00:00:00.0045Z AND kind = MODEL",
+    "uid = 00000000000000007919",
+    "uid = 00000000000000007919 OR uid = 00000000000000015838 OR uid = x",
+    "stem = 0000000000000009",
+    "stem = '00000000000000*' AND NOT stem = 0000000000000009",
+    "hash = 3030303030303030303030303030303030303030303030303030303030303137",
+    "id < 50 OR id = 70",
+    "id = 3 OR id = 5",
+    "version_number > 2900 AND is_latest = false",
+    "file_name = 'é*x' AND file_name = '*é1*'",
+    "n_objects:* AND n_objects <= 300 OR suffix = .csv",
+];
+
+#[tokio::test]
+async fn listings_hold_what_matches_in_order_and_search_indexes_for_it() {
+    let (_folder, db) = filled(3_000).await;
+    let rows = rows_of(&db).await;
+    let steps = Arc::<Mutex<Vec<String>>>::default();
+    let conn = Explaining {
+        reader: db.reader().clone(),
+        steps: Arc::clone(&steps),
+    };
+    for filter in FILTERS {
+        for order in orders() {
+            let listing = listing(filter, order);
+            let expected = expected(&rows, &listing);
+            let what = format!("{filter:?} by {order}");
+            assert_eq!(walked(&conn, &listing, 400).await, expected, "{what}");
+            let counted = count(&conn, &listing, 10_000).await.unwrap();
+            assert_eq!(counted, expected.len() as u64, "{what}");
+            assert_eq!(count(&conn, &listing, 5).await.unwrap(), Ord::min(counted, 5), "{what}");
+            if expected.len() < 60 {
+                assert_eq!(walked(&conn, &listing, 7).await, expected, "{what}");
+            }
+            let steps = std::mem::take(&mut *steps.lock().unwrap());
+            let searches = steps.iter().any(|step| step.starts_with("SEARCH artifacts USING "));
+            assert!(searches || listing.filter.is_never(), "{what}: {steps:#?}");
+            let scan = steps.iter().find(|step| step.starts_with("SCAN artifacts"));
+            assert_eq!(scan, None, "{what}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_costs_the_same_wherever_it_lies() {
+    let (_folder, db) = filled(3_000).await;
+    let steps = Arc::<Mutex<Vec<String>>>::default();
+    let conn = Explaining {
+        reader: db.reader().clone(),
+        steps: Arc::clone(&steps),
+    };
+    for order in orders() {
+        let listing = listing("", order);
+        let first = next(&conn, &listing, None, 10).await.unwrap();
+        steps.lock().unwrap().clear();
+        next(&conn, &listing, first.up_to.as_ref(), 10).await.unwrap();
+        let column = sea_orm::Iden::unquoted(&Index::of_order(order.by).column()).to_owned();
+        let bounded = format!("({column},uid){}(?,?)", if order.is_descending { "<" } else { ">" });
+        let steps = steps.lock().unwrap().clone();
+        assert!(steps[0].contains(&bounded), "{order}: {steps:?}");
+        assert!(
+            !steps.iter().any(|step| step.contains("TEMP B-TREE")),
+            "{order}: {steps:?}"
+        );
+    }
+}
+
+/// Any filter made of the tests above, which are few so that they meet.
+fn filters() -> impl Strategy<Value = String> {
+    let tests = [
+        "key = 'k3/*'",
+        "key > k4",
+        "-key:*",
+        "key = '*b*'",
+        "key != '*1.csv'",
+        "key = 'k1*1.csv'",
+        "description = b",
+        "description != b",
+        "description:*",
+        "size < 20",
+        "size = 7",
+        "size = 11",
+        "created_at < 1970-01-01T00:00:00.001050Z",
+        "updated_at > 1970-01-01T00:00:00.0048Z",
+        "kind = MODEL",
+        "suffix = .csv",
+        "stem = '000000000000*'",
+        "id = 9",
+        "id <= 120",
+        "n_objects > 50.5",
+        "file_name = '*é*'",
+        "file_name != '*5x'",
+        "media_type = 'text/c*'",
+        "is_latest = true",
+        "uid < 00000000000000500000",
+    ];
+    let test = prop::sample::select(tests.to_vec()).prop_map(str::to_owned);
+    test.prop_recursive(3, 12, 3, |inner| {
+        prop_oneof![
+            inner.clone().prop_map(|one| format!("NOT ({one})")),
+            prop::collection::vec(inner.clone(), 2..4).prop_map(|some| format!("({})", some.join(" AND "))),
+            prop::collection::vec(inner, 2..4).prop_map(|some| format!("({})", some.join(" OR "))),
+        ]
+    })
+}
+
+#[test]
+fn any_filter_matches_the_same_rows_in_the_database() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let (_folder, db) = runtime.block_on(filled(400));
+    let rows = runtime.block_on(rows_of(&db));
+    let orders: Vec<Order> = orders().collect();
+    let given = (
+        filters(),
+        prop::sample::select(orders),
+        prop::sample::select(vec![9, 50, 1_000]),
+    );
+    let tested = TestRunner::default().run(&given, |(filter, order, size)| {
+        let listing = listing(&filter, order);
+        let found = runtime.block_on(walked(db.reader(), &listing, size));
+        prop_assert_eq!(found, expected(&rows, &listing), "{} by {}", filter, order);
+        Ok(())
+    });
+    tested.unwrap();
+}
