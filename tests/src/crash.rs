@@ -4,12 +4,15 @@
 
 mod folders;
 pub mod garbage;
+mod points;
+mod records;
 mod uploads;
 
-use std::{fs, path::Path, time::Duration};
+use std::time::Duration;
 
 use artifactd_proto::v1 as pb;
 
+pub use self::points::{applies, crash_points, meets};
 use crate::{
     Backend, Calls, Outcome, Storage, TestServer,
     calls::{by_key, by_uid, by_version, keyed},
@@ -46,6 +49,10 @@ pub enum Operation {
     Destroy,
     /// Another description.
     Update,
+    /// A value of a feature, both of them new.
+    Annotate,
+    /// A run begins.
+    BeginRun,
     /// New content under two new keys, in one message.
     Batch,
     /// A folder, first without one of its files, then whole.
@@ -66,7 +73,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 20] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -77,6 +84,8 @@ impl Operation {
         Self::Restore,
         Self::Destroy,
         Self::Update,
+        Self::Annotate,
+        Self::BeginRun,
         Self::Batch,
         Self::Folder,
         Self::LargeFolder,
@@ -86,76 +95,6 @@ impl Operation {
         Self::UploadAtOnce,
         Self::AbortUpload,
     ];
-}
-
-/// Names of the crash points, read from the server's source so that no list can
-/// fall behind it.
-pub fn crash_points() -> Vec<String> {
-    let mut names = Vec::new();
-    collect_points(
-        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../server/src")),
-        &mut names,
-    );
-    names.sort();
-    names.dedup();
-    assert!(!names.is_empty(), "the server has no crash points");
-    names
-}
-
-fn collect_points(folder: &Path, names: &mut Vec<String>) {
-    for entry in fs::read_dir(folder).expect("read the server's source").flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            collect_points(&path, names);
-        } else {
-            let text = fs::read_to_string(&path).expect("read a source file");
-            names.extend(
-                text.split("fault::point(\"")
-                    .skip(1)
-                    .filter_map(|rest| rest.split('"').next())
-                    .map(str::to_owned),
-            );
-        }
-    }
-}
-
-/// Whether a point can be met on a backend.
-pub fn applies(point: &str, backend: Backend) -> bool {
-    match point.split('.').next() {
-        Some("local") => backend.storage == Storage::Local,
-        Some("cloud") => backend.storage == Storage::S3,
-        _ => true,
-    }
-}
-
-/// Whether an operation can come by a point, by the part of the server that its name
-/// says. Saves a start of the server for each pair that cannot meet.
-pub fn may_meet(point: &str, operation: Operation) -> bool {
-    use Operation::{
-        AbortUpload, Batch, Collect, Destroy, DestroyFolder, Folder, LargeFolder, NewVersion, Replace, Restore,
-        SameContent, Save, SaveSmall, SharedContent, Trash, Update, Upload, UploadAtOnce,
-    };
-    if operation == LargeFolder {
-        return point == folders::ONLY_LARGE;
-    }
-    if operation == UploadAtOnce {
-        return point.starts_with("uploads.");
-    }
-    match point.split('.').next() {
-        Some("local" | "cloud" | "save") => matches!(
-            operation,
-            Save | SaveSmall | NewVersion | SameContent | SharedContent | Replace | Batch | Folder | Upload
-        ),
-        Some("folder") => operation == Folder && point != folders::ONLY_LARGE,
-        Some("uploads") => matches!(operation, Upload | AbortUpload),
-        Some("gc") => operation == Collect,
-        Some("sweep") => operation == DestroyFolder,
-        Some("batch") => operation == Batch,
-        Some("replace") => operation == Replace,
-        Some("update") => operation == Update,
-        Some("delete") => matches!(operation, Trash | Restore | Destroy | DestroyFolder),
-        _ => true,
-    }
 }
 
 struct Scene {
@@ -209,7 +148,7 @@ impl Scene {
         let new = match (operation, backend.storage) {
             (Operation::SaveSmall | Operation::Batch, _) => content(2, 400_000),
             (_, Storage::Local) => content(2, 2_500_000),
-            (_, Storage::S3) => content(2, 20_000_000),
+            (_, Storage::S3) => content(2, 9_000_000),
         };
         let base = server.calls().save(keyed(KEY), &old).await.expect("save the base");
         let mut base = crate::calls::saved(base);
@@ -311,6 +250,8 @@ impl Scene {
                     .map(drop)
             }
             Operation::Update => calls.update(self.update(request_id)).await.map(drop),
+            Operation::Annotate => records::annotate(&calls, &self.base, request_id).await,
+            Operation::BeginRun => records::begin_run(&calls, request_id).await,
             Operation::Batch => {
                 let other = pb::SaveHeader {
                     request_id: Some(format!("{REQUEST_ID}-2")),
@@ -368,6 +309,9 @@ impl Scene {
             Operation::Folder | Operation::LargeFolder | Operation::DestroyFolder
         ) {
             return folders::assert_absent_or_whole(&self.calls(), operation).await;
+        }
+        if operation == Operation::Annotate {
+            records::assert_all_or_nothing(&self.calls(), &self.base).await;
         }
         for key in [KEY, NEW_KEY] {
             let found = self.calls().get(by_key(key)).await;
@@ -457,6 +401,8 @@ impl Scene {
                 let record = calls.get(by_uid(&self.base.uid)).await.expect("find the base");
                 assert_eq!(record.description.as_deref(), Some("other"));
             }
+            Operation::Annotate => records::assert_annotated_once(&calls, &self.base).await,
+            Operation::BeginRun => records::assert_one_run(&calls).await,
         }
     }
 }
