@@ -5,8 +5,9 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 17] = [
+const PROTOS: [&str; 18] = [
     "artifactd/v1/admin_service.proto",
+    "artifactd/v1/aliases.proto",
     "artifactd/v1/annotation.proto",
     "artifactd/v1/annotation_service.proto",
     "artifactd/v1/artifact.proto",

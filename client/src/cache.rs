@@ -193,6 +193,7 @@ fn named(reference: &ArtifactRef) -> String {
     match reference {
         ArtifactRef::Uid(uid) => uid.to_string(),
         ArtifactRef::Stem(stem) => stem.to_string(),
+        ArtifactRef::StemVersion { stem, version } => format!("{stem}@@{version}"),
         ArtifactRef::Key { storage, key, version } => {
             let storage = storage
                 .as_ref()

@@ -11,7 +11,9 @@ use artifactd_domain::{
 };
 use artifactd_proto::v1 as pb;
 
-use crate::{Artifact, Error, Result, Revises, SaveOptions, Saved, ServerInfo, Upload, UploadState};
+use crate::{
+    Alias, AliasChange, Artifact, Error, Result, Revises, SaveOptions, Saved, ServerInfo, Upload, UploadState,
+};
 
 fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T> {
     text.parse()
@@ -23,6 +25,10 @@ pub(crate) fn reference(reference: ArtifactRef) -> pb::ArtifactRef {
     let named = match reference {
         ArtifactRef::Uid(uid) => Ref::Uid(uid.to_string()),
         ArtifactRef::Stem(stem) => Ref::Stem(stem.to_string()),
+        ArtifactRef::StemVersion { stem, version } => Ref::StemVersion(pb::StemRef {
+            stem: stem.to_string(),
+            version: Some(version.to_string()),
+        }),
         ArtifactRef::Key { storage, key, version } => Ref::Key(pb::KeyRef {
             key: key.to_string(),
             version: match version {
@@ -141,6 +147,54 @@ pub(crate) fn saved(response: pb::SaveArtifactResponse) -> Result<Saved> {
 /// An artifact that an answer must hold.
 pub(crate) fn some(message: Option<pb::Artifact>) -> Result<Artifact> {
     artifact(message.ok_or_else(|| Error::Answer("an answer without its artifact".to_owned()))?)
+}
+
+/// An alias.
+pub(crate) fn alias(message: pb::Alias) -> Result<Alias> {
+    let answer = |what: &str| Error::Answer(format!("alias {} has an impossible {what}", message.name));
+    let visibility = shown_to(message.visibility).ok_or_else(|| answer("visibility"))?;
+    let number = VersionNumber::from_integer(message.version_number.into());
+    Ok(Alias {
+        name: parsed(&message.name, "alias")?,
+        uid: parsed(&message.uid, "uid")?,
+        version: parsed(&message.version, "version")?,
+        version_number: number.ok_or_else(|| answer("version_number"))?,
+        visibility,
+        created_at: message.created_at.and_then(time).ok_or_else(|| answer("created_at"))?,
+        updated_at: message.updated_at.and_then(time).ok_or_else(|| answer("updated_at"))?,
+        set_by: message.set_by,
+        etag: message.etag,
+    })
+}
+
+/// A move of an alias.
+pub(crate) fn alias_change(message: pb::AliasChange) -> Result<AliasChange> {
+    let pb::AliasChange {
+        name,
+        from_uid,
+        to_uid,
+        changed_by,
+        changed_at,
+    } = message;
+    let uid = |uid: Option<String>| uid.map(|uid| parsed(&uid, "uid")).transpose();
+    Ok(AliasChange {
+        from: uid(from_uid)?,
+        to: uid(to_uid)?,
+        changed_by,
+        changed_at: changed_at
+            .and_then(time)
+            .ok_or_else(|| Error::Answer("a change without its time".to_owned()))?,
+        name,
+    })
+}
+
+fn shown_to(number: i32) -> Option<Visibility> {
+    match pb::Visibility::try_from(number) {
+        Ok(pb::Visibility::Default) => Some(Visibility::Default),
+        Ok(pb::Visibility::Hidden) => Some(Visibility::Hidden),
+        Ok(pb::Visibility::Trash) => Some(Visibility::Trash),
+        Ok(pb::Visibility::Unspecified) | Err(_) => None,
+    }
 }
 
 /// A file of a folder.
@@ -276,12 +330,7 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
             .map_err(|_| answer("n_objects"))?,
         version: version.parse().map_err(|_| answer("version"))?,
         version_number: VersionNumber::from_integer(version_number.into()).ok_or_else(|| answer("version_number"))?,
-        visibility: match pb::Visibility::try_from(visibility) {
-            Ok(pb::Visibility::Default) => Visibility::Default,
-            Ok(pb::Visibility::Hidden) => Visibility::Hidden,
-            Ok(pb::Visibility::Trash) => Visibility::Trash,
-            Ok(pb::Visibility::Unspecified) | Err(_) => return Err(answer("visibility")),
-        },
+        visibility: shown_to(visibility).ok_or_else(|| answer("visibility"))?,
         created_at: created_at.and_then(time).ok_or_else(|| answer("created_at"))?,
         updated_at: updated_at.and_then(time).ok_or_else(|| answer("updated_at"))?,
         deleted_at: deleted_at

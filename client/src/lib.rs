@@ -42,6 +42,7 @@
 //! below the target, what they announce is held against what they send, and no answer
 //! without an end is waited for.
 
+mod aliases;
 mod artifact;
 mod batch;
 mod builder;
@@ -72,6 +73,7 @@ mod steady;
 mod upload;
 mod walk;
 
+pub use aliases::{Alias, AliasChange, AliasIs};
 pub use artifact::{Artifact, Saved, ServerInfo};
 pub use artifactd_domain as domain;
 pub use artifactd_proto::v1 as messages;
@@ -92,7 +94,7 @@ pub use options::{
     DeleteOptions, DeleteStorage, GetOptions, ListOptions, MemberRange, MembersOptions, ReadMembersOptions,
     ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
 };
-pub use queries::Count;
+pub use queries::{Count, Hit, SearchOptions};
 pub use record::{Annotations, CollectionPiece, IntoValue};
 pub use reference::IntoReference;
 pub use resumable::{Upload, UploadOptions, UploadProgress, UploadState};

@@ -1,9 +1,12 @@
 //! Calls that find many artifacts at once, or count them.
 
-use artifactd_domain::{ArtifactRef, Visibility};
-use artifactd_proto::v1 as pb;
+use std::collections::VecDeque;
 
-use crate::{Artifact, Client, Result, convert};
+use artifactd_domain::{ArtifactRef, Visibility, search::Rank};
+use artifactd_proto::v1 as pb;
+use futures::{Stream, stream};
+
+use crate::{Artifact, Client, Error, Result, convert};
 
 /// References in one call.
 const REFERENCES_MAX: usize = 1_000;
@@ -17,7 +20,66 @@ pub struct Count {
     pub more: bool,
 }
 
+/// What to search for.
+#[derive(Debug, Clone, Default)]
+pub struct SearchOptions {
+    /// Artifacts fetched at once; the server's default when 0.
+    pub page_size: u32,
+    /// Among which artifacts, in the language of `artifactd_domain::filter`; all when empty.
+    pub filter: String,
+    /// Among which visibilities, as for a list.
+    pub visibilities: Vec<Visibility>,
+}
+
+/// An artifact that was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hit {
+    /// The artifact.
+    pub artifact: Artifact,
+    /// How well it matches.
+    pub rank: Rank,
+}
+
 impl Client {
+    /// Finds artifacts by words, the better matches first; pages are fetched as they are needed.
+    pub fn search(&self, query: &str, options: SearchOptions) -> impl Stream<Item = Result<Hit>> + Send + use<> {
+        let message = pb::SearchArtifactsRequest {
+            query: query.to_owned(),
+            filter: options.filter,
+            visibilities: options
+                .visibilities
+                .iter()
+                .map(|v| convert::visibility(*v).into())
+                .collect(),
+            page_size: i32::try_from(options.page_size).unwrap_or(i32::MAX),
+            page_token: String::new(),
+            read_mask: None,
+        };
+        let begin = (self.clone(), Some(message), VecDeque::new());
+        stream::try_unfold(begin, |(client, mut next, mut waiting)| async move {
+            loop {
+                if let Some(hit) = waiting.pop_front() {
+                    return Ok(Some((hit, (client, next, waiting))));
+                }
+                let Some(mut message) = next.take() else {
+                    return Ok(None);
+                };
+                let call = |request| {
+                    let mut artifacts = client.artifacts();
+                    async move { artifacts.search_artifacts(request).await }
+                };
+                let page = client.call("SearchArtifacts", message.clone(), call).await?;
+                for hit in page.hits {
+                    waiting.push_back(found(hit)?);
+                }
+                if !page.next_page_token.is_empty() {
+                    message.page_token = page.next_page_token;
+                    next = Some(message);
+                }
+            }
+        })
+    }
+
     /// Finds artifacts by uid, stem, key or text, in the order in which they are named.
     ///
     /// Fails with ARTIFACT_NOT_FOUND when one of them is missing.
@@ -56,4 +118,16 @@ impl Client {
             more: answer.more,
         })
     }
+}
+
+fn found(hit: pb::SearchHit) -> Result<Hit> {
+    let rank = match hit.rank() {
+        pb::SearchRank::Exact => Rank::Exact,
+        pb::SearchRank::Prefix => Rank::Prefix,
+        pb::SearchRank::Words => Rank::Words,
+        pb::SearchRank::Parts => Rank::Parts,
+        pb::SearchRank::Unspecified => return Err(Error::Answer(format!("search rank {}", hit.rank))),
+    };
+    let artifact = convert::some(hit.artifact)?;
+    Ok(Hit { artifact, rank })
 }

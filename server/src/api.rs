@@ -4,6 +4,7 @@
 //! it is turned into a domain type; what fields mean together is the registry's.
 
 mod admin;
+mod aliases;
 mod annotations;
 mod artifacts;
 mod batch;

@@ -8,6 +8,7 @@
 //! One file of queries per table. Nothing here decides anything about artifacts,
 //! and no sea-orm type leaves this folder but connections.
 
+pub(crate) mod aliases;
 pub(crate) mod annotations;
 pub(crate) mod artifacts;
 mod batch;
@@ -34,6 +35,7 @@ pub(crate) mod places;
 pub(crate) mod requests;
 pub(crate) mod runs;
 pub(crate) mod scope;
+pub(crate) mod search;
 mod sqlite;
 pub(crate) mod transforms;
 pub(crate) mod uploads;

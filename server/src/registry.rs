@@ -5,6 +5,7 @@
 //! the same: content becomes durable, then one transaction makes it visible, then
 //! the caller hears of it.
 
+mod aliases;
 mod annotations;
 mod batch;
 mod caller;
@@ -29,6 +30,7 @@ mod record;
 mod replace;
 mod runs;
 mod save;
+mod search;
 mod selection;
 mod sequencer;
 mod transforms;
@@ -45,6 +47,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::Semaphore;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use aliases::{Alias, AliasChange, AliasIs, AliasMove, Part};
 pub use annotations::{
     Annotated, Annotation, AnnotationFault, Annotations, AnnotationsOf, FirstAnnotations, LabelOf, NamedValues,
     Registered, ValuesOf, WhyNot,
@@ -80,6 +83,7 @@ pub use record::Artifact;
 pub use replace::{Replaced, Replacement};
 pub use runs::{NewRun, Run, RunEnd, RunField, RunUpdate, RunsQuery};
 pub use save::{NewArtifact, Revises, Saved};
+pub use search::{Hit, Hits, SearchPlace, SearchQuery};
 pub use selection::Selection;
 pub use transforms::{NewTransform, Transform, TransformField, TransformRef, TransformUpdate, TransformsQuery};
 pub use trash::{DeleteMode, Deleted, Deletion, IfUsed, KeepBytes, Restoration};

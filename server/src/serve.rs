@@ -76,6 +76,7 @@ pub async fn serve(
     let sequencing = tokio::spawn(Arc::clone(&registry).sequence_events());
     let collecting = tokio::spawn(Arc::clone(&registry).collect_forever());
     let noting = tokio::spawn(Arc::clone(&registry).note_epochs_forever());
+    let indexing = tokio::spawn(Arc::clone(&registry).index_forever());
     let shutdown = async {
         shutdown.await;
         registry.end_watches();
@@ -84,6 +85,7 @@ pub async fn serve(
     sequencing.abort();
     collecting.abort();
     noting.abort();
+    indexing.abort();
     if tokio::time::timeout(FINISH_TIMEOUT, registry.finish()).await.is_err() {
         tracing::warn!("Work of ended calls did not finish within {FINISH_TIMEOUT:?}");
     }

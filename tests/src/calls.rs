@@ -324,6 +324,44 @@ impl Calls {
         answer(self.artifacts().batch_get_artifacts(request)).await
     }
 
+    /// Points an alias somewhere.
+    pub async fn set_alias(&self, request: pb::SetAliasRequest) -> Outcome<pb::SetAliasResponse> {
+        answer(self.artifacts().set_alias(request)).await
+    }
+
+    /// Removes an alias.
+    pub async fn delete_alias(&self, request: pb::DeleteAliasRequest) -> Outcome<pb::DeleteAliasResponse> {
+        answer(self.artifacts().delete_alias(request)).await
+    }
+
+    /// One page of the aliases of a family.
+    pub async fn aliases(&self, request: pb::ListAliasesRequest) -> Outcome<pb::ListAliasesResponse> {
+        answer(self.artifacts().list_aliases(request)).await
+    }
+
+    /// One page of what happened to them.
+    pub async fn alias_changes(&self, request: pb::ListAliasChangesRequest) -> Outcome<pb::ListAliasChangesResponse> {
+        answer(self.artifacts().list_alias_changes(request)).await
+    }
+
+    /// One page of a search.
+    pub async fn search(&self, request: pb::SearchArtifactsRequest) -> Outcome<pb::SearchArtifactsResponse> {
+        answer(self.artifacts().search_artifacts(request)).await
+    }
+
+    /// All pages of a search.
+    pub async fn search_all(&self, mut request: pb::SearchArtifactsRequest) -> Outcome<Vec<pb::SearchHit>> {
+        let mut hits = Vec::new();
+        loop {
+            let page = self.search(request.clone()).await?;
+            hits.extend(page.hits);
+            request.page_token = page.next_page_token;
+            if request.page_token.is_empty() {
+                return Ok(hits);
+            }
+        }
+    }
+
     /// One page of a family.
     pub async fn versions(
         &self,

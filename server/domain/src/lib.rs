@@ -5,6 +5,7 @@
 //! server and the client both use it, so a name that one of them accepts means
 //! the same to the other. A value of a type from here is valid by construction.
 
+mod alias;
 mod artifact_field;
 mod checksum;
 mod dtype;
@@ -21,6 +22,7 @@ mod name;
 mod order;
 mod reference;
 mod run;
+pub mod search;
 mod suffix;
 pub mod terms;
 mod text;
@@ -28,6 +30,7 @@ mod uid;
 mod value;
 mod version;
 
+pub use alias::{AliasName, AliasRefused};
 pub use artifact_field::{ArtifactField, ArtifactFields};
 pub use checksum::{BLOCK_BYTES, BlockChecksums, combine_crc32c, crc32c, crc32c_append};
 pub use dtype::{Dtype, DtypeRefused, Item};

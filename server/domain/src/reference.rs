@@ -1,12 +1,13 @@
 //! References: the ways to name one artifact.
 //!
 //! The text form is the same everywhere: 20 or 16 base62 characters are a uid or
-//! a stem, everything else is `[storage::]key[@@version]`. Keys that would read
-//! as something else are refused when they are saved, so a text has one meaning.
+//! a stem, a stem may have a version (`stem@@version`), and everything else is
+//! `[storage::]key[@@version]`. Keys that would read as something else are refused when
+//! they are saved, so a text has one meaning.
 
 use std::{fmt, str::FromStr};
 
-use crate::{Key, KeyRefused, LabelRefused, Stem, StorageName, Uid, VersionName, uid::reads_as_identifier};
+use crate::{Key, KeyRefused, Label, LabelRefused, Stem, StorageName, Uid, VersionName, uid::reads_as_identifier};
 
 /// What a caller names.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -15,6 +16,13 @@ pub enum ArtifactRef {
     Uid(Uid),
     /// The newest version of a family.
     Stem(Stem),
+    /// Some version of a family.
+    StemVersion {
+        /// The family.
+        stem: Stem,
+        /// Its label, its number, or an alias.
+        version: Label,
+    },
     /// A version of what has this key now.
     Key {
         /// Where to look; the default storage of the space when unset.
@@ -49,11 +57,19 @@ impl FromStr for ArtifactRef {
                 Err(_) => Self::Stem(text.parse().expect("16 base62 characters are a stem")),
             });
         }
+        // From the right: a key may end with `@`, a label never begins with one.
+        if let Some((stem, version)) = text.rsplit_once("@@")
+            && let Ok(stem) = stem.parse::<Stem>()
+        {
+            return Ok(match version.parse()? {
+                VersionName::Latest => Self::Stem(stem),
+                VersionName::Label(version) => Self::StemVersion { stem, version },
+            });
+        }
         let (storage, rest) = match text.split_once("::") {
             Some((storage, rest)) => (Some(storage.parse().map_err(RefRefused::Storage)?), rest),
             None => (None, text),
         };
-        // From the right: a key may end with `@`, a label never begins with one.
         let (key, version) = match rest.rsplit_once("@@") {
             Some((key, version)) => (key, version.parse()?),
             None => (rest, VersionName::Latest),
@@ -71,6 +87,7 @@ impl fmt::Display for ArtifactRef {
         match self {
             Self::Uid(uid) => uid.fmt(f),
             Self::Stem(stem) => stem.fmt(f),
+            Self::StemVersion { stem, version } => write!(f, "{stem}@@{version}"),
             Self::Key { storage, key, version } => {
                 if let Some(storage) = storage {
                     write!(f, "{storage}::")?;
@@ -122,6 +139,11 @@ mod tests {
         assert!(matches!(parsed("0123456789abcdef"), ArtifactRef::Stem(_)));
         assert!(matches!(parsed("0123456789abcdef0000"), ArtifactRef::Uid(_)));
         assert!(matches!(parsed("0123456789abcdefg"), ArtifactRef::Key { .. }));
+        let ArtifactRef::StemVersion { stem, version } = parsed("0123456789abcdef@@prod") else {
+            panic!()
+        };
+        assert_eq!((stem.as_str(), version.as_str()), ("0123456789abcdef", "prod"));
+        assert_eq!(parsed("0123456789abcdef@@latest"), parsed("0123456789abcdef"));
     }
 
     #[test]
@@ -148,14 +170,28 @@ mod tests {
 
     #[test]
     fn broken_references_are_refused() {
-        for refused in ["", "@@1", "a@@", "::a", "A::b", "abc::", "a@@b@@c", "../x", "a::b::c"] {
+        for refused in [
+            "",
+            "@@1",
+            "a@@",
+            "::a",
+            "A::b",
+            "abc::",
+            "a@@b@@c",
+            "../x",
+            "a::b::c",
+            "0123456789abcdef@@",
+            "0123456789abcdef@@a@@b",
+            "0123456789abcdef0000@@prod",
+            "abc::0123456789abcdef@@prod",
+        ] {
             assert!(refused.parse::<ArtifactRef>().is_err(), "{refused}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_parsed_reads_the_same_when_printed(text in "([a-z]{3,5}::)?[a-zA-Z0-9./é]{1,24}(@@[a-z0-9.]{1,6})?") {
+        fn what_is_parsed_reads_the_same_when_printed(text in "([a-z]{3,5}::)?[a-zA-Z0-9./é]{1,24}(@@[a-z0-9.]{1,6})?|[a-z0-9]{16}@@[a-z0-9@:]{1,6}") {
             if let Ok(reference) = text.parse::<ArtifactRef>() {
                 prop_assert_eq!(reference.to_string().parse::<ArtifactRef>().unwrap(), reference);
             }

@@ -116,7 +116,7 @@ pub enum LabelRefused {
     #[error("must not hold `@@` or `::`, nor begin with `@`")]
     Separator,
     /// It is the word for the newest version.
-    #[error("`latest` always means the newest version and cannot be a label")]
+    #[error("`latest` always means the newest version and cannot be chosen")]
     Latest,
     /// It is a number, but another one than the version has.
     #[error("`{wish}` is a number, and this version has the number {number}")]

@@ -11,7 +11,7 @@ use prost::Message;
 use tonic::{Code, Request, Response, Status, Streaming, async_trait};
 
 use super::{
-    Api, batch, call_id,
+    Api, aliases, batch, call_id,
     chunks::{messages, nothing_more, out_of_order, pieces},
     convert, folders,
     layer::CallId,
@@ -239,12 +239,49 @@ impl ArtifactService for Api {
         queries::list(self, &caller, request.into_inner()).await
     }
 
+    async fn search_artifacts(
+        &self,
+        request: Request<pb::SearchArtifactsRequest>,
+    ) -> Result<Response<pb::SearchArtifactsResponse>, Status> {
+        let caller = self.caller(&request)?;
+        queries::search(self, &caller, request.into_inner()).await
+    }
+
     async fn list_artifact_versions(
         &self,
         request: Request<pb::ListArtifactVersionsRequest>,
     ) -> Result<Response<pb::ListArtifactVersionsResponse>, Status> {
         let caller = self.caller(&request)?;
         queries::versions(self, &caller, request.into_inner()).await
+    }
+
+    async fn set_alias(&self, request: Request<pb::SetAliasRequest>) -> Result<Response<pb::SetAliasResponse>, Status> {
+        let caller = self.caller(&request)?;
+        aliases::set(self, &caller, request.into_inner()).await
+    }
+
+    async fn delete_alias(
+        &self,
+        request: Request<pb::DeleteAliasRequest>,
+    ) -> Result<Response<pb::DeleteAliasResponse>, Status> {
+        let caller = self.caller(&request)?;
+        aliases::delete(self, &caller, request.into_inner()).await
+    }
+
+    async fn list_aliases(
+        &self,
+        request: Request<pb::ListAliasesRequest>,
+    ) -> Result<Response<pb::ListAliasesResponse>, Status> {
+        let caller = self.caller(&request)?;
+        aliases::list(self, &caller, request.into_inner()).await
+    }
+
+    async fn list_alias_changes(
+        &self,
+        request: Request<pb::ListAliasChangesRequest>,
+    ) -> Result<Response<pb::ListAliasChangesResponse>, Status> {
+        let caller = self.caller(&request)?;
+        aliases::changes(self, &caller, request.into_inner()).await
     }
 
     async fn update_artifact(

@@ -3,19 +3,21 @@
 use std::str::FromStr;
 
 use artifactd_domain::{
-    ArtifactRef, HashType, IfContentExists, Kind, Order, SaveOutcome, Sha256, Synonyms, VersionName, Visibility,
+    AliasName, ArtifactRef, HashType, IfContentExists, Kind, Order, SaveOutcome, Sha256, Synonyms, VersionName,
+    Visibility,
     manifest::{Glob, GlobRefused, Member, MemberPath},
+    search::{Query, Rank},
 };
 use artifactd_proto::v1::{self as pb, ErrorReason};
 use bytes::Bytes;
 use prost::Message;
 use tonic::{Code, Status};
 
-use super::{annotations::annotations, chunks::check_sum, layer::CallId, status};
+use super::{annotations::annotations, chunks::check_sum, layer::CallId, mask::ReadMask, status};
 use crate::registry::{
-    Artifact, Caller, Content, Declared, DeleteMode, Deletion, Field, FirstAnnotations, FolderEdit, FolderSource,
-    IfUsed, IsRunInput, KeepBytes, MembersQuery, NewArtifact, NewFolder, NewUpload, RegistryError, Replacement,
-    RequestKey, Restoration, Revises, Rule, Selection, Update,
+    Alias, AliasChange, AliasIs, AliasMove, Artifact, Caller, Content, Declared, DeleteMode, Deletion, Field,
+    FirstAnnotations, FolderEdit, FolderSource, Hit, IfUsed, IsRunInput, KeepBytes, MembersQuery, NewArtifact,
+    NewFolder, NewUpload, RegistryError, Replacement, RequestKey, Restoration, Revises, Rule, Selection, Update,
 };
 
 /// No path of a member is longer.
@@ -108,6 +110,8 @@ pub(super) struct ReferenceField {
     storage: &'static str,
     key: &'static str,
     version: &'static str,
+    stem_of_version: &'static str,
+    version_of_stem: &'static str,
 }
 
 macro_rules! reference_field {
@@ -120,6 +124,8 @@ macro_rules! reference_field {
             storage: concat!($name, ".key.storage"),
             key: concat!($name, ".key.key"),
             version: concat!($name, ".key.version"),
+            stem_of_version: concat!($name, ".stem_version.stem"),
+            version_of_stem: concat!($name, ".stem_version.version"),
         }
     };
 }
@@ -153,6 +159,14 @@ pub(super) fn reference_in(
         Ref::Uid(uid) => identifier(&uid, field.uid, call_id).map(ArtifactRef::Uid),
         Ref::Stem(stem) => identifier(&stem, field.stem, call_id).map(ArtifactRef::Stem),
         Ref::Text(text) => parsed(&text, field.text, call_id),
+        Ref::StemVersion(pb::StemRef { stem, version }) => {
+            let stem = identifier(&stem, field.stem_of_version, call_id)?;
+            let version = optional::<VersionName>(version.as_ref(), field.version_of_stem, call_id)?;
+            Ok(match version.unwrap_or_default() {
+                VersionName::Latest => ArtifactRef::Stem(stem),
+                VersionName::Label(version) => ArtifactRef::StemVersion { stem, version },
+            })
+        }
         Ref::Key(pb::KeyRef { key, version, storage }) => Ok(ArtifactRef::Key {
             storage: optional(storage.as_ref(), field.storage, call_id)?,
             key: parsed(&key, field.key, call_id)?,
@@ -213,6 +227,26 @@ pub(super) fn selection(filter: &str, numbers: &[i32], call_id: &CallId) -> Resu
 /// An order.
 pub(super) fn order(text: &str, call_id: &CallId) -> Result<Order> {
     parsed(text, "order_by", call_id)
+}
+
+/// The words of a search.
+pub(super) fn query(text: &str, call_id: &CallId) -> Result<Query> {
+    parsed(text, "query", call_id)
+}
+
+/// What a search found, as a message.
+pub(super) fn hit(hit: Hit, mask: &ReadMask) -> pb::SearchHit {
+    let Hit { artifact: found, rank } = hit;
+    pb::SearchHit {
+        artifact: Some(mask.apply(artifact(found))),
+        rank: match rank {
+            Rank::Exact => pb::SearchRank::Exact,
+            Rank::Prefix => pb::SearchRank::Prefix,
+            Rank::Words => pb::SearchRank::Words,
+            Rank::Parts => pb::SearchRank::Parts,
+        }
+        .into(),
+    }
 }
 
 /// The artifacts that a message names.
@@ -637,6 +671,113 @@ pub(super) fn restoration(mut message: pb::RestoreArtifactRequest, call_id: &Cal
     })
 }
 
+/// An alias to point somewhere.
+pub(super) fn alias_to_set(mut message: pb::SetAliasRequest, call_id: &CallId) -> Result<AliasMove> {
+    let id = message.request_id.take();
+    let request = request_key("SetAlias", id, "request_id", &message, call_id)?;
+    let pb::SetAliasRequest {
+        artifact,
+        name,
+        r#if,
+        request_id: _,
+    } = message;
+    alias_move(artifact, &name, r#if, request, call_id)
+}
+
+/// An alias to remove.
+pub(super) fn alias_to_delete(mut message: pb::DeleteAliasRequest, call_id: &CallId) -> Result<AliasMove> {
+    let id = message.request_id.take();
+    let request = request_key("DeleteAlias", id, "request_id", &message, call_id)?;
+    let pb::DeleteAliasRequest {
+        artifact,
+        name,
+        r#if,
+        request_id: _,
+    } = message;
+    alias_move(artifact, &name, r#if, request, call_id)
+}
+
+fn alias_move(
+    artifact: Option<pb::ArtifactRef>,
+    name: &str,
+    precondition: Option<pb::AliasPrecondition>,
+    request: Option<RequestKey>,
+    call_id: &CallId,
+) -> Result<AliasMove> {
+    use pb::alias_precondition::Precondition;
+    let expected = match precondition.and_then(|message| message.precondition) {
+        None | Some(Precondition::Absent(false)) => None,
+        Some(Precondition::Absent(true)) => Some(AliasIs::Absent),
+        Some(Precondition::Etag(etag)) => Some(AliasIs::Etag(etag)),
+        Some(Precondition::Uid(uid)) => Some(AliasIs::Uid(identifier(&uid, "if.uid", call_id)?)),
+    };
+    Ok(AliasMove {
+        reference: reference(artifact, call_id)?,
+        name: alias_name(name, call_id)?,
+        expected,
+        request,
+    })
+}
+
+/// The name of an alias.
+pub(super) fn alias_name(name: &str, call_id: &CallId) -> Result<AliasName> {
+    parsed(name, "name", call_id)
+}
+
+/// An alias as a message.
+pub(super) fn alias(alias: Alias) -> pb::Alias {
+    let Alias {
+        name,
+        uid,
+        version,
+        version_number,
+        visibility,
+        set_by,
+        created_at_us,
+        updated_at_us,
+        etag,
+    } = alias;
+    pb::Alias {
+        name: name.to_string(),
+        stem: uid.stem().to_string(),
+        uid: uid.to_string(),
+        version: version.to_string(),
+        version_number: i32::try_from(version_number.get()).expect("version numbers fit"),
+        visibility: shown_to(visibility).into(),
+        set_by,
+        created_at: Some(timestamp(created_at_us)),
+        updated_at: Some(timestamp(updated_at_us)),
+        etag,
+    }
+}
+
+/// A change of an alias as a message.
+pub(super) fn alias_change(change: AliasChange) -> pb::AliasChange {
+    let AliasChange {
+        id: _,
+        name,
+        from_uid,
+        to_uid,
+        changed_by,
+        changed_at_us,
+    } = change;
+    pb::AliasChange {
+        name,
+        from_uid,
+        to_uid,
+        changed_by,
+        changed_at: Some(timestamp(changed_at_us)),
+    }
+}
+
+fn shown_to(visibility: Visibility) -> pb::Visibility {
+    match visibility {
+        Visibility::Default => pb::Visibility::Default,
+        Visibility::Hidden => pb::Visibility::Hidden,
+        Visibility::Trash => pb::Visibility::Trash,
+    }
+}
+
 /// An artifact as a message.
 pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
     let (etag, content_etag) = (artifact.etag(), artifact.content_etag());
@@ -694,12 +835,7 @@ pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
         version: version.to_string(),
         version_number: i32::try_from(version_number.get()).expect("version numbers fit"),
         is_latest,
-        visibility: match visibility {
-            Visibility::Default => pb::Visibility::Default,
-            Visibility::Hidden => pb::Visibility::Hidden,
-            Visibility::Trash => pb::Visibility::Trash,
-        }
-        .into(),
+        visibility: shown_to(visibility).into(),
         space,
         storage,
         key_is_virtual,

@@ -5,7 +5,7 @@ use artifactd_proto::v1 as pb;
 use tonic::{Response, Status};
 
 use super::{Api, call_id, convert, mask::ReadMask, pages, status};
-use crate::registry::{Caller, ListQuery, VersionsQuery};
+use crate::registry::{Caller, ListQuery, SearchQuery, VersionsQuery};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -110,6 +110,41 @@ pub(super) async fn list(
     Ok(Response::new(pb::ListArtifactsResponse {
         artifacts: mask.apply_all(convert::artifacts(page.artifacts)),
         next_page_token: api.token(page.next.as_ref(), &asks),
+    }))
+}
+
+/// Answers `SearchArtifacts`.
+pub(super) async fn search(
+    api: &Api,
+    caller: &Caller,
+    message: pb::SearchArtifactsRequest,
+) -> Answer<pb::SearchArtifactsResponse> {
+    let call_id = call_id(caller);
+    let pb::SearchArtifactsRequest {
+        query,
+        filter,
+        visibilities,
+        page_size,
+        page_token,
+        read_mask,
+    } = message;
+    let selection = convert::selection(&filter, &visibilities, &call_id)?;
+    let mask = ReadMask::parse(read_mask, &call_id)?;
+    let asks = format!(
+        "SearchArtifacts {} {} {:?} {query:?} {filter}",
+        caller.principal.id, caller.space_id, selection.visibilities
+    );
+    let query = SearchQuery {
+        query: convert::query(&query, &call_id)?,
+        selection,
+        after: api.place(&page_token, &asks, &call_id)?,
+        rows: pages::rows(page_size, &call_id)?,
+    };
+    let found = api.registry.search(caller, &query).await;
+    let found = found.map_err(|error| status::from_registry(error, &call_id))?;
+    Ok(Response::new(pb::SearchArtifactsResponse {
+        hits: found.hits.into_iter().map(|hit| convert::hit(hit, &mask)).collect(),
+        next_page_token: api.token(found.next.as_ref(), &asks),
     }))
 }
 

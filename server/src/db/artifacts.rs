@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use artifactd_domain::{HashType, Label, Sha256, Uid, VersionNumber, Visibility};
+use artifactd_domain::{HashType, Label, Sha256, Stem, Uid, VersionNumber, Visibility};
 use sea_orm::{
     ConnectionTrait, DbErr, FromQueryResult, Iterable, Order,
     sea_query::{
@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Batch, DbError, Result, Txn,
     blobs::blob_id_of,
-    entities::{artifacts, blobs, families, objects},
+    entities::{aliases, artifacts, blobs, families, objects},
     families::family_id_of,
     runs,
 };
@@ -307,32 +307,68 @@ pub(crate) async fn latest_of_key(
     one(conn, of_live_key(storage_id, key).and_where(col(Col::IsLatest))).await
 }
 
-/// The version outside trash with this label, of the family that has this key now.
+/// The version outside trash that a name means, of the family that has this key now.
 pub(crate) async fn version_of_key(
     conn: &impl ConnectionTrait,
     storage_id: i64,
     key: &str,
-    label: &Label,
+    name: &Label,
 ) -> Result<Option<ArtifactRow>> {
-    let mut select = of_live_key(storage_id, key);
-    select
-        .and_where(col(Col::VersionLabel).eq(label.as_str()))
+    version(conn, || of_live_key(storage_id, key), name).await
+}
+
+/// The version outside trash that a name means, of the family with this stem.
+pub(crate) async fn version_of_stem(
+    conn: &impl ConnectionTrait,
+    stem: Stem,
+    name: &Label,
+) -> Result<Option<ArtifactRow>> {
+    version(conn, || of_family(families::Column::Stem, stem.as_str().into()), name).await
+}
+
+/// A name is a label, or the number of a version whose label was chosen, or an alias.
+async fn version(
+    conn: &impl ConnectionTrait,
+    family: impl Fn() -> SelectStatement,
+    name: &Label,
+) -> Result<Option<ArtifactRow>> {
+    let mut labelled = family();
+    labelled
+        .and_where(col(Col::VersionLabel).eq(name.as_str()))
         .and_where(outside_trash());
-    if let Some(found) = one(conn, &select).await? {
+    if let Some(found) = one(conn, &labelled).await? {
         return Ok(Some(found));
     }
-    // A version whose label was chosen can also be named by its number.
-    let Some(number) = label.as_str().parse::<i32>().ok().filter(|_| label.is_numeric()) else {
-        return Ok(None);
-    };
-    let mut select = of_live_key(storage_id, key);
-    one(
-        conn,
-        select
-            .and_where(col(Col::VersionNumber).eq(number))
-            .and_where(outside_trash()),
-    )
-    .await
+    let mut named = family();
+    if name.is_numeric() {
+        let Ok(number) = name.as_str().parse::<i32>() else {
+            return Ok(None);
+        };
+        named.and_where(col(Col::VersionNumber).eq(number));
+    } else {
+        let alias = |column| (aliases::Entity, column);
+        named
+            .join(
+                JoinType::InnerJoin,
+                aliases::Entity,
+                col(Col::Id).equals(alias(aliases::Column::ArtifactId)),
+            )
+            .and_where(Expr::col(alias(aliases::Column::FamilyId)).equals((families::Entity, families::Column::Id)))
+            .and_where(Expr::col(alias(aliases::Column::Name)).eq(name.as_str()));
+    }
+    one(conn, named.and_where(outside_trash())).await
+}
+
+/// Whether some version of a family has this label.
+pub(crate) async fn has_label(conn: &impl ConnectionTrait, family_id: i64, label: &str) -> Result<bool> {
+    let mut select = Query::select();
+    select
+        .column(Col::Id)
+        .from(artifacts::Entity)
+        .and_where(Expr::col(Col::FamilyId).eq(family_id))
+        .and_where(Expr::col(Col::VersionLabel).eq(label))
+        .limit(1);
+    Ok(conn.query_one(&select).await?.is_some())
 }
 
 fn with_family() -> SelectStatement {

@@ -1,5 +1,7 @@
 //! The tables, as sea-orm entities: one file a table, columns as in the migrations.
 
+pub(crate) mod alias_changes;
+pub(crate) mod aliases;
 pub(crate) mod artifacts;
 pub(crate) mod blob_checksums;
 pub(crate) mod blobs;

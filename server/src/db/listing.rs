@@ -159,6 +159,40 @@ pub(crate) async fn count(conn: &impl ConnectionTrait, listing: &Listing, most: 
     Ok(counted)
 }
 
+/// Those of some artifacts that match, in no order.
+pub(crate) async fn among(
+    conn: &impl ConnectionTrait,
+    listing: &Listing,
+    which: Which<'_>,
+) -> Result<Vec<ArtifactRow>> {
+    let mut rows = Vec::new();
+    for half in Half::all(listing, None) {
+        let mut select = artifacts::select();
+        let on = match which {
+            Which::Ids(ids) => {
+                let on = half.on(conn, Index::Id);
+                select.and_where(on.col(Col::Id).is_in(ids.iter().copied()));
+                on
+            }
+            Which::Uids(uids) => {
+                let on = half.on(conn, Index::Uid);
+                select.and_where(on.col(Col::Uid).is_in(uids.iter().map(String::as_str)));
+                on
+            }
+        };
+        half.restrict(&mut select, on, Rows::Matching);
+        rows.extend(artifacts::all(conn, &select).await?);
+    }
+    Ok(rows)
+}
+
+/// Some artifacts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Which<'a> {
+    Ids(&'a [i64]),
+    Uids(&'a [String]),
+}
+
 /// Which rows a query is about.
 #[derive(Debug, Clone, Copy)]
 enum Rows<'p> {

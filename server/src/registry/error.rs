@@ -88,6 +88,26 @@ pub enum RegistryError {
     /// The version label is taken.
     #[error("version {0} of this family exists already")]
     VersionTaken(Label),
+    /// A version of the family has this label, so it cannot be an alias.
+    #[error("{0} is the label of a version of this family")]
+    AliasIsLabel(String),
+    /// The family has this alias, so it cannot be a label.
+    #[error("{0} is an alias of this family")]
+    LabelIsAlias(Label),
+    /// The family has no such alias.
+    #[error("the family has no alias {0}")]
+    AliasNotFound(String),
+    /// An alias is not what the caller took it for.
+    #[error("alias {name} {}", now.as_ref().map_or("does not exist".to_owned(), |uid| format!("points to {uid}")))]
+    AliasMoved {
+        /// The alias.
+        name: String,
+        /// Uid of the version that it points to.
+        now: Option<String>,
+    },
+    /// The family has as many aliases as it may have.
+    #[error("the family has {0} aliases, and may have no more")]
+    AliasesExhausted(u64),
     /// Another live artifact has the key.
     #[error("key {key} belongs to artifact {holder}")]
     KeyTaken {
@@ -331,6 +351,9 @@ pub enum Rule {
     /// A version label.
     #[error(transparent)]
     Version(#[from] LabelRefused),
+    /// An alias.
+    #[error(transparent)]
+    Alias(#[from] artifactd_domain::AliasRefused),
     /// A text.
     #[error(transparent)]
     Text(#[from] TextRefused),
@@ -349,6 +372,9 @@ pub enum Rule {
     /// A filter.
     #[error(transparent)]
     Filter(#[from] artifactd_domain::filter::FilterFault),
+    /// The query of a search.
+    #[error(transparent)]
+    Query(#[from] artifactd_domain::search::QueryRefused),
     /// An order.
     #[error(transparent)]
     Order(#[from] artifactd_domain::OrderRefused),

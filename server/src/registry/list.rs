@@ -2,11 +2,10 @@
 
 use artifactd_domain::{ArtifactRef, Order, VersionNumber, Visibility};
 
-use super::{Artifact, Caller, Registry, RegistryError, Result, selection::Selection};
+use super::{Artifact, Caller, Registry, Result, selection::Selection};
 pub use crate::db::listing::Place;
 use crate::db::{
     artifacts::{self, ArtifactRow},
-    families,
     listing::{self, Found},
 };
 
@@ -86,17 +85,7 @@ impl Registry {
     /// Lists the versions of a family, highest number first.
     pub async fn versions(&self, caller: &Caller, query: &VersionsQuery) -> Result<Page<VersionNumber>> {
         let conn = self.db.reader();
-        let family_id = match &query.reference {
-            // A family whose versions are all in trash has a stem, but no latest version.
-            ArtifactRef::Stem(stem) => {
-                families::by_stem(conn, *stem)
-                    .await?
-                    .filter(|family| caller.may_read(family.space_id))
-                    .ok_or_else(|| RegistryError::NotFound(stem.to_string()))?
-                    .id
-            }
-            other => self.find(conn, caller, other, true).await?.family_id,
-        };
+        let family_id = self.family(conn, caller, &query.reference).await?.id;
         let visibilities = match query.visibilities.as_slice() {
             [] => &[Visibility::Default][..],
             named => named,

@@ -9,7 +9,11 @@ use artifactd_domain::{ArtifactRef, VersionName, Visibility};
 use sea_orm::ConnectionTrait;
 
 use super::{Artifact, Caller, Registry, RegistryError, Result};
-use crate::db::artifacts::{self, ArtifactRow};
+use crate::db::{
+    artifacts::{self, ArtifactRow},
+    entities::families::Model as Family,
+    families,
+};
 
 impl Registry {
     /// Finds one artifact. Hidden ones only by uid, or when asked for.
@@ -49,7 +53,7 @@ impl Registry {
                 key,
                 version: VersionName::Latest,
             } => Name::Key(self.places.storage(caller, storage.as_ref())?.id, key.as_str().into()),
-            ArtifactRef::Key { .. } => Name::Other,
+            ArtifactRef::Key { .. } | ArtifactRef::StemVersion { .. } => Name::Other,
         })
     }
 
@@ -82,6 +86,22 @@ impl Registry {
         Ok(found)
     }
 
+    /// The family of what a reference names. A stem finds it also when all of it is in trash.
+    pub(super) async fn family(
+        &self,
+        conn: &impl ConnectionTrait,
+        caller: &Caller,
+        reference: &ArtifactRef,
+    ) -> Result<Family> {
+        let stem = match reference {
+            ArtifactRef::Stem(stem) | ArtifactRef::StemVersion { stem, .. } => *stem,
+            other => self.find(conn, caller, other, true).await?.uid()?.stem(),
+        };
+        let family = families::by_stem(conn, stem).await?;
+        let family = family.filter(|family| caller.may_read(family.space_id));
+        family.ok_or_else(|| RegistryError::NotFound(reference.to_string()))
+    }
+
     /// The row that a reference names, on the given connection.
     pub(super) async fn find(
         &self,
@@ -93,6 +113,7 @@ impl Registry {
         let row = match reference {
             ArtifactRef::Uid(uid) => artifacts::by_uid(conn, uid).await?,
             ArtifactRef::Stem(stem) => artifacts::latest_of_stem(conn, stem.as_str()).await?,
+            ArtifactRef::StemVersion { stem, version } => artifacts::version_of_stem(conn, *stem, version).await?,
             ArtifactRef::Key { storage, key, version } => {
                 let storage_id = self.places.storage(caller, storage.as_ref())?.id;
                 match version {

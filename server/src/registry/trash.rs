@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use artifactd_domain::{ArtifactRef, Key, VersionName, Visibility};
+use artifactd_domain::{ArtifactRef, Key, Label, VersionName, Visibility};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     db::{
-        Batch, Txn,
+        Batch, Txn, aliases,
         artifacts::{self, ArtifactRow},
         blobs, collections,
         entities::families::Model as Family,
@@ -128,7 +128,10 @@ impl Registry {
 
     /// Takes artifacts out of trash.
     pub async fn restore(&self, caller: &Caller, restoration: Restoration) -> Result<Vec<Artifact>> {
-        if matches!(restoration.reference, ArtifactRef::Key { .. }) {
+        if matches!(
+            restoration.reference,
+            ArtifactRef::Key { .. } | ArtifactRef::StemVersion { .. }
+        ) {
             return Err(RegistryError::other("artifact", "must be a uid or a stem"));
         }
         let repeatable = Repeatable::new(restoration.request.as_ref(), caller);
@@ -167,6 +170,10 @@ impl Registry {
                     once(repeatable.as_ref(), txn, &caller, async {
                         let family = lock(txn, &caller, &reference, storage_id).await?;
                         let versions = artifacts::versions(txn, family.id).await?;
+                        let alias = match version_name(&reference) {
+                            Some(name) => alias_named(txn, &family, name).await?,
+                            None => None,
+                        };
                         let target = Target {
                             txn,
                             caller: &caller,
@@ -174,6 +181,7 @@ impl Registry {
                             family,
                             before: versions.clone(),
                             versions,
+                            alias,
                         };
                         let (run, mut batch) = change(target).await?;
                         if let Some(repeatable) = &repeatable {
@@ -194,7 +202,7 @@ impl Registry {
 async fn lock(txn: &Txn, caller: &Caller, reference: &ArtifactRef, storage_id: i64) -> Result<Family> {
     let family = match reference {
         ArtifactRef::Uid(uid) => families::lock_by_stem(txn, uid.stem()).await?,
-        ArtifactRef::Stem(stem) => families::lock_by_stem(txn, *stem).await?,
+        ArtifactRef::Stem(stem) | ArtifactRef::StemVersion { stem, .. } => families::lock_by_stem(txn, *stem).await?,
         ArtifactRef::Key { key, .. } => families::lock_by_key(txn, storage_id, key.as_str()).await?,
     };
     let family = family.filter(|family| caller.may_read(family.space_id));
@@ -211,34 +219,59 @@ struct Target<'c> {
     before: Vec<ArtifactRow>,
     /// As they will be.
     versions: Vec<ArtifactRow>,
+    /// Id of the version to which the alias in the reference points.
+    alias: Option<i64>,
+}
+
+/// The name by which a reference picks one version of its family.
+fn version_name(reference: &ArtifactRef) -> Option<&Label> {
+    match reference {
+        ArtifactRef::StemVersion { version, .. }
+        | ArtifactRef::Key {
+            version: VersionName::Label(version),
+            ..
+        } => Some(version),
+        _ => None,
+    }
+}
+
+/// Id of the version to which an alias of this name points.
+async fn alias_named(txn: &Txn, family: &Family, name: &Label) -> Result<Option<i64>> {
+    let Ok(name) = name.as_str().parse() else {
+        return Ok(None);
+    };
+    let alias = aliases::find(txn, family.id, &name).await?;
+    Ok(alias.map(|alias| alias.artifact_id))
 }
 
 impl Target<'_> {
     /// The versions that a reference names.
     fn named(&self, reference: &ArtifactRef) -> Result<Vec<ArtifactRow>> {
-        let named: Vec<_> = match reference {
-            ArtifactRef::Uid(uid) => self
+        let named: Vec<_> = match (reference, version_name(reference)) {
+            (ArtifactRef::Uid(uid), _) => self
                 .versions
                 .iter()
                 .filter(|row| row.uid == uid.as_str())
                 .cloned()
                 .collect(),
-            ArtifactRef::Key {
-                version: VersionName::Label(label),
-                ..
-            } => {
-                let live = self.versions.iter().filter(|row| !row.in_trash());
-                live.filter(|row| row.version_label == label.as_str())
-                    .cloned()
-                    .collect()
-            }
-            ArtifactRef::Stem(_) | ArtifactRef::Key { .. } => self.versions.clone(),
+            (_, Some(name)) => self.version(name).into_iter().cloned().collect(),
+            (_, None) => self.versions.clone(),
         };
         if named.is_empty() {
             Err(RegistryError::NotFound(reference.to_string()))
         } else {
             Ok(named)
         }
+    }
+
+    /// The version outside trash that a name means: its label, its number, or an alias.
+    fn version(&self, name: &Label) -> Option<&ArtifactRow> {
+        let live = || self.versions.iter().filter(|row| !row.in_trash());
+        let number = name.as_str().parse::<i32>().ok();
+        let labelled = live().find(|row| row.version_label == name.as_str());
+        let numbered = || live().find(|row| Some(row.version_number) == number);
+        let aliased = || live().find(|row| Some(row.id) == self.alias);
+        labelled.or_else(numbered).or_else(aliased)
     }
 
     async fn delete(mut self, deletion: &Deletion) -> Result<(Run, Batch)> {
@@ -255,7 +288,10 @@ impl Target<'_> {
             }
             DeleteMode::Destroy { force, bytes, if_used } => {
                 // By key only what the key shows goes: an older trashed version is out of reach.
-                let by_key = matches!(deletion.reference, ArtifactRef::Key { .. });
+                let by_key = matches!(
+                    deletion.reference,
+                    ArtifactRef::Key { .. } | ArtifactRef::StemVersion { .. }
+                );
                 let doomed: Vec<_> = named.into_iter().filter(|row| !by_key || !row.in_trash()).collect();
                 if let Some(live) = doomed.iter().find(|row| !row.in_trash() && !force) {
                     return Err(RegistryError::NotInTrash(live.uid()?));
@@ -314,11 +350,15 @@ impl Target<'_> {
     async fn destroy(&mut self, doomed: &[ArtifactRow], bytes: KeepBytes) -> Result<()> {
         let now = now_us();
         let gone = ids(doomed.iter());
+        for alias in aliases::of_versions(self.txn, self.family.id, gone.iter().copied()).await? {
+            self.batch.push(&aliases::delete(self.family.id, &alias.name));
+            let moved = (Some(alias.uid.as_str()), None);
+            super::aliases::record(&mut self.batch, self.caller, &self.family, &alias.name, moved, now);
+        }
         self.versions.retain(|row| !gone.contains(&row.id));
         for row in doomed {
             self.batch.push(&artifacts::delete(row.id));
-            let detail =
-                json!({ "hash": row.digest()?.to_string(), "size": row.size_bytes, "kept": bytes == KeepBytes::Yes });
+            let detail = json!({ "id": row.id, "hash": row.digest()?.to_string(), "size": row.size_bytes, "kept": bytes == KeepBytes::Yes });
             events::record(&mut self.batch, self.caller, "destroyed", &row.uid, detail);
             if let Some(manifest_id) = row.manifest_id {
                 // It may be large, so it is taken apart afterwards.

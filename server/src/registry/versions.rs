@@ -4,7 +4,7 @@ use artifactd_domain::{Key, Label, Stem, Uid, VersionNumber, VersionSuffix, vers
 
 use super::{RegistryError, Result, draw_stem};
 use crate::db::{
-    Batch, DbError, Txn,
+    Batch, DbError, Txn, aliases,
     artifacts::{self, ArtifactRow},
     entities::families::Model as Family,
     families,
@@ -71,7 +71,12 @@ pub(super) async fn issue_version(
     let taken = match &wish {
         // The number itself is never taken: labels of digits are always their own number.
         None => Default::default(),
-        Some(_) => {
+        Some(wish) => {
+            if let Ok(name) = wish.as_str().parse()
+                && aliases::find(txn, family.id, &name).await?.is_some()
+            {
+                return Err(RegistryError::LabelIsAlias(wish.clone()));
+            }
             let versions = artifacts::versions(txn, family.id).await?;
             versions
                 .iter()

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::large_futures, reason = "these are tests throughout")]
 
+mod aliases;
 mod annotated_saves;
 mod annotations;
 mod artifactctl;
@@ -54,6 +55,7 @@ mod rust_client_downloads;
 mod rust_client_folders;
 mod rust_client_lines;
 mod rust_client_uploads;
+mod search;
 mod slow_callers;
 mod starting;
 mod steps;

@@ -9,7 +9,9 @@ mod m0002_indexes;
 mod m0003_folders;
 mod m0004_garbage;
 mod m0005_uploads;
+mod m0006_aliases;
 mod m0006_orders;
+mod m0006_search;
 mod m0008_record;
 mod m0009_collections;
 
@@ -30,6 +32,8 @@ impl MigratorTrait for Migrator {
             Box::new(m0004_garbage::Migration),
             Box::new(m0005_uploads::Migration),
             Box::new(m0006_orders::Migration),
+            Box::new(m0006_aliases::Migration),
+            Box::new(m0006_search::Migration),
             Box::new(m0008_record::Migration),
             Box::new(m0009_collections::Migration),
         ]
