@@ -5,6 +5,7 @@
 //! server and the client both use it, so a name that one of them accepts means
 //! the same to the other. A value of a type from here is valid by construction.
 
+mod address;
 mod alias;
 mod artifact_field;
 mod checksum;
@@ -30,6 +31,7 @@ mod uid;
 mod value;
 mod version;
 
+pub use address::is_public;
 pub use alias::{AliasName, AliasRefused};
 pub use artifact_field::{ArtifactField, ArtifactFields};
 pub use checksum::{BLOCK_BYTES, BlockChecksums, combine_crc32c, crc32c, crc32c_append};
