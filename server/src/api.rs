@@ -25,6 +25,7 @@ mod pages;
 mod queries;
 mod runs;
 pub(crate) mod status;
+mod storages;
 mod transforms;
 mod uploads;
 
@@ -38,7 +39,8 @@ use artifactd_proto::{
         content_service_server::ContentServiceServer, event_service_server::EventServiceServer,
         feature_service_server::FeatureServiceServer, label_service_server::LabelServiceServer,
         lineage_service_server::LineageServiceServer, run_service_server::RunServiceServer,
-        transform_service_server::TransformServiceServer, upload_service_server::UploadServiceServer,
+        storage_service_server::StorageServiceServer, transform_service_server::TransformServiceServer,
+        upload_service_server::UploadServiceServer,
     },
 };
 use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
@@ -87,6 +89,7 @@ pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
         .add_service(FeatureServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LineageServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(RunServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(StorageServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(TransformServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LabelServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AdminServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX));

@@ -37,6 +37,7 @@ pub(crate) mod runs;
 pub(crate) mod scope;
 pub(crate) mod search;
 mod sqlite;
+pub(crate) mod storages;
 pub(crate) mod transforms;
 pub(crate) mod uploads;
 mod write;

@@ -33,6 +33,7 @@ mod save;
 mod search;
 mod selection;
 mod sequencer;
+mod storages;
 mod transforms;
 mod trash;
 mod turns;
@@ -85,6 +86,7 @@ pub use runs::{NewRun, Run, RunEnd, RunField, RunUpdate, RunsQuery};
 pub use save::{NewArtifact, Revises, Saved};
 pub use search::{Hit, Hits, SearchPlace, SearchQuery};
 pub use selection::Selection;
+pub use storages::{FilesInPlace, InPlace, NewStorage, RegisteredFile, StorageRecord, StorageRoots};
 pub use transforms::{NewTransform, Transform, TransformField, TransformRef, TransformUpdate, TransformsQuery};
 pub use trash::{DeleteMode, Deleted, Deletion, IfUsed, KeepBytes, Restoration};
 pub use turns::ContentTurn;
@@ -118,6 +120,8 @@ pub struct RegistryConfig {
     pub storage_name: String,
     /// Where the default storage lies.
     pub storage_root: StorageRoot,
+    /// Where others may be registered.
+    pub storage_roots: StorageRoots,
     /// Limits of single calls.
     pub limits: Limits,
     /// When garbage goes.
@@ -150,6 +154,8 @@ pub struct Registry {
     pub(crate) db: Db,
     /// Users, spaces and storages.
     pub(crate) places: Places,
+    /// Where storages may be registered.
+    storage_roots: StorageRoots,
     /// Limits of single calls.
     pub(crate) limits: Limits,
     /// When garbage goes.
@@ -187,11 +193,13 @@ impl Registry {
             }
         )?;
         clock::warn_of_wrong_clock(&db).await?;
-        let places = Places::open(&db, &config.storage_name, &config.storage_root.to_string(), store).await?;
+        let root = config.storage_root.to_string();
+        let places = Places::open(&db, &config.storage_name, &root, store, &config.storage_roots).await?;
         let content_turns = turns::ContentTurns::new(&config.limits);
         let registry = Self {
             db,
             places,
+            storage_roots: config.storage_roots,
             limits: config.limits,
             garbage: config.garbage,
             upload_locks: uploads::UploadLocks::default(),

@@ -24,7 +24,7 @@ use crate::{
     config::{Config, DatabaseConfig},
     data_dir::{DataDir, DataDirError, refuse_network},
     master_key::{MasterKey, MasterKeyError},
-    registry::{GarbageLimits, HashSeal, Limits, Registry, RegistryConfig, RegistryError},
+    registry::{GarbageLimits, HashSeal, Limits, Registry, RegistryConfig, RegistryError, StorageRoots},
 };
 
 /// Connections that the kernel completes before they are accepted.
@@ -74,6 +74,10 @@ pub async fn serve(
     let listener = listen(config.server.listen)?;
     let app = App::new(&registry, &key);
     let sequencing = tokio::spawn(Arc::clone(&registry).sequence_events());
+    let following = tokio::spawn({
+        let registry = Arc::clone(&registry);
+        async move { registry.follow_storages().await }
+    });
     let collecting = tokio::spawn(Arc::clone(&registry).collect_forever());
     let noting = tokio::spawn(Arc::clone(&registry).note_epochs_forever());
     let indexing = tokio::spawn(Arc::clone(&registry).index_forever());
@@ -83,6 +87,7 @@ pub async fn serve(
     };
     let served = app.serve(listener, &config, ready, shutdown).await;
     sequencing.abort();
+    following.abort();
     collecting.abort();
     noting.abort();
     indexing.abort();
@@ -110,6 +115,14 @@ pub fn registry_config(config: &Config) -> RegistryConfig {
         database: config.database.clone(),
         storage_name: config.storage.name.to_string(),
         storage_root: config.storage.root.clone(),
+        storage_roots: StorageRoots {
+            allowed: config.storage.allowed.clone(),
+            default: Some(config.storage.root.clone()),
+            database: match &config.database {
+                DatabaseConfig::Sqlite(path) => path.parent().map(ToOwned::to_owned),
+                DatabaseConfig::Postgres { .. } => None,
+            },
+        },
         limits: Limits {
             content_bytes_max: limits.content_bytes_max,
             content_streams_max: limits.content_streams_max,

@@ -8,6 +8,7 @@
 //!
 //! Nothing here knows about versions, trash or the database; see `registry`.
 
+mod allowed;
 mod cloud;
 mod cloud_parts;
 #[cfg(test)]
@@ -24,11 +25,15 @@ mod open;
 mod pack;
 mod parts;
 mod sums;
+mod unmanaged;
 mod view;
 mod writer;
 
+pub(crate) use allowed::parsed_url;
+pub use allowed::{AllowedRoots, Reach};
 pub use error::StorageError;
 pub use name::ObjectName;
+pub(crate) use name::SYSTEM_FOLDER;
 pub use open::{S3Root, Secret, StorageRoot, Store};
 pub use pack::{
     FinishedPack, PACK_BYTES_MAX, PACK_ENTRIES_MAX, PACK_ENTRY_BYTES, PACKED_CONTENT_BYTES_END, PackEntry, PackWriter,

@@ -11,7 +11,8 @@
 //! - `failure`: a refused call. Every refusal of every test goes through it, so
 //!   that an error without a published reason fails the test that met it.
 //! - `collections`, `events`: streams of contents and of events, checked.
-//! - `records`, `runs`: features, labels, runs and the like.
+//! - `records`, `runs`, `storages`: features, labels, runs and the like.
+//! - `web`: a host of files over HTTP.
 //! - `folders`: saves of folders, step by step or whole.
 //! - `command`: the command line as a program of its own, also on a terminal.
 //! - `entries`: answered artifacts, as filters see them.
@@ -57,9 +58,11 @@ pub mod records;
 pub mod runs;
 pub mod s3;
 pub mod server;
+pub mod storages;
 pub mod storm;
 pub mod tls;
 pub mod uploads;
+pub mod web;
 pub mod wire;
 
 pub use artifactd_proto::v1 as pb;

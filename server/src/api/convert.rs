@@ -289,7 +289,11 @@ pub(super) fn new_artifact(mut header: pb::SaveHeader, call_id: &CallId) -> Resu
 }
 
 /// What the record of a new artifact shall say.
-fn record(header: pb::SaveHeader, request: Option<RequestKey>, call_id: &CallId) -> Result<(NewArtifact, bool)> {
+pub(super) fn record(
+    header: pb::SaveHeader,
+    request: Option<RequestKey>,
+    call_id: &CallId,
+) -> Result<(NewArtifact, bool)> {
     let pb::SaveHeader {
         request_id: _,
         key,
@@ -331,6 +335,7 @@ fn record(header: pb::SaveHeader, request: Option<RequestKey>, call_id: &CallId)
             sha256: digest(sha256.as_ref(), "header.sha256", call_id)?,
             size_bytes: size(bytes, "header.size", call_id)?,
         },
+        in_place: false,
     };
     Ok((new, claim))
 }

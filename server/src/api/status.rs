@@ -196,7 +196,11 @@ fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
         E::NotInTrash(_) => (Code::FailedPrecondition, ErrorReason::ArtifactNotInTrash),
         E::VersionsExhausted(_) => (Code::FailedPrecondition, ErrorReason::VersionsExhausted),
         E::EtagMismatch { .. } => (Code::Aborted, ErrorReason::EtagMismatch),
-        E::ContentChanged(_) => (Code::Aborted, ErrorReason::ContentChanged),
+        E::ContentChanged(_) | E::ChangedInPlace(_) => (Code::Aborted, ErrorReason::ContentChanged),
+        E::StorageForbidden(_) => (Code::PermissionDenied, ErrorReason::StorageForbidden),
+        E::StorageUnusable { .. } => (Code::FailedPrecondition, ErrorReason::StorageUnusable),
+        E::StorageNotRegistered { .. } => (Code::FailedPrecondition, ErrorReason::StorageNotRegistered),
+        E::RealKeyUnsupported { .. } => (Code::FailedPrecondition, ErrorReason::RealKeyUnsupported),
         E::RangeInvalid { .. } => (Code::OutOfRange, ErrorReason::RangeInvalid),
         E::SizeMismatch { .. } => (Code::InvalidArgument, ErrorReason::SizeMismatch),
         E::DigestMismatch { .. } => (Code::InvalidArgument, ErrorReason::DigestMismatch),
@@ -232,6 +236,7 @@ fn missing(what: Thing) -> ErrorReason {
         Thing::Run => ErrorReason::RunNotFound,
         Thing::Artifact => ErrorReason::ArtifactNotFound,
         Thing::Collection => ErrorReason::CollectionNotFound,
+        Thing::Storage => ErrorReason::StorageNotFound,
     }
 }
 

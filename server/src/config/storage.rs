@@ -9,7 +9,7 @@ use super::{
     parse::{self, Raw},
     settings::{Placed, Settings},
 };
-use crate::storage::{S3Root, Secret, StorageRoot};
+use crate::storage::{AllowedRoots, S3Root, Secret, StorageRoot};
 
 const DEFAULT_NAME: &str = "default";
 const FOLDER: &str = "storage";
@@ -22,6 +22,8 @@ pub struct StorageConfig {
     pub name: StorageName,
     /// Where it lies.
     pub root: StorageRoot,
+    /// Where others may be registered.
+    pub allowed: AllowedRoots,
 }
 
 impl StorageConfig {
@@ -40,8 +42,15 @@ impl StorageConfig {
             None if is_given => StorageRoot::Local(data_dir.join(FOLDER)),
             None => service.unused(settings, data_dir.join(FOLDER)),
         };
-        Self { name, root }
+        let allowed = settings
+            .take_or("storage.register_from", AllowedRoots::default(), allowed)
+            .value;
+        Self { name, root, allowed }
     }
+}
+
+fn allowed(raw: &Raw) -> Result<AllowedRoots, String> {
+    AllowedRoots::new(&parse::list(raw)?)
 }
 
 enum Target {

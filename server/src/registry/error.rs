@@ -30,6 +30,8 @@ pub enum Thing {
     Artifact,
     /// A collection.
     Collection,
+    /// A storage.
+    Storage,
 }
 
 impl std::fmt::Display for Thing {
@@ -43,6 +45,7 @@ impl std::fmt::Display for Thing {
             Self::Run => "run",
             Self::Artifact => "artifact",
             Self::Collection => "collection",
+            Self::Storage => "storage",
         })
     }
 }
@@ -82,6 +85,36 @@ pub enum RegistryError {
     /// No storage that the caller may use has this name.
     #[error("no storage {0}")]
     StorageNotFound(String),
+    /// No storage may lie there.
+    #[error("the operator of this server does not allow storages at {0}")]
+    StorageForbidden(String),
+    /// A root cannot be used.
+    #[error("{root} cannot be used as a storage: {why}")]
+    StorageUnusable {
+        /// The root.
+        root: String,
+        /// Why not.
+        why: String,
+    },
+    /// A file lies below no registered root.
+    #[error("{uri} lies in no registered storage; register {root}, or a folder in it, first")]
+    StorageNotRegistered {
+        /// The file.
+        uri: String,
+        /// The root to register.
+        root: String,
+    },
+    /// This cannot be done to a file in place, or not under this name.
+    #[error("{key} cannot be what lies in place: {why}")]
+    RealKeyUnsupported {
+        /// Its path from the root.
+        key: String,
+        /// Why not.
+        why: String,
+    },
+    /// A file changed while it was read.
+    #[error("{0} changed while it was read")]
+    ChangedInPlace(String),
     /// No space that the caller may use has this name.
     #[error("no space {0}")]
     SpaceNotFound(String),

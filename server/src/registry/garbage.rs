@@ -174,7 +174,9 @@ impl Collector {
             self.registry.sweep_folders().await?;
             self.registry.sweep_uploads().await?;
         }
-        for storage in self.registry.places.storages() {
+        // What belongs to a root that is not there now goes another time.
+        let there = |storage: &&StoragePlace| !storage.store.is_absent();
+        for storage in self.registry.places.storages().filter(there) {
             let mut found = StorageGarbage {
                 storage: storage.name.clone(),
                 ..StorageGarbage::default()

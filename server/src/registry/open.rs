@@ -135,6 +135,30 @@ impl Reader {
         Self { view, ..self }
     }
 
+    /// Fails when a file in place is not what was registered any more, as far as one request tells.
+    /// What it does not tell, checksums do.
+    async fn require_undrifted(&self) -> Result<()> {
+        let object = &self.content.object;
+        let recorded = blobs::object_by_name(self.registry.db.reader(), object.as_str()).await?;
+        let drifted = self
+            .view
+            .drifted(object, recorded.and_then(|object| object.store_etag))
+            .await;
+        match drifted {
+            Ok(None) => Ok(()),
+            Ok(Some(what)) => {
+                let object = object.to_string();
+                let drift = StorageError::Corrupt {
+                    object,
+                    offset: 0,
+                    what,
+                };
+                Err(self.failed(drift).await)
+            }
+            Err(error) => Err(self.failed(error).await),
+        }
+    }
+
     fn chunks(&self, range: Range<u64>, chunk_bytes: u64) -> Chunks {
         self.view.stream(&self.content, range, chunk_bytes)
     }
@@ -242,7 +266,11 @@ impl Registry {
         let (reader, member) = match &from.member {
             None => {
                 row.require_file()?;
-                (self.reader(caller, &row)?, None)
+                let reader = self.reader(caller, &row)?;
+                if !row.key_is_virtual {
+                    reader.require_undrifted().await?;
+                }
+                (reader, None)
             }
             Some(path) => {
                 let member = self.member(&row, path).await?;

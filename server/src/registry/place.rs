@@ -3,9 +3,15 @@
 
 use artifactd_domain::StorageName;
 
-use super::{Caller, Principal, RegistryError, Result, draw_uid, now_us};
+mod list;
+
+use self::list::StorageList;
+use super::{Caller, Principal, RegistryError, Result, StorageRoots, draw_uid, now_us, storages::registered_root};
 use crate::{
-    db::{Db, DbError, places},
+    db::{
+        Db, DbError, places,
+        storages::{self, StorageRow},
+    },
     storage::Store,
 };
 
@@ -32,8 +38,17 @@ pub struct StoragePlace {
     pub space_id: i64,
     /// Its name.
     pub name: String,
+    /// Whether objects are written to it; files lie in place otherwise.
+    pub is_managed: bool,
     /// Its open root.
     pub store: Store,
+}
+
+impl StoragePlace {
+    /// Whether objects can be written to it now.
+    pub(super) fn is_written(&self) -> bool {
+        self.is_managed && !self.store.is_absent()
+    }
 }
 
 /// All users, spaces and storages.
@@ -41,13 +56,19 @@ pub struct StoragePlace {
 pub struct Places {
     principals: Vec<Principal>,
     spaces: Vec<Space>,
-    storages: Vec<StoragePlace>,
+    storages: StorageList,
 }
 
 impl Places {
     /// Reads them, after making those that a new database needs.
-    pub(super) async fn open(db: &Db, storage_name: &str, root: &str, store: Store) -> Result<Self> {
-        if let Some((places, recorded_root)) = Self::read(db, storage_name, &store).await? {
+    pub(super) async fn open(
+        db: &Db,
+        storage_name: &str,
+        root: &str,
+        store: Store,
+        roots: &StorageRoots,
+    ) -> Result<Self> {
+        if let Some((places, recorded_root)) = Self::read(db, storage_name, &store, roots).await? {
             if recorded_root != root {
                 places.record_root(db, storage_name, root).await?;
             }
@@ -86,7 +107,7 @@ impl Places {
             })
         })
         .await?;
-        let places = Self::read(db, storage_name, &store).await?;
+        let places = Self::read(db, storage_name, &store, roots).await?;
         places.map(|(places, _)| places).ok_or_else(|| {
             DbError::Row {
                 table: "spaces",
@@ -98,7 +119,7 @@ impl Places {
 
     /// A root may have moved with its data folder, or be mounted elsewhere here.
     async fn record_root(&self, db: &Db, storage_name: &str, root: &str) -> Result<()> {
-        let Some(storage) = self.storages.iter().find(|storage| storage.name == storage_name) else {
+        let Some(storage) = self.storages().find(|storage| storage.name == storage_name) else {
             return Ok(());
         };
         tracing::info!(
@@ -116,11 +137,11 @@ impl Places {
 
     /// Everything, and the recorded root of the storage; `None` when something is
     /// missing that a server needs.
-    async fn read(db: &Db, storage_name: &str, store: &Store) -> Result<Option<(Self, String)>> {
+    async fn read(db: &Db, storage_name: &str, store: &Store, roots: &StorageRoots) -> Result<Option<(Self, String)>> {
         let (principals, spaces, storages) = futures::try_join!(
             places::principals(db.reader()),
             places::spaces(db.reader()),
-            places::storages(db.reader())
+            storages::all(db.reader())
         )?;
         let principals = principals
             .into_iter()
@@ -143,19 +164,20 @@ impl Places {
             .iter()
             .find(|row| row.name == storage_name)
             .map(|row| row.root.clone());
-        let storages: Vec<_> = storages
-            .into_iter()
-            .filter(|row| row.name == storage_name)
-            .map(|row| StoragePlace {
-                id: row.id,
-                space_id: row.space_id,
-                name: row.name,
-                store: store.clone(),
-            })
-            .collect();
+        let storages_found = StorageList::default();
+        let mut has_default = false;
+        for row in storages {
+            if row.name == storage_name {
+                has_default = true;
+                storages_found.add(place(&row, store.clone()));
+            } else if row.registered {
+                storages_found.add(place(&row, opened(&row, roots).await));
+            }
+        }
+        let storages = storages_found;
         let complete = principals.iter().any(|principal| principal.name == LOCAL_ADMIN)
             && spaces.iter().any(|space| space.name == DEFAULT_SPACE)
-            && !storages.is_empty();
+            && has_default;
         let Some(recorded_root) = recorded_root.filter(|_| complete) else {
             return Ok(None);
         };
@@ -192,8 +214,7 @@ impl Places {
         match name {
             None => self.storage_by_id(self.space(caller.space_id)?.default_storage_id),
             Some(name) => self
-                .storages
-                .iter()
+                .storages()
                 .find(|storage| storage.name == name.as_str() && caller.may_read(storage.space_id))
                 .ok_or_else(|| RegistryError::StorageNotFound(name.to_string())),
         }
@@ -201,7 +222,7 @@ impl Places {
 
     /// The storage with this id. One that this server was not given is not found.
     pub fn storage_by_id(&self, id: i64) -> Result<&StoragePlace> {
-        let found = self.storages.iter().find(|storage| storage.id == id);
+        let found = self.storages().find(|storage| storage.id == id);
         found.ok_or_else(|| RegistryError::StorageNotFound(format!("number {id}, which is not configured here")))
     }
 
@@ -236,7 +257,49 @@ impl Places {
     }
 
     /// All open storages.
-    pub fn storages(&self) -> &[StoragePlace] {
-        &self.storages
+    pub fn storages(&self) -> impl Iterator<Item = &StoragePlace> {
+        self.storages.iter()
     }
+
+    /// Takes a storage that was registered; one that is there already stays.
+    pub(super) fn add(&self, place: StoragePlace) {
+        self.storages.add(place);
+    }
+
+    /// Forgets a storage that was deleted.
+    pub(super) fn forget(&self, id: i64) {
+        self.storages.forget(id);
+    }
+}
+
+/// A storage with its open root.
+pub(super) fn place(row: &StorageRow, store: Store) -> StoragePlace {
+    StoragePlace {
+        id: row.id,
+        space_id: row.space_id,
+        name: row.name.clone(),
+        is_managed: row.managed,
+        store,
+    }
+}
+
+/// Opens a storage that was registered before. One that cannot be opened takes nobody else down.
+pub(super) async fn opened(row: &StorageRow, roots: &StorageRoots) -> Store {
+    let (root, managed, name) = (row.root.clone(), row.managed, row.name.clone());
+    let found = registered_root(&root, row.region.as_deref(), row.endpoint.as_deref(), roots);
+    let opened = match found {
+        Err(error) => Err(error.to_string()),
+        Ok((at, reach)) => {
+            let opened = tokio::task::spawn_blocking(move || match managed {
+                true => Store::open_registered(&at, reach),
+                false => Store::open_unmanaged(&at, reach),
+            });
+            let opened = opened.await.expect("opening a storage does not panic");
+            opened.map_err(|error| error.to_string())
+        }
+    };
+    opened.unwrap_or_else(|why| {
+        tracing::warn!(storage = name, root, why, "Storage {name} cannot be opened");
+        Store::absent(&root, why)
+    })
 }

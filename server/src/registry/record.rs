@@ -95,6 +95,8 @@ impl Registry {
         };
         let storage = self.places.storage_by_id(row.storage_id)?;
         let path = match (&row.object_name, row.object_is_pack) {
+            // The bytes may be those of the same content at another place.
+            _ if !row.key_is_virtual => row.key.as_deref().map(|key| storage.store.uri_of_place(key)),
             (Some(name), Some(false)) => Some(storage.store.uri_of(name)),
             _ => None,
         };

@@ -106,7 +106,19 @@ impl Registry {
     }
 }
 
+/// Fails for what lies in place, where the server changes nothing.
+pub(super) fn require_virtual(row: &ArtifactRow, why: &str) -> Result<()> {
+    match row.key_is_virtual {
+        true => Ok(()),
+        false => Err(RegistryError::RealKeyUnsupported {
+            key: row.key.clone().unwrap_or_default(),
+            why: why.to_owned(),
+        }),
+    }
+}
+
 fn require_replaceable(row: &ArtifactRow, etag: Option<&str>) -> Result<()> {
+    require_virtual(row, "its file is changed where it lies, and registered again")?;
     if row.in_trash() {
         return Err(RegistryError::InTrash(row.uid.clone()));
     }

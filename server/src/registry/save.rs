@@ -12,13 +12,14 @@ use artifactd_domain::{
 use self::commit::{Answer, Commit, NewContent, Run};
 use super::{
     Artifact, Caller, Content, FirstAnnotations, Registry, RegistryError, Result, StoragePlace,
-    content::Declared,
+    content::{Declared, Stored},
     error::Rule,
     idempotency::{Repeatable, RequestKey},
 };
 use crate::{
     db::{DbError, families},
     fault,
+    storage::StorageError,
 };
 
 /// What to save. Every field is valid by itself; [`Registry::save`] checks how they fit.
@@ -50,6 +51,8 @@ pub struct NewArtifact {
     pub annotations: FirstAnnotations,
     /// What the sender says of the content.
     pub declared: Declared,
+    /// Whether the content stays where it lies, so that its key says where that is.
+    pub in_place: bool,
 }
 
 /// How the family of a new version is named.
@@ -130,6 +133,30 @@ impl Registry {
             content: Arc::new(content),
             repeatable,
         };
+        self.commit_save(&storage, commit).await
+    }
+
+    /// Saves what lies in a storage already.
+    pub(super) async fn save_stored(
+        self: &Arc<Self>,
+        caller: &Caller,
+        storage: &StoragePlace,
+        new: NewArtifact,
+        stored: Stored,
+    ) -> Result<Saved> {
+        let commit = Commit {
+            caller: caller.clone(),
+            space_id: storage.space_id,
+            suffix: new.suffix(caller)?,
+            repeatable: Repeatable::new(new.request.as_ref(), caller),
+            new: Arc::new(new),
+            storage_id: storage.id,
+            content: Arc::new(NewContent::Stored(stored)),
+        };
+        self.commit_save(storage, commit).await
+    }
+
+    async fn commit_save(self: &Arc<Self>, storage: &StoragePlace, commit: Commit) -> Result<Saved> {
         let done = {
             let commit = commit.clone();
             self.db.write(move |txn| {
@@ -138,7 +165,7 @@ impl Registry {
             })
         };
         let done = done.await;
-        self.discard_unused(&storage, &commit, &done);
+        self.discard_unused(storage, &commit, &done);
         fault::point("save.before_answer");
         match done? {
             Run::Done { answer, .. } | Run::Before(answer) => self.saved(*answer),
@@ -169,6 +196,9 @@ impl Registry {
     /// The storage of a save: that of the family, which may be named by a version.
     pub(super) async fn storage_of(&self, caller: &Caller, new: &NewArtifact) -> Result<&StoragePlace> {
         let named = self.places.storage(caller, new.storage.as_ref())?;
+        if !named.is_managed && !new.in_place {
+            return Err(RegistryError::Storage(read_only(&named.name)));
+        }
         let Some(revises) = new.revises else { return Ok(named) };
         let family = families::by_stem(self.db.reader(), revises.stem()).await?;
         let family = family.filter(|family| caller.may_read(family.space_id));
@@ -179,7 +209,11 @@ impl Registry {
                 "is not the storage of the family that is revised",
             ));
         }
-        self.places.storage_by_id(family.storage_id)
+        let storage = self.places.storage_by_id(family.storage_id)?;
+        match storage.is_managed || new.in_place {
+            true => Ok(storage),
+            false => Err(RegistryError::Storage(read_only(&storage.name))),
+        }
     }
 
     /// Removes an object that no committed row names. When the outcome of the
@@ -211,6 +245,12 @@ impl Registry {
             same_content_uids: answer.same_content_uids,
         })
     }
+}
+
+/// Why nothing is saved to a storage in which files lie in place.
+fn read_only(name: &str) -> StorageError {
+    let why = format!("in storage {name} files lie in place, and nothing is written");
+    StorageError::ReadOnly(std::io::Error::new(std::io::ErrorKind::ReadOnlyFilesystem, why))
 }
 
 /// A save that was finished before.

@@ -10,7 +10,7 @@ use super::{
     idempotency::{Repeatable, RequestKey, once},
     lineage::{note_update, open_run},
     now_us,
-    replace::require_etag,
+    replace::{require_etag, require_virtual},
     versions,
 };
 use crate::{
@@ -109,6 +109,7 @@ impl Commit {
         for field in &self.update.fields {
             match field {
                 Field::Key(key) if row.key.as_deref() != Some(key.as_str()) => {
+                    require_virtual(&row, "its key says where it lies")?;
                     require_suffix(&row, key)?;
                     if row.is_latest {
                         versions::require_key(txn, row.storage_id, key, Some(family.id)).await?;

@@ -7,7 +7,8 @@ use artifactd_proto::{
     v1::{
         admin_service_server, annotation_service_server, artifact_service_server, collection_service_server,
         content_service_server, event_service_server, feature_service_server, label_service_server,
-        lineage_service_server, run_service_server, transform_service_server, upload_service_server,
+        lineage_service_server, run_service_server, storage_service_server, transform_service_server,
+        upload_service_server,
     },
 };
 use futures::FutureExt;
@@ -28,7 +29,7 @@ use crate::{
     registry::Registry,
 };
 
-const SERVICES: [&str; 12] = [
+const SERVICES: [&str; 13] = [
     artifact_service_server::SERVICE_NAME,
     content_service_server::SERVICE_NAME,
     upload_service_server::SERVICE_NAME,
@@ -37,6 +38,7 @@ const SERVICES: [&str; 12] = [
     label_service_server::SERVICE_NAME,
     lineage_service_server::SERVICE_NAME,
     run_service_server::SERVICE_NAME,
+    storage_service_server::SERVICE_NAME,
     transform_service_server::SERVICE_NAME,
     admin_service_server::SERVICE_NAME,
     collection_service_server::SERVICE_NAME,

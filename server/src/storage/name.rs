@@ -16,6 +16,9 @@ pub(crate) const PACKS_FOLDER: &str = "packs";
 /// What a storage keeps a few words in.
 pub(super) const NOTE: &str = "epoch";
 
+/// What names begin with of files that lie where their owner put them.
+const IN_PLACE: &str = "in-place";
+
 /// All folders of finished objects.
 pub(crate) const FOLDERS: [&str; 2] = [OBJECTS_FOLDER, PACKS_FOLDER];
 
@@ -38,6 +41,17 @@ impl ObjectName {
     /// Names a pack by a generation drawn at random.
     pub fn of_pack(generation: [u8; 16]) -> Self {
         Self::below(PACKS_FOLDER, generation, &Suffix::default())
+    }
+
+    /// Names a file that lies where its owner put it, by its path from the storage root.
+    pub fn in_place(generation: [u8; 16], path: &str) -> Self {
+        let hex: String = generation.iter().map(|byte| format!("{byte:02x}")).collect();
+        Self(format!("{IN_PLACE}/{hex}/{path}"))
+    }
+
+    /// The path of a file that lies where its owner put it, from the storage root.
+    pub fn place(&self) -> Option<&str> {
+        place_in(&self.0)
     }
 
     fn below(folder: &str, generation: [u8; 16], suffix: &Suffix) -> Self {
@@ -67,8 +81,24 @@ impl ObjectName {
 
     /// Its path from the storage root.
     pub(crate) fn path(&self) -> object_store::path::Path {
-        object_store::path::Path::from(format!("{SYSTEM_FOLDER}/{}", self.0))
+        use object_store::path::Path;
+        match self.place() {
+            Some(place) => Path::parse(place).unwrap_or_else(|_| Path::from(place)),
+            None => Path::from(format!("{SYSTEM_FOLDER}/{}", self.0)),
+        }
     }
+}
+
+/// The path in the name of a file in place.
+fn place_in(name: &str) -> Option<&str> {
+    let (generation, path) = name.strip_prefix(IN_PLACE)?.strip_prefix('/')?.split_once('/')?;
+    let is_path = !path.is_empty() && path.split('/').all(|segment| !matches!(segment, "" | "." | ".."));
+    (is_generation(generation) && is_path).then_some(path)
+}
+
+fn is_generation(text: &str) -> bool {
+    let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    text.len() == GENERATION_DIGITS && text.bytes().all(is_hex)
 }
 
 /// The text is no object name.
@@ -80,6 +110,9 @@ impl FromStr for ObjectName {
     type Err = NameRefused;
     fn from_str(text: &str) -> Result<Self, NameRefused> {
         let refused = || NameRefused(text.to_owned());
+        if place_in(text).is_some() {
+            return Ok(Self(text.to_owned()));
+        }
         let mut parts = text.split('/');
         let (Some(folder @ (OBJECTS_FOLDER | PACKS_FOLDER)), Some(shard), Some(file), None) =
             (parts.next(), parts.next(), parts.next(), parts.next())
@@ -88,12 +121,9 @@ impl FromStr for ObjectName {
         };
         let generation = file.get(..GENERATION_DIGITS).ok_or_else(refused)?;
         let suffix = &file[GENERATION_DIGITS..];
-        let is_hex = generation
-            .bytes()
-            .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         let is_known = || folder == OBJECTS_FOLDER && Suffix::of_name(&format!("x{suffix}")).as_str() == suffix;
         let known_suffix = suffix.is_empty() || is_known();
-        if is_hex && shard == &generation[..2] && known_suffix {
+        if is_generation(generation) && shard == &generation[..2] && known_suffix {
             Ok(Self(text.to_owned()))
         } else {
             Err(refused())
@@ -124,6 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn a_file_in_place_is_named_by_where_it_lies() {
+        let name = ObjectName::in_place([0xab; 16], "raw/a b.csv");
+        assert_eq!(name.place(), Some("raw/a b.csv"));
+        assert_eq!(name.path().as_ref(), "raw/a b.csv");
+        assert!(!name.is_pack());
+        assert_eq!(name.as_str().parse(), Ok(name));
+        assert_eq!(ObjectName::of_pack([0xab; 16]).place(), None);
+    }
+
+    #[test]
     fn other_texts_are_no_names() {
         let hex = "ab".repeat(16);
         for refused in [
@@ -137,6 +177,11 @@ mod tests {
             format!("../ab/{hex}"),
             format!("objects/ab/{}", &hex[1..]),
             format!("objects/AB/{}", hex.to_uppercase()),
+            format!("in-place/{hex}"),
+            format!("in-place/{hex}/"),
+            format!("in-place/{hex}/../a"),
+            format!("in-place/{hex}//a"),
+            format!("in-place/{}/a", &hex[1..]),
         ] {
             assert!(refused.parse::<ObjectName>().is_err(), "{refused}");
         }

@@ -6,16 +6,25 @@ use std::{
     sync::Arc,
 };
 
+use futures::TryStreamExt;
 use object_store::{
     ObjectStore, ObjectStoreExt,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
+    http::HttpBuilder,
     local::LocalFileSystem,
     prefix::PrefixStore,
 };
 
 use super::{
-    ObjectName, ObjectWriter, PartStore, StorageError, cloud::CloudWriter, error::Result, local::LocalWriter,
-    local_parts::LocalParts, local_reader::LocalReader, name::SYSTEM_FOLDER,
+    ObjectName, ObjectWriter, PartStore, Reach, StorageError,
+    allowed::GuardedConnector,
+    cloud::CloudWriter,
+    error::Result,
+    local::LocalWriter,
+    local_parts::LocalParts,
+    local_reader::LocalReader,
+    name::SYSTEM_FOLDER,
+    unmanaged::{Absent, Unmanaged},
 };
 
 /// A text that must not be shown.
@@ -47,6 +56,8 @@ pub enum StorageRoot {
     Local(PathBuf),
     /// A bucket of an S3 service, or a prefix in it.
     S3(S3Root),
+    /// Files behind a URL, in place.
+    Http(String),
 }
 
 /// A bucket of an S3 service, or a prefix in it.
@@ -74,6 +85,7 @@ impl fmt::Display for StorageRoot {
             Self::Local(path) => path.display().fmt(f),
             Self::S3(root) if root.prefix.is_empty() => write!(f, "s3://{}", root.bucket),
             Self::S3(root) => write!(f, "s3://{}/{}", root.bucket, root.prefix),
+            Self::Http(url) => f.write_str(url),
         }
     }
 }
@@ -88,6 +100,9 @@ pub struct Store {
     /// Its write side for objects that come in parts.
     pub parts: Arc<dyn PartStore>,
     pub(super) uri: String,
+    /// Whether it stands for a root that could not be opened.
+    pub(super) is_absent: bool,
+    pub(super) can_list: bool,
 }
 
 impl Store {
@@ -95,13 +110,113 @@ impl Store {
     pub fn open(root: &StorageRoot) -> Result<Self> {
         match root {
             StorageRoot::Local(path) => open_local(path),
-            StorageRoot::S3(s3) => open_s3(root, s3),
+            StorageRoot::S3(s3) => open_s3(root, s3, Reach::Named),
+            StorageRoot::Http(_) => Err(StorageError::Refused {
+                root: root.to_string(),
+                why: "nothing is written by http".to_owned(),
+            }),
         }
+    }
+
+    /// Opens a root that was registered, to be written to.
+    pub(crate) fn open_registered(root: &StorageRoot, reach: Reach) -> Result<Self> {
+        match root {
+            StorageRoot::S3(s3) => open_s3(root, s3, reach),
+            other => Self::open(other),
+        }
+    }
+
+    /// Opens a root in which files lie in place: nothing is ever written to it.
+    pub(crate) fn open_unmanaged(root: &StorageRoot, reach: Reach) -> Result<Self> {
+        let refused = |why: String| StorageError::Refused {
+            root: root.to_string(),
+            why,
+        };
+        let reader: Arc<dyn ObjectStore> = match root {
+            StorageRoot::Local(path) => {
+                let files = LocalFileSystem::new_with_prefix(path).map_err(|error| refused(error.to_string()))?;
+                Arc::new(LocalReader::new(files))
+            }
+            StorageRoot::S3(s3) => open_s3(root, s3, reach)?.reader,
+            StorageRoot::Http(url) => {
+                let files = HttpBuilder::new()
+                    .with_url(url)
+                    .with_http_connector(GuardedConnector(reach))
+                    .build();
+                Arc::new(files.map_err(|error| refused(error.to_string()))?)
+            }
+        };
+        Ok(Self {
+            writer: Arc::new(Unmanaged),
+            parts: Arc::new(Unmanaged),
+            reader,
+            uri: match root {
+                StorageRoot::Local(path) => format!("file://{}", path.display()),
+                other => other.to_string(),
+            },
+            is_absent: false,
+            can_list: !matches!(root, StorageRoot::Http(_)),
+        })
+    }
+
+    /// Stands for a root that cannot be opened now.
+    pub(crate) fn absent(root: &str, why: String) -> Self {
+        let is_path = root.starts_with('/');
+        Self {
+            writer: Arc::new(Unmanaged),
+            parts: Arc::new(Unmanaged),
+            reader: Arc::new(Absent { why }),
+            uri: if is_path {
+                format!("file://{root}")
+            } else {
+                root.to_owned()
+            },
+            is_absent: true,
+            can_list: false,
+        }
+    }
+
+    /// Whether it stands for a root that could not be opened.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.is_absent
+    }
+
+    /// Whether its files can be listed.
+    pub(crate) fn can_list(&self) -> bool {
+        self.can_list
+    }
+
+    /// Where its root lies.
+    pub(crate) fn uri_of_root(&self) -> &str {
+        &self.uri
+    }
+
+    /// Reads what shows whether anything can be read.
+    pub(crate) async fn probe_reading(&self) -> Result<()> {
+        let tried = if self.can_list {
+            self.reader.list(None).try_next().await.map(drop)
+        } else {
+            // Any answer will do: few hosts have this file.
+            match self.reader.head(&".artifactd-probe".into()).await {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+                Err(error) => Err(error),
+            }
+        };
+        tried.map_err(|error| StorageError::Unavailable(Box::new(error)))
     }
 
     /// The physical location of an object.
     pub fn uri_of(&self, object: &str) -> String {
-        format!("{}/{SYSTEM_FOLDER}/{object}", self.uri)
+        let name = object.parse::<ObjectName>();
+        match name.as_ref().ok().and_then(ObjectName::place) {
+            Some(place) => self.uri_of_place(place),
+            None => format!("{}/{SYSTEM_FOLDER}/{object}", self.uri),
+        }
+    }
+
+    /// The location of a file in place.
+    pub(crate) fn uri_of_place(&self, path: &str) -> String {
+        format!("{}/{path}", self.uri)
     }
 
     /// Size in bytes of the object with this name, or `None` when there is none.
@@ -139,10 +254,12 @@ fn open_local(path: &Path) -> Result<Store> {
         reader: Arc::new(LocalReader::new(reader)),
         parts: Arc::new(parts),
         uri: format!("file://{}", root.display()),
+        is_absent: false,
+        can_list: true,
     })
 }
 
-fn open_s3(root: &StorageRoot, s3: &S3Root) -> Result<Store> {
+fn open_s3(root: &StorageRoot, s3: &S3Root, reach: Reach) -> Result<Store> {
     let mut builder = AmazonS3Builder::from_env()
         .with_bucket_name(&s3.bucket)
         .with_region(&s3.region)
@@ -150,6 +267,9 @@ fn open_s3(root: &StorageRoot, s3: &S3Root) -> Result<Store> {
         .with_disable_tagging(true);
     if let Some(endpoint) = &s3.endpoint {
         builder = builder.with_endpoint(endpoint);
+    }
+    if reach == Reach::Public {
+        builder = builder.with_http_connector(GuardedConnector(reach));
     }
     if let (Some(id), Some(secret)) = (&s3.access_key_id, &s3.secret_access_key) {
         builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose());
@@ -172,6 +292,8 @@ fn open_s3(root: &StorageRoot, s3: &S3Root) -> Result<Store> {
         writer: Arc::new(writer),
         reader,
         uri: root.to_string(),
+        is_absent: false,
+        can_list: true,
     })
 }
 

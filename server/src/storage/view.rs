@@ -139,6 +139,23 @@ pub struct ArtifactView {
 }
 
 impl ArtifactView {
+    /// What a file in place shows that differs from what was recorded: its size, or the ETag
+    /// of an object store. A local file may be written again and hold what it held.
+    pub(crate) async fn drifted(&self, object: &ObjectName, etag: Option<String>) -> Result<Option<String>> {
+        let found = self.storage.head(&object.path()).await;
+        let found = found.map_err(|error| StorageError::from_read(object.as_str(), 0, error))?;
+        let recorded = self.members.first().map_or(0, |member| member.content.size_bytes);
+        if found.size != recorded {
+            return Ok(Some(format!(
+                "{} bytes lie in place, {recorded} were registered",
+                found.size
+            )));
+        }
+        let is_remote = !self.storage.to_string().contains("LocalFileSystem");
+        let differs = is_remote && etag.is_some() && found.e_tag.is_some() && etag != found.e_tag;
+        Ok(differs.then(|| "its ETag is another one than was registered".to_owned()))
+    }
+
     /// A view over some members, whose objects lie in `storage`.
     pub fn new(storage: Arc<dyn ObjectStore>, members: Vec<Member>) -> Self {
         Self {

@@ -14,6 +14,7 @@ mod m0006_orders;
 mod m0006_search;
 mod m0008_record;
 mod m0009_collections;
+mod m0010_storages;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -36,6 +37,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_search::Migration),
             Box::new(m0008_record::Migration),
             Box::new(m0009_collections::Migration),
+            Box::new(m0010_storages::Migration),
         ]
     }
 }

@@ -20,6 +20,7 @@ use self::{edits::hash_edit, files::Open};
 use super::{
     super::{
         Caller, Registry, RegistryError, Result, Saved, StoragePlace,
+        content::Stored,
         idempotency::{Finished, Repeatable},
         save::{NewArtifact, Revises, commit::Answer},
         turns::ContentTurn,
@@ -146,6 +147,11 @@ impl Registry {
 }
 
 impl FolderSave {
+    /// Takes the content of a file that lies in place.
+    pub(in crate::registry) fn lies_in_place(&mut self, stored: Stored) {
+        self.contents.put_object(stored);
+    }
+
     /// Takes the next entries, in the order of their paths; answers the numbers of those
     /// whose content shall be sent.
     pub async fn list(&mut self, edits: Vec<FolderEdit>) -> Result<Vec<u64>> {

@@ -90,7 +90,7 @@ impl Registry {
     async fn note_epochs(&self, newest: Option<i64>) -> Result<Option<i64>> {
         let found = garbage::newest_object(self.db.reader()).await?;
         if found != newest {
-            for storage in self.places.storages() {
+            for storage in self.places.storages().filter(|place| place.is_written()) {
                 self.begin_epoch(storage, false).await?;
             }
         }
@@ -104,7 +104,7 @@ impl Collector {
         if self.how.dry_run {
             return Ok(());
         }
-        for storage in self.registry.places.storages() {
+        for storage in self.registry.places.storages().filter(|place| place.is_written()) {
             self.registry.begin_epoch(storage, self.how.accepts_restored).await?;
         }
         Ok(())

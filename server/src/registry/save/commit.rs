@@ -365,6 +365,7 @@ impl Commit {
             version_number: version.number,
             version_label: version.label,
             key: key.clone(),
+            key_is_virtual: !new.in_place,
             description: new
                 .description
                 .as_ref()
