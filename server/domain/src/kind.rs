@@ -1,4 +1,4 @@
-//! Closed sets: what an artifact is, who sees it, what a save does.
+//! Closed sets: what an artifact is, what was found in it, who sees it, what a save does.
 
 /// What an artifact is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -69,6 +69,34 @@ impl Role {
         match self {
             Self::Feature => Kind::Dataset,
             Self::Param => Kind::Model,
+        }
+    }
+}
+
+/// What a look into the content of an artifact found, and so how it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Accessor {
+    /// A table: columns with names and types, and rows.
+    DataFrame,
+}
+
+impl Accessor {
+    /// The integer that stands for it in the database.
+    pub fn code(self) -> i16 {
+        match self {
+            Self::DataFrame => 1,
+        }
+    }
+
+    /// The accessor that an integer in the database stands for.
+    pub fn from_code(code: i16) -> Option<Self> {
+        [Self::DataFrame].into_iter().find(|accessor| accessor.code() == code)
+    }
+
+    /// Its name, as the model writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::DataFrame => "DataFrame",
         }
     }
 }
@@ -153,6 +181,10 @@ mod tests {
         for kind in [Kind::Dataset, Kind::Model, Kind::Code] {
             assert_eq!(Kind::from_code(kind.code()), Some(kind));
         }
+        assert_eq!(
+            Accessor::from_code(Accessor::DataFrame.code()),
+            Some(Accessor::DataFrame)
+        );
         for visibility in [Visibility::Default, Visibility::Hidden, Visibility::Trash] {
             assert_eq!(Visibility::from_code(visibility.code()), Some(visibility));
         }
