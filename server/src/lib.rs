@@ -13,6 +13,8 @@
 //!   the caller first. It knows no gRPC.
 //! - [`db`] holds the queries, one file a table, the migrations, and the writer
 //!   that lets waiting changes share a transaction. It knows no storage.
+//! - `arrays` finds tables in content and reads and writes them, batch by batch. It
+//!   reads through the view of [`storage`], and knows no artifact.
 //! - [`storage`] writes objects to a folder or a bucket and reads them through a
 //!   view that checks every byte. It knows no versions and no database.
 //! - The crate `artifactd-domain` below all of them holds the rules that need
@@ -23,6 +25,7 @@
 //! what one caller may not see does not exist for it.
 
 mod api;
+pub mod arrays;
 mod blocking;
 pub mod config;
 pub mod data_dir;

@@ -1,0 +1,121 @@
+//! Tables in content: csv, tsv, JSON lines, parquet, Arrow IPC and Feather.
+//!
+//! Every format gives a [`table::Table`], which reads through the store it is handed: a
+//! view that checks every byte and counts what it fetched. Decoders run on threads that
+//! may wait, stop when nobody waits for them, and never unpack more at once than
+//! [`budget`] allows, whatever a file says of itself.
+//!
+//! Nothing here knows an artifact, a database or a wire.
+
+mod budget;
+#[cfg(test)]
+mod conformance;
+mod csv;
+mod error;
+mod filter;
+mod ipc;
+mod json;
+mod measure;
+mod open;
+mod parquet;
+mod rows;
+mod settle;
+mod source;
+mod summary;
+mod table;
+mod text;
+mod write;
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+
+pub use error::ArrayError;
+pub(crate) use error::Result;
+pub(crate) use filter::{Column, check as check_filter};
+pub(crate) use ipc::{Encoder, Message, MessageReader, read_schema, schema_message};
+pub(crate) use open::open;
+pub use rows::Rows;
+pub(crate) use source::Place;
+pub use summary::{ColumnSummary, Found, TableSummary};
+pub(crate) use summary::{is_looked_at, look_into};
+pub(crate) use table::{Part, Scan, Table};
+pub(crate) use write::TableWriter;
+
+/// The places of columns by their names; all when none is named.
+pub(crate) fn places_of(names: &[String], schema: &Schema) -> Result<Vec<usize>> {
+    if names.is_empty() {
+        return Ok((0..schema.fields().len()).collect());
+    }
+    let mut places = Vec::with_capacity(names.len());
+    let mut seen = std::collections::HashSet::with_capacity(names.len());
+    for name in names {
+        let mut found = schema
+            .fields()
+            .iter()
+            .enumerate()
+            .filter(|(_, field)| field.name() == name);
+        let place = match (found.next(), found.next()) {
+            (Some((place, _)), None) => place,
+            (None, _) => {
+                return Err(ArrayError::selection(
+                    "columns",
+                    format!("name `{name}`, which there is not"),
+                ));
+            }
+            (Some(_), Some(_)) => {
+                return Err(ArrayError::selection(
+                    "columns",
+                    format!("name `{name}`, which there is twice"),
+                ));
+            }
+        };
+        if !seen.insert(place) {
+            return Err(ArrayError::selection("columns", format!("name `{name}` twice")));
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// The schema of some columns, on demand with values in place of references to a dictionary.
+pub(crate) fn projected(schema: &Schema, columns: &[usize], expand_dictionaries: bool) -> SchemaRef {
+    let fields = columns.iter().map(|column| &schema.fields()[*column]);
+    let fields: Vec<FieldRef> = match expand_dictionaries {
+        true => fields.map(expanded).collect(),
+        false => fields.cloned().collect(),
+    };
+    Arc::new(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+fn expanded(field: &FieldRef) -> FieldRef {
+    let data_type = match field.data_type() {
+        DataType::Dictionary(_, values) => DataType::clone(values),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(expanded).collect()),
+        DataType::List(items) => DataType::List(expanded(items)),
+        DataType::LargeList(items) => DataType::LargeList(expanded(items)),
+        DataType::FixedSizeList(items, size) => DataType::FixedSizeList(expanded(items), *size),
+        DataType::Map(entries, sorted) => DataType::Map(expanded(entries), *sorted),
+        _ => return Arc::clone(field),
+    };
+    Arc::new(Field::clone(field).with_data_type(data_type))
+}
+
+/// Reads a selection and gives its batches, each with the number of its first row and of
+/// the row at which to go on. Must be called where waiting is allowed.
+pub(crate) fn read(
+    table: Arc<dyn Table>,
+    scan: Scan,
+    schema: &SchemaRef,
+    mut give: impl FnMut(RecordBatch, u64, u64) -> Result<()>,
+) -> Result<()> {
+    let batch_bytes = scan.batch_bytes;
+    for batch in table.scan(scan)? {
+        for part in measure::cut(&batch?, batch_bytes)? {
+            let settled = settle::settle(&part.batch, schema)?;
+            give(settled, part.number(0), part.next_row())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,488 @@
+//! A scan of a parquet file: one row group after the other.
+
+use std::{
+    collections::VecDeque,
+    ops::Range,
+    sync::{
+        Arc,
+        mpsc::{self, Receiver},
+    },
+};
+
+use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use artifactd_domain::filter::Predicate;
+use parquet::{
+    arrow::{
+        ProjectionMask,
+        arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection},
+    },
+    file::metadata::ParquetMetaData,
+};
+use tokio::runtime::Handle;
+
+use super::{FORMAT, ParquetTable, footer::chunk_range, guarded, pages::PageFile, prune};
+use crate::arrays::{
+    Rows,
+    error::{ArrayError, Result},
+    filter::{Column, columns_of, mask},
+    source::Source,
+    table::{Batch, Batches, Numbering, Scan},
+};
+
+/// Rows of a batch, at least and at most; a multiple of 64, so that bits of batches stand alone.
+const BATCH_ROWS_MIN: u64 = 64;
+const BATCH_ROWS_MAX: u64 = 64 * 1024;
+
+/// Rows of a batch of which only a filter is asked.
+const FILTER_BATCH_ROWS: usize = 32 * 1024;
+
+/// Threads that unpack columns of one scan.
+const THREADS_MAX: usize = 4;
+
+/// Below this size a thread costs more than it saves.
+const BYTES_PER_THREAD_MIN: u64 = 4 * 1024 * 1024;
+
+/// Batches that one thread may be ahead of the others.
+const BATCHES_AHEAD: usize = 1;
+
+/// Reads a selection of a table.
+pub(super) fn scan(table: Arc<ParquetTable>, scan: Scan) -> Result<Batches> {
+    let selected = match &scan.rows {
+        Some(rows) => rows.clone(),
+        None => Rows::all(table.footer.n_rows()),
+    };
+    let leaves_rows_out = scan.filter.is_some() || selected != Rows::all(table.footer.n_rows());
+    let metadata = match leaves_rows_out {
+        true => table.indexed(&scan)?,
+        false => Arc::clone(&table.footer.metadata),
+    };
+    let reader_metadata = guarded(|| table.reader_metadata(Arc::clone(&metadata)))?;
+    let reading = Reading {
+        row_groups: (0..metadata.num_row_groups()).collect(),
+        left: scan.limit.unwrap_or(u64::MAX),
+        table,
+        metadata,
+        reader_metadata,
+        selected,
+        scan,
+        current: None,
+    };
+    Ok(Box::new(reading.fuse()))
+}
+
+struct Reading {
+    table: Arc<ParquetTable>,
+    metadata: Arc<ParquetMetaData>,
+    reader_metadata: ArrowReaderMetadata,
+    scan: Scan,
+    /// Rows that were asked for by number.
+    selected: Rows,
+    /// Those that are to come.
+    row_groups: VecDeque<usize>,
+    /// Rows that are still wanted.
+    left: u64,
+    current: Option<RowGroup>,
+}
+
+/// What rows are held against once they are read, and the places of the columns that were.
+type LateFilter = (Arc<Predicate<Column>>, Arc<[usize]>);
+
+/// A row group on its way.
+struct RowGroup {
+    batches: Box<dyn Iterator<Item = Result<RecordBatch>> + Send>,
+    numbering: Numbering,
+    /// What its rows have to be held against still.
+    filter: Option<LateFilter>,
+}
+
+impl Reading {
+    /// Ends the batches after the first error.
+    fn fuse(mut self) -> impl Iterator<Item = Result<Batch>> + Send {
+        let mut ended = false;
+        std::iter::from_fn(move || {
+            if ended {
+                return None;
+            }
+            let next = self.next_batch().transpose();
+            ended = !matches!(next, Some(Ok(_)));
+            next
+        })
+    }
+
+    fn next_batch(&mut self) -> Result<Option<Batch>> {
+        while self.left > 0 {
+            let Some(current) = &mut self.current else {
+                let Some(row_group) = self.row_groups.pop_front() else {
+                    break;
+                };
+                self.current = self.open(row_group)?;
+                continue;
+            };
+            let Some(batch) = current.batches.next() else {
+                self.current = None;
+                continue;
+            };
+            let mut batch = current.number(batch?)?;
+            if let Some((predicate, places)) = &current.filter {
+                let mask = mask(predicate, &batch.batch, places)?;
+                batch = batch
+                    .filter(&mask)
+                    .map_err(|error| ArrayError::from_arrow(FORMAT, error))?;
+                batch.batch = project(&batch.batch, places, &self.scan.columns)?;
+            }
+            let rows = batch
+                .batch
+                .num_rows()
+                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            if rows > 0 {
+                self.left -= rows as u64;
+                return Ok(Some(batch.slice(0..rows)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Begins to read a row group; `None` when nothing of it is wanted.
+    fn open(&self, row_group: usize) -> Result<Option<RowGroup>> {
+        let footer = &self.table.footer;
+        let rows = footer.rows_of(row_group);
+        let mut wanted = self.selected.within(&rows).counted_from(rows.start);
+        let columns = &self.scan.columns;
+        let Some(predicate) = &self.scan.filter else {
+            return match wanted.is_empty() {
+                true => Ok(None),
+                false => self
+                    .row_group(row_group, &wanted.first(self.left), columns, None)
+                    .map(Some),
+            };
+        };
+        if wanted.is_empty() || !guarded(|| Ok(prune::row_group_can_match(predicate, footer, row_group)))? {
+            return Ok(None);
+        }
+        wanted = guarded(|| {
+            Ok(wanted.and(&prune::rows_that_can_match(
+                predicate,
+                footer,
+                &self.metadata,
+                row_group,
+            )))
+        })?;
+        if wanted.is_empty() {
+            return Ok(None);
+        }
+        let asked: Arc<[usize]> = columns_of(predicate).into();
+        if columns.iter().all(|column| asked.contains(column)) {
+            let filter = Some((Arc::clone(predicate), Arc::clone(&asked)));
+            return self.row_group(row_group, &wanted, &asked, filter).map(Some);
+        }
+        let matching = self.matching(row_group, &wanted, predicate, &asked)?.first(self.left);
+        match matching.is_empty() {
+            true => Ok(None),
+            false => self.row_group(row_group, &matching, columns, None).map(Some),
+        }
+    }
+
+    /// Which of some rows match, by the columns alone that are asked for that.
+    fn matching(
+        &self,
+        row_group: usize,
+        wanted: &Rows,
+        predicate: &Predicate<Column>,
+        asked: &[usize],
+    ) -> Result<Rows> {
+        let batches = self.batches(row_group, wanted, asked, FILTER_BATCH_ROWS)?;
+        let (mut numbering, mut found, mut ranges) = (Numbering::new(wanted), 0, Vec::new());
+        for batch in batches {
+            let batch = number(&mut numbering, batch?)?;
+            let mask = mask(predicate, &batch.batch, asked)?;
+            found += mask.count_set_bits() as u64;
+            for (start, end) in mask.set_slices() {
+                let (first, last) = (batch.number(start), batch.number(end - 1));
+                match last - first == (end - 1 - start) as u64 {
+                    true => ranges.push(first..last + 1),
+                    false => ranges.extend((start..end).map(|row| batch.number(row)..batch.number(row) + 1)),
+                }
+            }
+            if found >= self.left {
+                break;
+            }
+        }
+        Ok(Rows::of_ranges(ranges))
+    }
+
+    fn row_group(
+        &self,
+        row_group: usize,
+        wanted: &Rows,
+        columns: &[usize],
+        filter: Option<LateFilter>,
+    ) -> Result<RowGroup> {
+        let rows = self.metadata.row_group(row_group).num_rows().unsigned_abs().max(1);
+        let bytes: u64 = columns
+            .iter()
+            .map(|column| self.table.unpacked_bytes(row_group, *column))
+            .sum();
+        let fitting = self.scan.batch_bytes as u64 / (bytes / rows).max(1);
+        let batch_rows = (fitting / 64 * 64).clamp(BATCH_ROWS_MIN, BATCH_ROWS_MAX);
+        let start = self.table.footer.rows_of(row_group).start;
+        let numbers = Rows::of_ranges(wanted.ranges().iter().map(|rows| rows.start + start..rows.end + start));
+        Ok(RowGroup {
+            batches: self.batches(row_group, wanted, columns, batch_rows as usize)?,
+            numbering: Numbering::new(&numbers),
+            filter,
+        })
+    }
+
+    /// Columns of some rows of a row group, in that order.
+    fn batches(
+        &self,
+        row_group: usize,
+        wanted: &Rows,
+        columns: &[usize],
+        batch_rows: usize,
+    ) -> Result<Box<dyn Iterator<Item = Result<RecordBatch>> + Send>> {
+        let sets = self.sets(row_group, wanted, columns);
+        let mut readers = Vec::with_capacity(sets.len());
+        for set in &sets {
+            readers.push(self.reader(row_group, wanted, set, batch_rows)?);
+        }
+        let Some(last) = readers.pop() else {
+            return Ok(Box::new(empty_batches(wanted.count(), batch_rows)));
+        };
+        let others = readers
+            .into_iter()
+            .map(|reader| Unpacked::Elsewhere(reader.on_a_thread()));
+        let sets_in_one_row: Vec<usize> = sets.concat();
+        let places = columns.iter().map(|column| {
+            let place = sets_in_one_row.iter().position(|place| place == column);
+            place.expect("each column is in a set")
+        });
+        let zipped = Zipped {
+            readers: others.chain([Unpacked::Here(last)]).collect(),
+            places: places.collect(),
+        };
+        Ok(Box::new(zipped))
+    }
+
+    /// Columns that are unpacked by one thread each, of about the same size.
+    fn sets(&self, row_group: usize, wanted: &Rows, columns: &[usize]) -> Vec<Vec<usize>> {
+        let rows = self.metadata.row_group(row_group).num_rows().unsigned_abs().max(1);
+        let bytes = |column: &usize| self.table.unpacked_bytes(row_group, *column).saturating_add(1);
+        let mut sized: Vec<(u64, usize)> = columns.iter().map(|column| (bytes(column), *column)).collect();
+        sized.sort_unstable_by(|one, other| other.cmp(one));
+        let all: u64 = sized.iter().map(|(bytes, _)| bytes).sum();
+        let read = (u128::from(all) * u128::from(wanted.count()) / u128::from(rows)) as u64;
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let worth = usize::try_from(read / BYTES_PER_THREAD_MIN).unwrap_or(usize::MAX);
+        let threads = cores.min(THREADS_MAX).min(worth.max(1)).min(columns.len());
+        let mut sets: Vec<(u64, Vec<usize>)> = vec![(0, Vec::new()); threads];
+        for (bytes, column) in sized {
+            let smallest = sets.iter_mut().min_by_key(|(bytes, _)| *bytes).expect("there is one");
+            smallest.0 += bytes;
+            smallest.1.push(column);
+        }
+        let sorted = sets.into_iter().map(|(_, mut set)| {
+            set.sort_unstable();
+            set
+        });
+        sorted.collect()
+    }
+
+    fn reader(&self, row_group: usize, wanted: &Rows, columns: &[usize], batch_rows: usize) -> Result<Reader> {
+        let footer = &self.table.footer;
+        let leaves: Vec<usize> = columns.iter().flat_map(|column| footer.leaves_of(*column)).collect();
+        let metadata = self.metadata.row_group(row_group);
+        let ranges = leaves.iter().flat_map(|leaf| self.ranges(row_group, wanted, *leaf)).collect();
+        let has_lists = leaves
+            .iter()
+            .any(|leaf| metadata.column(*leaf).column_descr().max_rep_level() > 0);
+        let place = self.table.place.until(&self.scan.cancel);
+        let source = Source::of_parts(place, ranges, leaves.len());
+        let file = PageFile::new(source, self.page_starts(row_group, &leaves), has_lists);
+        let descriptor = self.metadata.file_metadata().schema_descr();
+        let mask = ProjectionMask::leaves(descriptor, leaves);
+        let all = wanted.count() == metadata.num_rows().unsigned_abs();
+        let reader = guarded(|| {
+            let builder =
+                ParquetRecordBatchReaderBuilder::new_with_metadata(file.clone(), self.reader_metadata.clone())
+                    .with_row_groups(vec![row_group])
+                    .with_projection(mask)
+                    .with_batch_size(batch_rows);
+            let builder = match all {
+                true => builder,
+                false => builder.with_row_selection(selection(wanted, metadata.num_rows())),
+            };
+            builder.build().map_err(ArrayError::from_parquet)
+        })?;
+        Ok(Reader { file, reader })
+    }
+
+    /// Where some rows of a column lie: its dictionary, and the pages that have any of them.
+    fn ranges(&self, row_group: usize, wanted: &Rows, leaf: usize) -> Vec<Range<u64>> {
+        let metadata = self.metadata.row_group(row_group);
+        let chunk = chunk_range(metadata.column(leaf));
+        let rows = metadata.num_rows().unsigned_abs();
+        let pages = match self.metadata.offset_index() {
+            Some(index) if wanted.count() < rows => index[row_group][leaf].page_locations(),
+            _ => return vec![chunk],
+        };
+        let Some(first) = pages.first() else {
+            return vec![chunk];
+        };
+        // What an index says is not to be believed beyond the chunk.
+        let inside = |at: u64| at.clamp(chunk.start, chunk.end);
+        let ends = pages[1..].iter().map(|page| page.first_row_index.unsigned_abs());
+        let wanted = pages.iter().zip(ends.chain([rows])).filter(|(page, end)| {
+            let start = page.first_row_index.unsigned_abs();
+            start < *end && !wanted.within(&(start..*end)).is_empty()
+        });
+        let wanted = wanted.map(|(page, _)| {
+            let (start, bytes) = (page.offset.unsigned_abs(), page.compressed_page_size.unsigned_abs());
+            inside(start)..inside(start.saturating_add(u64::from(bytes)))
+        });
+        let dictionary = chunk.start..inside(first.offset.unsigned_abs());
+        let ranges = [dictionary].into_iter().chain(wanted);
+        ranges.filter(|range| !range.is_empty()).collect()
+    }
+
+    /// Where pages begin that the decoder finds by the index.
+    fn page_starts(&self, row_group: usize, leaves: &[usize]) -> Vec<u64> {
+        let Some(index) = self.metadata.offset_index() else {
+            return Vec::new();
+        };
+        let of_leaf = |leaf: &usize| {
+            let chunk = chunk_range(self.metadata.row_group(row_group).column(*leaf));
+            let pages = index[row_group][*leaf].page_locations();
+            let pages = pages.iter().map(|page| page.offset.unsigned_abs());
+            pages.chain([chunk.start]).collect::<Vec<_>>()
+        };
+        leaves.iter().flat_map(of_leaf).collect()
+    }
+}
+
+impl RowGroup {
+    fn number(&mut self, batch: RecordBatch) -> Result<Batch> {
+        number(&mut self.numbering, batch)
+    }
+}
+
+fn number(numbering: &mut Numbering, batch: RecordBatch) -> Result<Batch> {
+    let numbers = numbering.next(batch.num_rows());
+    let numbers = numbers.ok_or_else(|| ArrayError::malformed(FORMAT, "a row group holds more rows than it says"))?;
+    Ok(Batch { batch, numbers })
+}
+
+fn selection(wanted: &Rows, rows: i64) -> RowSelection {
+    let ranges = wanted
+        .ranges()
+        .iter()
+        .map(|rows| rows.start as usize..rows.end as usize);
+    RowSelection::from_consecutive_ranges(ranges, rows.unsigned_abs() as usize)
+}
+
+/// Columns of a batch that has those at `places`, by their own places and in their order.
+fn project(batch: &RecordBatch, places: &[usize], columns: &[usize]) -> Result<RecordBatch> {
+    let place = |column: &usize| places.iter().position(|place| place == column).expect("it was read");
+    let columns: Vec<usize> = columns.iter().map(place).collect();
+    batch
+        .project(&columns)
+        .map_err(|error| ArrayError::from_arrow(FORMAT, error))
+}
+
+/// Batches without columns.
+fn empty_batches(mut rows: u64, batch_rows: usize) -> impl Iterator<Item = Result<RecordBatch>> {
+    std::iter::from_fn(move || {
+        let next = rows.min(batch_rows as u64);
+        rows -= next;
+        let options = RecordBatchOptions::new().with_row_count(Some(next as usize));
+        let schema = Arc::new(arrow_schema::Schema::empty());
+        let batch = RecordBatch::try_new_with_options(schema, Vec::new(), &options);
+        (next > 0).then(|| batch.map_err(|error| ArrayError::from_arrow(FORMAT, error)))
+    })
+}
+
+/// Unpacks some columns of a row group.
+struct Reader {
+    file: PageFile,
+    reader: ParquetRecordBatchReader,
+}
+
+impl Reader {
+    fn next(&mut self) -> Option<Result<RecordBatch>> {
+        let next = guarded(|| {
+            self.file.begin_batch()?;
+            let next = self.reader.next().transpose();
+            next.map_err(|error| ArrayError::from_arrow(FORMAT, error))
+        });
+        next.transpose()
+    }
+
+    /// The same, ahead of whoever takes the batches.
+    fn on_a_thread(mut self) -> Receiver<Result<RecordBatch>> {
+        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+        Handle::current().spawn_blocking(move || {
+            while let Some(next) = self.next() {
+                let failed = next.is_err();
+                if sender.send(next).is_err() || failed {
+                    break;
+                }
+            }
+        });
+        receiver
+    }
+}
+
+enum Unpacked {
+    Here(Reader),
+    Elsewhere(Receiver<Result<RecordBatch>>),
+}
+
+/// Columns that several threads unpack, put together.
+struct Zipped {
+    readers: Vec<Unpacked>,
+    /// For each column of a batch, its place among those of all readers.
+    places: Vec<usize>,
+}
+
+impl Iterator for Zipped {
+    type Item = Result<RecordBatch>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.zip().transpose()
+    }
+}
+
+impl Zipped {
+    fn zip(&mut self) -> Result<Option<RecordBatch>> {
+        let mut parts = Vec::with_capacity(self.readers.len());
+        for reader in &mut self.readers {
+            let next = match reader {
+                Unpacked::Here(reader) => reader.next(),
+                Unpacked::Elsewhere(batches) => batches.recv().ok(),
+            };
+            parts.push(next.transpose()?);
+        }
+        let ended = parts.iter().filter(|part| part.is_none()).count();
+        if ended == parts.len() {
+            return Ok(None);
+        }
+        let parts: Vec<RecordBatch> = parts.into_iter().flatten().collect();
+        let rows = parts.first().map_or(0, RecordBatch::num_rows);
+        if ended > 0 || parts.iter().any(|part| part.num_rows() != rows) {
+            return Err(ArrayError::malformed(FORMAT, "its columns have different lengths"));
+        }
+        let columns: Vec<(ArrayRef, Arc<arrow_schema::Field>)> = parts
+            .iter()
+            .flat_map(|part| {
+                part.columns()
+                    .iter()
+                    .cloned()
+                    .zip(part.schema_ref().fields().iter().cloned())
+            })
+            .collect();
+        let (columns, fields): (Vec<_>, Vec<_>) = self.places.iter().map(|place| columns[*place].clone()).unzip();
+        let schema = Arc::new(arrow_schema::Schema::new(fields));
+        let batch = RecordBatch::try_new(schema, columns);
+        batch.map(Some).map_err(|error| ArrayError::from_arrow(FORMAT, error))
+    }
+}
