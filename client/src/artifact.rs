@@ -2,7 +2,9 @@
 
 use std::{fmt::Display, time::SystemTime};
 
-use artifactd_domain::{FileName, Key, Kind, Label, SaveOutcome, Sha256, Stem, Uid, VersionNumber, Visibility};
+use artifactd_domain::{
+    Accessor, FileName, Key, Kind, Label, SaveOutcome, Sha256, Stem, Uid, VersionNumber, Visibility,
+};
 
 use crate::{Error, Result};
 
@@ -32,6 +34,10 @@ pub struct Artifact {
     pub sha256: Sha256,
     /// Files of a folder; unset for a file.
     pub n_objects: Option<u64>,
+    /// What a look into the content found.
+    pub accessor: Option<Accessor>,
+    /// Rows of a table, where they were counted.
+    pub n_observations: Option<u64>,
     /// Label of the version.
     pub version: Label,
     /// Number of the version.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use artifactd_domain::{
-    ArtifactRef, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, VersionNumber, Visibility,
+    Accessor, ArtifactRef, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, VersionNumber, Visibility,
     manifest::{Difference, Member},
 };
 use artifactd_proto::v1 as pb;
@@ -75,6 +75,7 @@ pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
         register_missing,
         inherit_annotations,
         request_id,
+        expect_accessor,
     } = options;
     pb::SaveHeader {
         request_id: Some(request_id.unwrap_or_else(draw_request_id)),
@@ -99,6 +100,11 @@ pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
         size: None,
         sha256: sha256.map(|sha256| sha256.to_string()),
         claim: false,
+        expect_accessor: match expect_accessor {
+            None => pb::Accessor::Unspecified,
+            Some(Accessor::DataFrame) => pb::Accessor::DataFrame,
+        }
+        .into(),
         annotations: annotations.map(|annotations| annotations.to_message()),
         register_missing,
         inherit_annotations,
@@ -313,6 +319,8 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
         run_uid,
         transform_uid,
         previous_run_uids,
+        accessor,
+        n_observations,
     } = message;
     let answer = |what: &str| Error::Answer(format!("artifact {uid} has an impossible {what}"));
     Ok(Artifact {
@@ -328,6 +336,15 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
             .map(u64::try_from)
             .transpose()
             .map_err(|_| answer("n_objects"))?,
+        accessor: match pb::Accessor::try_from(accessor) {
+            Ok(pb::Accessor::DataFrame) => Some(Accessor::DataFrame),
+            // What a newer server finds is nothing that this client knows.
+            Ok(pb::Accessor::Unspecified) | Err(_) => None,
+        },
+        n_observations: n_observations
+            .map(u64::try_from)
+            .transpose()
+            .map_err(|_| answer("n_observations"))?,
         version: version.parse().map_err(|_| answer("version"))?,
         version_number: VersionNumber::from_integer(version_number.into()).ok_or_else(|| answer("version_number"))?,
         visibility: shown_to(visibility).ok_or_else(|| answer("visibility"))?,
@@ -470,6 +487,8 @@ pub(crate) fn artifact_message(artifact: &Artifact) -> pb::Artifact {
         size_bytes,
         sha256,
         n_objects,
+        accessor,
+        n_observations,
         version,
         version_number,
         is_latest,
@@ -524,6 +543,12 @@ pub(crate) fn artifact_message(artifact: &Artifact) -> pb::Artifact {
         run_uid,
         transform_uid,
         previous_run_uids,
+        accessor: match accessor {
+            None => pb::Accessor::Unspecified,
+            Some(Accessor::DataFrame) => pb::Accessor::DataFrame,
+        }
+        .into(),
+        n_observations: n_observations.map(u64::cast_signed),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Options of calls. Fields that are not set are left to the server.
 
-use artifactd_domain::{IfContentExists, Kind, Order, Sha256, Stem, Uid, Visibility};
+use artifactd_domain::{Accessor, IfContentExists, Kind, Order, Sha256, Stem, Uid, Visibility};
 
 use crate::Annotations;
 
@@ -58,6 +58,8 @@ pub struct SaveOptions {
     pub inherit_annotations: bool,
     /// Makes the save repeatable across programs; drawn when unset.
     pub request_id: Option<String>,
+    /// What a look into the content must find; anything when unset.
+    pub expect_accessor: Option<Accessor>,
 }
 
 impl SaveOptions {

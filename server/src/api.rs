@@ -11,7 +11,7 @@ mod batch;
 mod chunks;
 mod collections;
 mod content;
-mod convert;
+pub(crate) mod convert;
 mod events;
 mod features;
 mod folders;
@@ -44,6 +44,8 @@ use artifactd_proto::{
     },
 };
 use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
+
+pub(crate) use artifacts::save_response;
 
 use crate::{
     master_key::MasterKey,
@@ -103,31 +105,40 @@ impl Api {
     }
 
     fn caller_of(&self, metadata: &MetadataMap, extensions: &Extensions) -> Result<Caller, Status> {
-        let call_id = extensions.get::<CallId>().cloned().unwrap_or_default();
-        let space = match metadata.get("artifactd-space") {
-            None => None,
-            Some(name) => Some(name.to_str().map_err(|_| {
-                status::field(
-                    &call_id,
-                    "artifactd-space",
-                    "must be the name of a space in visible ASCII",
-                )
-            })?),
-        };
-        let run = match metadata.get("artifactd-run") {
-            None => None,
-            Some(uid) => {
-                let uid = uid.to_str().unwrap_or_default().parse();
-                Some(uid.map_err(|_| status::field(&call_id, "artifactd-run", "must be the uid of a run"))?)
-            }
-        };
-        let caller = self.registry.places.local_admin(space, call_id.as_str().to_owned());
-        let caller = caller.map_err(|error| status::from_registry(error, &call_id))?;
-        Ok(Caller { run, ..caller })
+        caller_of(&self.registry, metadata, extensions)
     }
 }
 
+/// Who makes a call, and in which space.
+pub(crate) fn caller_of(
+    registry: &Registry,
+    metadata: &MetadataMap,
+    extensions: &Extensions,
+) -> Result<Caller, Status> {
+    let call_id = extensions.get::<CallId>().cloned().unwrap_or_default();
+    let space = match metadata.get("artifactd-space") {
+        None => None,
+        Some(name) => Some(name.to_str().map_err(|_| {
+            status::field(
+                &call_id,
+                "artifactd-space",
+                "must be the name of a space in visible ASCII",
+            )
+        })?),
+    };
+    let run = match metadata.get("artifactd-run") {
+        None => None,
+        Some(uid) => {
+            let uid = uid.to_str().unwrap_or_default().parse();
+            Some(uid.map_err(|_| status::field(&call_id, "artifactd-run", "must be the uid of a run"))?)
+        }
+    };
+    let caller = registry.places.local_admin(space, call_id.as_str().to_owned());
+    let caller = caller.map_err(|error| status::from_registry(error, &call_id))?;
+    Ok(Caller { run, ..caller })
+}
+
 /// The id of a caller's call, for its errors.
-fn call_id(caller: &Caller) -> CallId {
+pub(crate) fn call_id(caller: &Caller) -> CallId {
     CallId::new(&caller.call_id)
 }

@@ -38,6 +38,7 @@ pub(crate) mod scope;
 pub(crate) mod search;
 mod sqlite;
 pub(crate) mod storages;
+pub(crate) mod tables;
 pub(crate) mod transforms;
 pub(crate) mod uploads;
 mod write;

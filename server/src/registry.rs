@@ -22,6 +22,7 @@ mod idempotency;
 mod labels;
 mod lineage;
 mod list;
+mod looking;
 mod lookup;
 mod open;
 mod place;
@@ -34,6 +35,7 @@ mod search;
 mod selection;
 mod sequencer;
 mod storages;
+mod tables;
 mod transforms;
 mod trash;
 mod turns;
@@ -45,7 +47,7 @@ mod watch;
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub use aliases::{Alias, AliasChange, AliasIs, AliasMove, Part};
@@ -87,6 +89,9 @@ pub use save::{NewArtifact, Revises, Saved};
 pub use search::{Hit, Hits, SearchPlace, SearchQuery};
 pub use selection::Selection;
 pub use storages::{FilesInPlace, InPlace, NewStorage, RegisteredFile, StorageRecord, StorageRoots};
+pub use tables::{
+    NewTable, OpenTable, TableBatch, TableOf, TablePlan, TableSelection, TableStream, Target, WriteProgress, Written,
+};
 pub use transforms::{NewTransform, Transform, TransformField, TransformRef, TransformUpdate, TransformsQuery};
 pub use trash::{DeleteMode, Deleted, Deletion, IfUsed, KeepBytes, Restoration};
 pub use turns::ContentTurn;
@@ -107,6 +112,8 @@ const READ_AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Files of labels that are read at once.
 const LABEL_IMPORTS_MAX: usize = 2;
+/// Tables that are read at once; each holds some batches, and what they are made of.
+const TABLE_READS_MAX: usize = 16;
 
 /// Result of a registry call.
 pub(crate) type Result<T> = std::result::Result<T, RegistryError>;
@@ -175,6 +182,8 @@ pub struct Registry {
     label_imports: Semaphore,
     /// Told when the server is about to end, by whatever would go on for ever.
     ending: CancellationToken,
+    /// Turns of reads of tables.
+    table_turns: Arc<Semaphore>,
     /// Work that outlives the call which began it.
     tasks: TaskTracker,
 }
@@ -210,6 +219,7 @@ impl Registry {
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),
             label_imports: Semaphore::new(LABEL_IMPORTS_MAX),
             ending: CancellationToken::new(),
+            table_turns: Arc::new(Semaphore::new(TABLE_READS_MAX)),
             tasks: TaskTracker::new(),
         };
         registry.ensure_ulabel().await?;
@@ -232,6 +242,15 @@ impl Registry {
     /// Members of an artifact, read in the memory that all readers share.
     pub(crate) fn view(&self, store: &Store, members: Vec<Member>) -> ArtifactView {
         ArtifactView::new(Arc::clone(&store.reader), members).within(&self.read_budget)
+    }
+
+    /// Waits until one more table may be read.
+    pub(crate) async fn table_turn(&self) -> Result<OwnedSemaphorePermit> {
+        let turn = Arc::clone(&self.table_turns).acquire_owned();
+        match tokio::time::timeout(self.limits.content_wait, turn).await {
+            Ok(turn) => Ok(turn.expect("nobody closes it")),
+            Err(_) => Err(RegistryError::Busy),
+        }
     }
 
     /// Runs work to its end even when its caller goes away.

@@ -70,7 +70,7 @@ impl Api {
     }
 }
 
-pub(super) fn save_response(saved: Saved) -> pb::SaveArtifactResponse {
+pub(crate) fn save_response(saved: Saved) -> pb::SaveArtifactResponse {
     let Saved {
         artifact,
         outcome,

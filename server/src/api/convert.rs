@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use artifactd_domain::{
-    AliasName, ArtifactRef, HashType, IfContentExists, Kind, Order, SaveOutcome, Sha256, Synonyms, VersionName,
+    Accessor, AliasName, ArtifactRef, HashType, IfContentExists, Kind, Order, SaveOutcome, Sha256, Synonyms, VersionName,
     Visibility,
     manifest::{Glob, GlobRefused, Member, MemberPath},
     search::{Query, Rank},
@@ -97,7 +97,7 @@ pub(super) fn asks<M: Message + Clone>(
 }
 
 /// The artifact that a message names.
-pub(super) fn reference(message: Option<pb::ArtifactRef>, call_id: &CallId) -> Result<ArtifactRef> {
+pub(crate) fn reference(message: Option<pb::ArtifactRef>, call_id: &CallId) -> Result<ArtifactRef> {
     reference_in(message, &ARTIFACT, call_id)
 }
 
@@ -193,6 +193,13 @@ fn kind(number: i32, field: &'static str, call_id: &CallId) -> Result<Option<Kin
     }
 }
 
+fn accessor(number: i32, field: &'static str, call_id: &CallId) -> Result<Option<Accessor>> {
+    match pb::Accessor::try_from(number).map_err(|_| unknown(call_id, field, number))? {
+        pb::Accessor::Unspecified => Ok(None),
+        pb::Accessor::DataFrame => Ok(Some(Accessor::DataFrame)),
+    }
+}
+
 fn visibility(number: i32, field: &'static str, call_id: &CallId) -> Result<Option<Visibility>> {
     match pb::Visibility::try_from(number).map_err(|_| unknown(call_id, field, number))? {
         pb::Visibility::Unspecified => Ok(None),
@@ -282,7 +289,7 @@ pub(super) fn declared_in_trailer(trailer: pb::ContentTrailer, call_id: &CallId)
 }
 
 /// What to save, and whether the content is only claimed.
-pub(super) fn new_artifact(mut header: pb::SaveHeader, call_id: &CallId) -> Result<(NewArtifact, bool)> {
+pub(crate) fn new_artifact(mut header: pb::SaveHeader, call_id: &CallId) -> Result<(NewArtifact, bool)> {
     let id = header.request_id.take();
     let request = request_key("SaveArtifact", id, "header.request_id", &header, call_id)?;
     record(header, request, call_id)
@@ -309,6 +316,7 @@ pub(super) fn record(
         size: bytes,
         sha256,
         claim,
+        expect_accessor,
         annotations: said,
         register_missing,
         inherit_annotations,
@@ -336,6 +344,7 @@ pub(super) fn record(
             size_bytes: size(bytes, "header.size", call_id)?,
         },
         in_place: false,
+        expect_accessor: accessor(expect_accessor, "header.expect_accessor", call_id)?,
     };
     Ok((new, claim))
 }
@@ -543,7 +552,7 @@ pub(super) fn small_file(
 }
 
 /// What to replace.
-pub(super) fn replacement(mut header: pb::ReplaceHeader, call_id: &CallId) -> Result<Replacement> {
+pub(crate) fn replacement(mut header: pb::ReplaceHeader, call_id: &CallId) -> Result<Replacement> {
     let id = header.request_id.take();
     let request = request_key("ReplaceArtifact", id, "header.request_id", &header, call_id)?;
     let pb::ReplaceHeader {
@@ -784,7 +793,7 @@ fn shown_to(visibility: Visibility) -> pb::Visibility {
 }
 
 /// An artifact as a message.
-pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
+pub(crate) fn artifact(artifact: Artifact) -> pb::Artifact {
     let (etag, content_etag) = (artifact.etag(), artifact.content_etag());
     let Artifact {
         id,
@@ -811,6 +820,8 @@ pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
         created_at_us,
         updated_at_us,
         trashed_at_us,
+        accessor,
+        n_observations,
         revision: _,
         run_uid,
         transform_uid,
@@ -856,6 +867,12 @@ pub(super) fn artifact(artifact: Artifact) -> pb::Artifact {
         run_uid,
         transform_uid,
         previous_run_uids,
+        accessor: match accessor {
+            None => pb::Accessor::Unspecified,
+            Some(Accessor::DataFrame) => pb::Accessor::DataFrame,
+        }
+        .into(),
+        n_observations: n_observations.map(|rows| i64::try_from(rows).expect("it comes from the database's integers")),
     }
 }
 

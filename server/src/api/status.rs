@@ -9,6 +9,7 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::layer::CallId;
 use crate::{
+    arrays::ArrayError,
     db::DbError,
     registry::{RegistryError, Rule, Thing},
     storage::StorageError,
@@ -119,6 +120,9 @@ pub(crate) fn from_registry(error: RegistryError, call_id: &CallId) -> Status {
                 .collect();
             return annotation(call_id, &faults);
         }
+        RegistryError::Array(ArrayError::Selection { field, rule }) => {
+            return self::field(call_id, &field, rule);
+        }
         error => error,
     };
     let (code, reason) = code_of(&error);
@@ -190,6 +194,12 @@ fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
         E::UploadIncomplete(_) => (Code::FailedPrecondition, ErrorReason::UploadIncomplete),
         E::PartConflict(_) => (Code::AlreadyExists, ErrorReason::PartConflict),
         E::OffsetMismatch(_) => (Code::InvalidArgument, ErrorReason::OffsetMismatch),
+        E::AccessorMismatch { .. } => (Code::FailedPrecondition, ErrorReason::AccessorMismatch),
+        E::ElementNotFound { .. } => (Code::NotFound, ErrorReason::ElementNotFound),
+        E::Array(error) | E::Batch(error @ (ArrayError::UnitTooLarge { .. } | ArrayError::Bomb(_))) => {
+            code_of_array(error)
+        }
+        E::Batch(_) => (Code::InvalidArgument, ErrorReason::BatchInvalid),
         E::ContentExists(_) => (Code::AlreadyExists, ErrorReason::ContentExists),
         E::ContentNotHeld(_) => (Code::FailedPrecondition, ErrorReason::ContentNotHeld),
         E::InTrash(_) => (Code::FailedPrecondition, ErrorReason::ArtifactInTrash),
@@ -237,6 +247,22 @@ fn missing(what: Thing) -> ErrorReason {
         Thing::Artifact => ErrorReason::ArtifactNotFound,
         Thing::Collection => ErrorReason::CollectionNotFound,
         Thing::Storage => ErrorReason::StorageNotFound,
+    }
+}
+
+fn code_of_array(error: &ArrayError) -> (Code, ErrorReason) {
+    use ArrayError as E;
+    match error {
+        E::Malformed { .. } => (Code::FailedPrecondition, ErrorReason::TableMalformed),
+        E::NoTable(_) => (Code::FailedPrecondition, ErrorReason::NotATable),
+        E::Unsupported { .. } => (Code::FailedPrecondition, ErrorReason::TableUnsupported),
+        E::UnitTooLarge { .. } => (Code::ResourceExhausted, ErrorReason::UnitTooLarge),
+        E::Bomb(_) | E::OverBudget(_) => (Code::ResourceExhausted, ErrorReason::DecodeBudget),
+        E::Selection { .. } => (Code::InvalidArgument, ErrorReason::FieldInvalid),
+        E::RowsInvalid { .. } => (Code::OutOfRange, ErrorReason::RangeInvalid),
+        E::Cancelled => (Code::Cancelled, ErrorReason::Cancelled),
+        E::Storage(error) => code_of_storage(error),
+        E::Internal(_) => (Code::Internal, ErrorReason::Internal),
     }
 }
 

@@ -75,6 +75,9 @@ pub(crate) struct ArtifactRow {
     #[sea_orm(skip)]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) previous_runs: Vec<String>,
+    pub(crate) accessor: Option<i16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) n_observations: Option<i64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) object_name: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -485,6 +488,9 @@ pub(crate) struct NewRow {
     pub(crate) hash_type: i16,
     /// Of a folder: its manifest, and how many files it has.
     pub(crate) manifest: Option<(i64, i64)>,
+    /// What was found in it: how it is opened, and how many rows it has.
+    pub(crate) accessor: Option<i16>,
+    pub(crate) n_observations: Option<i64>,
     pub(crate) visibility: i16,
     pub(crate) created_by: i64,
     /// The run that makes it: its id, its uid, and the uid of its transform.
@@ -543,6 +549,8 @@ pub(crate) async fn insert(txn: &Txn, new: NewRow, object: Option<ObjectName>) -
         run_uid,
         transform_uid,
         previous_runs: Vec::new(),
+        accessor: new.accessor,
+        n_observations: new.n_observations,
         object_name,
         object_id: None,
         object_is_pack,
@@ -598,6 +606,8 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             Col::CreatedAtUs,
             Col::UpdatedAtUs,
             Col::RunId,
+            Col::Accessor,
+            Col::NObservations,
         ])
         .values_panic([
             row.uid.as_str().into(),
@@ -629,6 +639,8 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             row.now_us.into(),
             row.now_us.into(),
             row.run.as_ref().map(|(id, ..)| *id).into(),
+            row.accessor.into(),
+            row.n_observations.into(),
         ])
         .returning(Query::returning().columns([Col::Id, Col::FamilyId, Col::BlobId]));
     insert

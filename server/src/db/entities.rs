@@ -13,3 +13,4 @@ pub(crate) mod principals;
 pub(crate) mod requests;
 pub(crate) mod spaces;
 pub(crate) mod storages;
+pub(crate) mod tables;

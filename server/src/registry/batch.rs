@@ -17,6 +17,7 @@ use super::{
     Caller, Content, NewArtifact, Registry, RegistryError, Result, Saved, StoragePlace,
     content::digest_of,
     idempotency::Repeatable,
+    looking::{self, Facts},
     now_us,
     placing::integer,
     random,
@@ -38,6 +39,8 @@ struct Ready {
     suffix: Suffix,
     storage: StoragePlace,
     content: Small,
+    /// What was found in the content.
+    found: Facts,
 }
 
 /// The content of one file.
@@ -114,12 +117,19 @@ impl Registry {
             }
             Content::Stream(_) => unreachable!("a batch holds no streams"),
         };
+        let (suffix, storage) = (new.suffix(caller)?, self.storage_of(caller, &new).await?.clone());
+        let found = match &content {
+            Small::Bytes(bytes, _) => looking::look_here(&suffix, bytes),
+            Small::Claimed => self.look_at_claim(&storage, &suffix, new.declared).await?,
+        };
+        found.require(new.expect_accessor)?;
         Ok(Ready {
             number,
-            suffix: new.suffix(caller)?,
-            storage: self.storage_of(caller, &new).await?.clone(),
+            suffix,
+            storage,
             new: Arc::new(new),
             content,
+            found,
         })
     }
 
@@ -302,6 +312,7 @@ fn commit(caller: &Caller, ready: &Ready, packed: Option<&Packed>) -> Commit {
         suffix: ready.suffix.clone(),
         storage_id: ready.storage.id,
         content: Arc::new(content),
+        found: ready.found.clone(),
         repeatable: Repeatable::new(ready.new.request.as_ref(), caller),
     }
 }

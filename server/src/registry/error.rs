@@ -1,12 +1,13 @@
 //! What can go wrong in a use case, as cases that a caller can act on.
 
 use artifactd_domain::{
-    DtypeRefused, KeyRefused, Label, LabelRefused, NameRefused, RefRefused, Role, Sha256, SynonymsRefused, TextRefused,
-    Uid,
+    Accessor, DtypeRefused, KeyRefused, Label, LabelRefused, NameRefused, RefRefused, Role, Sha256, SynonymsRefused,
+    TextRefused, Uid,
 };
 
 use super::AnnotationFault;
 use crate::{
+    arrays::ArrayError,
     db::{DbError, WriteError},
     storage::StorageError,
 };
@@ -160,6 +161,28 @@ pub enum RegistryError {
     /// The same content exists, and the caller asked to fail then.
     #[error("artifact {0} has the same content")]
     ContentExists(Uid),
+    /// The content is something else than its sender expects.
+    #[error("the content is no {}: {why}", .expected.as_str())]
+    AccessorMismatch {
+        /// What it should be.
+        expected: Accessor,
+        /// Why it is not.
+        why: String,
+    },
+    /// A table could not be read or written.
+    #[error(transparent)]
+    Array(ArrayError),
+    /// Batches that came do not hold together.
+    #[error("the batches do not hold together: {0}")]
+    Batch(ArrayError),
+    /// An artifact has no such element.
+    #[error("artifact {reference} has no element {element}")]
+    ElementNotFound {
+        /// The artifact.
+        reference: String,
+        /// The element.
+        element: String,
+    },
     /// Content was claimed that is not held.
     #[error("the storage holds no content with sha256 {0}")]
     ContentNotHeld(Sha256),

@@ -11,6 +11,7 @@ use futures::{
     stream::{self, BoxStream},
 };
 use object_store::path::Path;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     Artifact, Caller, Registry, RegistryError, Result, events,
@@ -19,13 +20,17 @@ use super::{
     placing::integer,
 };
 use crate::{
+    arrays::{ArrayError, Place},
     db::{
         Batch, DbError,
         artifacts::{self, ArtifactRow},
         blobs::{self, BlobPlace},
     },
-    storage::{ArtifactView, BlobContent, BlockSums, Member as InView, Pace, StorageError, VerifiedChunk},
+    storage::{ArtifactView, BlobContent, BlockSums, Member as InView, Pace, ReadCounter, StorageError, VerifiedChunk},
 };
+
+/// The path of the only member of a view.
+const CONTENT: &str = "content";
 
 /// Whose content is asked for.
 #[derive(Debug, Clone)]
@@ -129,6 +134,30 @@ impl Reader {
         stream::unfold(state, |state| state.next()).boxed()
     }
 
+    /// Where a table is read, until `cancel`.
+    pub(super) fn place(&self, cancel: &CancellationToken) -> Place {
+        let (view, path) = (Arc::new(self.view.clone()), Path::from(CONTENT));
+        Place::stored(view, path, self.content.size_bytes, cancel.clone())
+    }
+
+    /// What reading has cost so far.
+    pub(super) fn counter(&self) -> &ReadCounter {
+        self.view.counter()
+    }
+
+    /// Who reads.
+    pub(super) fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// What a reader of a table is told.
+    pub(super) async fn array_failed(&self, error: ArrayError) -> RegistryError {
+        match error {
+            ArrayError::Storage(error) => self.failed(error).await,
+            other => RegistryError::Array(other),
+        }
+    }
+
     /// The same at the pace of others before it.
     pub(super) fn at_pace(self, pace: &Pace) -> Self {
         let view = self.view.at_pace(pace);
@@ -137,7 +166,7 @@ impl Reader {
 
     /// Fails when a file in place is not what was registered any more, as far as one request tells.
     /// What it does not tell, checksums do.
-    async fn require_undrifted(&self) -> Result<()> {
+    pub(super) async fn require_undrifted(&self) -> Result<()> {
         let object = &self.content.object;
         let recorded = blobs::object_by_name(self.registry.db.reader(), object.as_str()).await?;
         let drifted = self
@@ -295,7 +324,7 @@ impl Registry {
         })
     }
 
-    fn reader(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow) -> Result<Reader> {
+    pub(super) fn reader(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow) -> Result<Reader> {
         let impossible = |column| {
             RegistryError::Db(DbError::Row {
                 table: "artifacts",
@@ -317,7 +346,12 @@ impl Registry {
     }
 
     /// Reads a member of a folder, whose blob is found by its content.
-    async fn reader_of_member(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow, member: &Member) -> Result<Reader> {
+    pub(super) async fn reader_of_member(
+        self: &Arc<Self>,
+        caller: &Caller,
+        row: &ArtifactRow,
+        member: &Member,
+    ) -> Result<Reader> {
         let size_bytes = integer(member.size_bytes)?;
         let place = blobs::place_of(self.db.reader(), row.storage_id, &member.sha256, size_bytes).await?;
         // A page keeps its blobs, so the folder itself is gone.
@@ -344,7 +378,7 @@ impl Registry {
         let content = self.content_at(&place)?;
         let store = &self.places.storage_by_id(row.storage_id)?.store;
         let in_view = InView {
-            path: Path::from("content"),
+            path: Path::from(CONTENT),
             content: content.clone(),
         };
         let view = self.view(store, vec![in_view]);

@@ -1,6 +1,6 @@
 //! The record of an artifact, as the rest of the server knows it.
 
-use artifactd_domain::{HashType, Kind, Label, Sha256, Uid, VersionNumber, Visibility, content_etag};
+use artifactd_domain::{Accessor, HashType, Kind, Label, Sha256, Uid, VersionNumber, Visibility, content_etag};
 
 use super::{Registry, RegistryError, Result};
 use crate::db::{
@@ -59,6 +59,10 @@ pub struct Artifact {
     pub updated_at_us: i64,
     /// When it was moved to trash, in microseconds since 1970 UTC.
     pub trashed_at_us: Option<i64>,
+    /// What was found in its content.
+    pub accessor: Option<Accessor>,
+    /// Rows of its table, where they were counted.
+    pub n_observations: Option<u64>,
     /// How often the record changed.
     pub revision: i64,
     /// Uid of the run that made it.
@@ -128,6 +132,12 @@ impl Registry {
             created_at_us: row.created_at_us,
             updated_at_us: row.updated_at_us,
             trashed_at_us: row.trashed_at_us,
+            // What a newer server found is nothing that this one knows.
+            accessor: row.accessor.and_then(Accessor::from_code),
+            n_observations: match row.n_observations.map(u64::try_from).transpose() {
+                Ok(n_observations) => n_observations,
+                Err(_) => return Err(impossible("n_observations").into()),
+            },
             revision: row.revision,
             run_uid: row.run_uid,
             transform_uid: row.transform_uid,

@@ -12,6 +12,7 @@ use super::{
     events,
     idempotency::{Repeatable, RequestKey},
     lineage::{note_update, open_run},
+    looking::Facts,
     now_us,
     placing::{integer, place_object},
     versions,
@@ -22,7 +23,7 @@ use crate::{
         artifacts::{self, ArtifactRow},
         blobs,
         entities::artifacts::Column,
-        families,
+        families, tables,
     },
     fault,
 };
@@ -77,7 +78,9 @@ impl Registry {
         require_replaceable(&row, by.etag.as_deref())?;
         let storage = self.places.storage_by_id(row.storage_id)?.clone();
         let suffix = by.suffix(&row);
+        let whole = content.whole();
         let stored = self.store(&storage, &suffix, content, by.declared).await?;
+        let found = self.look(&storage, &suffix, &stored, whole.as_ref()).await;
         fault::point("replace.content_durable");
         let name = stored.object.name.clone();
         let commit = Commit {
@@ -86,6 +89,7 @@ impl Registry {
             by,
             suffix,
             stored,
+            found,
             repeatable,
         };
         let done = self.db.write(move |txn| {
@@ -139,7 +143,7 @@ pub(super) fn require_etag(row: &ArtifactRow, etag: Option<&str>) -> Result<()> 
 }
 
 impl Replacement {
-    fn suffix(&self, row: &ArtifactRow) -> Suffix {
+    pub(super) fn suffix(&self, row: &ArtifactRow) -> Suffix {
         self.file_name
             .as_ref()
             .map_or_else(|| Suffix::of_name(&format!("x{}", row.suffix)), FileName::suffix)
@@ -153,6 +157,7 @@ struct Commit {
     by: Replacement,
     suffix: Suffix,
     stored: Stored,
+    found: Facts,
     repeatable: Option<Repeatable>,
 }
 
@@ -262,8 +267,12 @@ impl Commit {
             .value(Column::MediaType, media_type)
             .value(Column::SizeBytes, size_bytes)
             .value(Column::Sha256, sha256.as_bytes().to_vec())
+            .value(Column::Accessor, self.found.accessor_code())
+            .value(Column::NObservations, self.found.n_observations())
             .value(Column::BlobId, blobs::blob_id_of(row.storage_id, &sha256, size_bytes));
         batch.push(artifacts::touch(&mut update, now_us()));
+        batch.push(&tables::delete(row.id));
+        self.found.write(batch, row.id);
         let old = row.digest().map(|old: Sha256| old.to_string()).unwrap_or_default();
         let detail =
             json!({ "old_hash": old, "old_size": row.size_bytes, "hash": sha256.to_string(), "size": size_bytes });

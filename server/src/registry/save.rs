@@ -5,8 +5,8 @@ pub(super) mod commit;
 use std::sync::Arc;
 
 use artifactd_domain::{
-    Description, FileName, IfContentExists, Key, Kind, Label, MediaType, SaveOutcome, Sha256, Stem, StorageName,
-    Suffix, Uid, Visibility,
+    Accessor, Description, FileName, IfContentExists, Key, Kind, Label, MediaType, SaveOutcome, Sha256, Stem,
+    StorageName, Suffix, Uid, Visibility,
 };
 
 use self::commit::{Answer, Commit, NewContent, Run};
@@ -53,6 +53,8 @@ pub struct NewArtifact {
     pub declared: Declared,
     /// Whether the content stays where it lies, so that its key says where that is.
     pub in_place: bool,
+    /// What the content must be.
+    pub expect_accessor: Option<Accessor>,
 }
 
 /// How the family of a new version is named.
@@ -108,12 +110,24 @@ impl Registry {
             return saved.finish(self, content).await;
         }
         let storage = self.storage_of(caller, &new).await?.clone();
-        let content = match content {
-            Content::Claim => NewContent::claimed(new.declared)?,
+        let (content, found) = match content {
+            Content::Claim => {
+                let claimed = NewContent::claimed(new.declared)?;
+                let found = self.look_at_claim(&storage, &suffix, new.declared).await?;
+                found.require(new.expect_accessor)?;
+                (claimed, found)
+            }
             content => {
                 let whole = content.whole();
                 match (self.store(&storage, &suffix, content, new.declared).await, whole) {
-                    (Ok(stored), _) => NewContent::Stored(stored),
+                    (Ok(stored), whole) => {
+                        let found = self.look(&storage, &suffix, &stored, whole.as_ref()).await;
+                        if let Err(error) = found.require(new.expect_accessor) {
+                            self.discard(storage.id, stored.object.name);
+                            return Err(error);
+                        }
+                        (NewContent::Stored(stored), found)
+                    }
                     (Err(error), None) => return Err(error),
                     // A full disk does not matter to a request that has finished before.
                     (Err(error), Some(whole)) => {
@@ -131,6 +145,7 @@ impl Registry {
             suffix,
             storage_id: storage.id,
             content: Arc::new(content),
+            found,
             repeatable,
         };
         self.commit_save(&storage, commit).await
@@ -144,14 +159,18 @@ impl Registry {
         new: NewArtifact,
         stored: Stored,
     ) -> Result<Saved> {
+        let suffix = new.suffix(caller)?;
+        let found = self.look(storage, &suffix, &stored, None).await;
+        found.require(new.expect_accessor)?;
         let commit = Commit {
             caller: caller.clone(),
             space_id: storage.space_id,
-            suffix: new.suffix(caller)?,
+            suffix,
             repeatable: Repeatable::new(new.request.as_ref(), caller),
             new: Arc::new(new),
             storage_id: storage.id,
             content: Arc::new(NewContent::Stored(stored)),
+            found,
         };
         self.commit_save(storage, commit).await
     }

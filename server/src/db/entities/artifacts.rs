@@ -38,6 +38,8 @@ pub(crate) struct Model {
     pub(crate) updated_at_us: i64,
     pub(crate) run_id: Option<i64>,
     pub(crate) has_previous_runs: bool,
+    pub(crate) accessor: Option<i16>,
+    pub(crate) n_observations: Option<i64>,
 }
 
 /// None are declared: the queries say their joins.

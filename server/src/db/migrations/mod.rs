@@ -12,6 +12,7 @@ mod m0005_uploads;
 mod m0006_aliases;
 mod m0006_orders;
 mod m0006_search;
+mod m0007_tables;
 mod m0008_record;
 mod m0009_collections;
 mod m0010_storages;
@@ -35,6 +36,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0006_orders::Migration),
             Box::new(m0006_aliases::Migration),
             Box::new(m0006_search::Migration),
+            Box::new(m0007_tables::Migration),
             Box::new(m0008_record::Migration),
             Box::new(m0009_collections::Migration),
             Box::new(m0010_storages::Migration),

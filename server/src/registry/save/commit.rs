@@ -30,6 +30,7 @@ use crate::{
         folders::FolderContent,
         idempotency::{Finished, Repeatable},
         lineage::{note_update, open_run},
+        looking::Facts,
         now_us,
         placing::{integer, place_blob, place_object},
         versions,
@@ -62,6 +63,8 @@ pub(in crate::registry) struct Commit {
     pub(in crate::registry) storage_id: i64,
     pub(in crate::registry) space_id: i64,
     pub(in crate::registry) content: Arc<NewContent>,
+    /// What was found in it.
+    pub(in crate::registry) found: Facts,
     pub(in crate::registry) repeatable: Option<Repeatable>,
 }
 
@@ -383,6 +386,8 @@ impl Commit {
             sha256: self.sha256(),
             hash_type: self.hash_type().code(),
             manifest,
+            accessor: self.found.accessor_code(),
+            n_observations: self.found.n_observations(),
             visibility: new.visibility.unwrap_or_default().code(),
             created_by: self.caller.principal.id,
             run: run.map(|run| (run.id, run.uid, run.transform_uid)),
@@ -400,6 +405,7 @@ impl Commit {
             "run": self.caller.run.as_ref().map(RunUid::as_str),
         });
         let mut batch = Batch::new(txn);
+        self.found.write(&mut batch, row.id);
         events::record(&mut batch, &self.caller, "saved", &row.uid, detail);
         let answer = Answer {
             same_content_uids: match (&blob, self.folder()) {

@@ -243,6 +243,7 @@ fn at_place(new: NewArtifact, place: &Place) -> Result<NewArtifact> {
     Ok(NewArtifact {
         key: Some(key),
         storage: Some(name),
+        expect_accessor: None,
         in_place: true,
         ..new
     })

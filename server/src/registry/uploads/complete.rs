@@ -255,6 +255,8 @@ impl Held {
     async fn save(&self, new: NewArtifact, stored: Stored) -> Result<Saved> {
         let suffix = new.suffix(&self.caller)?;
         let storage = self.registry.places.storage_by_id(self.row.storage_id)?;
+        let found = self.registry.look(storage, &suffix, &stored, None).await;
+        found.require(new.expect_accessor)?;
         let name = stored.object.name.clone();
         let commit = Commit {
             caller: self.caller.clone(),
@@ -263,6 +265,7 @@ impl Held {
             suffix,
             storage_id: storage.id,
             content: Arc::new(NewContent::Stored(stored)),
+            found,
             // The upload itself is what makes this repeatable.
             repeatable: None,
         };

@@ -10,6 +10,7 @@ use artifactd_domain::{
 use super::{
     super::super::{
         RegistryError, Result, Saved,
+        looking::Facts,
         save::commit::{Commit, NewContent, Run},
     },
     super::{
@@ -103,6 +104,8 @@ impl FolderSave {
     }
 
     async fn commit_content(&mut self, content: FolderContent) -> Result<Saved> {
+        let found = Facts::default();
+        found.require(self.new.expect_accessor)?;
         let content = Arc::new(NewContent::Folder(content));
         let commit = Commit {
             caller: self.caller.clone(),
@@ -111,6 +114,7 @@ impl FolderSave {
             suffix: self.suffix.clone(),
             storage_id: self.storage.id,
             content: Arc::clone(&content),
+            found,
             repeatable: self.repeatable.clone(),
         };
         let done = self.registry.db.write(move |txn| {

@@ -1,0 +1,88 @@
+//! Queries over what is known of tables.
+
+use sea_orm::{
+    ConnectionTrait, FromQueryResult,
+    sea_query::{DeleteStatement, Expr, ExprTrait, InsertStatement, Query},
+};
+
+use super::{
+    Result,
+    entities::tables::{Column as Col, Entity, Model},
+};
+
+/// What is known of a table, as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StoredTable {
+    pub(crate) format: String,
+    pub(crate) arrow_schema: Vec<u8>,
+    pub(crate) columns_json: String,
+    pub(crate) hint_json: String,
+}
+
+/// What is known of the table of an artifact.
+pub(crate) async fn of_artifact(conn: &impl ConnectionTrait, artifact_id: i64) -> Result<Option<StoredTable>> {
+    let mut select = Query::select();
+    select
+        .columns([
+            Col::ArtifactId,
+            Col::Format,
+            Col::ArrowSchema,
+            Col::ColumnsJson,
+            Col::HintJson,
+        ])
+        .from(Entity)
+        .and_where(Expr::col(Col::ArtifactId).eq(artifact_id));
+    let Some(row) = conn.query_one(&select).await? else {
+        return Ok(None);
+    };
+    let Model {
+        artifact_id: _,
+        format,
+        arrow_schema,
+        columns_json,
+        hint_json,
+    } = Model::from_query_result(&row, "")?;
+    Ok(Some(StoredTable {
+        format,
+        arrow_schema,
+        columns_json,
+        hint_json,
+    }))
+}
+
+/// Adds what is known of the table of an artifact.
+pub(crate) fn insert(artifact_id: i64, table: &StoredTable) -> InsertStatement {
+    let StoredTable {
+        format,
+        arrow_schema,
+        columns_json,
+        hint_json,
+    } = table.clone();
+    let mut insert = Query::insert();
+    insert
+        .into_table(Entity)
+        .columns([
+            Col::ArtifactId,
+            Col::Format,
+            Col::ArrowSchema,
+            Col::ColumnsJson,
+            Col::HintJson,
+        ])
+        .values_panic([
+            artifact_id.into(),
+            format.into(),
+            arrow_schema.into(),
+            columns_json.into(),
+            hint_json.into(),
+        ]);
+    insert
+}
+
+/// Forgets what was known of the table of an artifact.
+pub(crate) fn delete(artifact_id: i64) -> DeleteStatement {
+    let mut delete = Query::delete();
+    delete
+        .from_table(Entity)
+        .and_where(Expr::col(Col::ArtifactId).eq(artifact_id));
+    delete
+}

@@ -1,0 +1,176 @@
+//! Batches of a table, on their way from a thread that reads them.
+
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::{
+    super::{RegistryError, Result},
+    OpenTable, TableOf, TablePlan,
+};
+use crate::{
+    arrays::{self, ArrayError},
+    storage::{ReadCounter, StorageError},
+};
+
+/// Batches that wait to be taken.
+const BATCHES_WAITING: usize = 2;
+
+/// From this size on one waits at most.
+const LARGE_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Some rows of a table.
+#[derive(Debug, Clone)]
+pub struct TableBatch {
+    /// The rows.
+    pub batch: RecordBatch,
+    /// The number of the first one.
+    pub first_row: u64,
+    /// The row at which to go on behind them.
+    pub next_row: u64,
+    /// Rows of this read, with those of this batch and of what it goes on behind.
+    pub rows: u64,
+}
+
+/// The batches of one read, in order.
+#[derive(Debug)]
+pub struct TableStream {
+    open: OpenTable,
+    plan: TablePlan,
+    batch_bytes: usize,
+    batches: mpsc::Receiver<arrays::Result<TableBatch>>,
+    /// The row at which it would go on, and the rows that were read.
+    next_row: u64,
+    rows: u64,
+    moved: bool,
+    ended: bool,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl OpenTable {
+    /// Begins to read. Batches are messages of at most `batch_bytes`; the first of them
+    /// come behind a row when the read goes on, of which so many rows had come.
+    pub async fn read(self, plan: TablePlan, batch_bytes: usize, resume: Option<(u64, u64)>) -> Result<TableStream> {
+        let turn = self.registry.table_turn().await?;
+        let (next_row, rows) = resume.unwrap_or((0, 0));
+        let rest = match resume {
+            Some((row, rows)) => plan.from_row(row, rows),
+            None => plan.clone(),
+        };
+        Ok(TableStream {
+            batches: self.begin(&rest, batch_bytes, rows),
+            open: self,
+            plan,
+            batch_bytes,
+            next_row,
+            rows,
+            moved: false,
+            ended: false,
+            _turn: turn,
+        })
+    }
+
+    fn begin(
+        &self,
+        plan: &TablePlan,
+        batch_bytes: usize,
+        rows_before: u64,
+    ) -> mpsc::Receiver<arrays::Result<TableBatch>> {
+        let waiting = if batch_bytes >= LARGE_BATCH_BYTES {
+            1
+        } else {
+            BATCHES_WAITING
+        };
+        let (sender, receiver) = mpsc::channel(waiting);
+        let scan = arrays::Scan {
+            columns: Arc::clone(&plan.columns),
+            rows: plan.rows.clone(),
+            filter: plan.filter.clone(),
+            limit: plan.limit,
+            batch_bytes,
+            cancel: self.cancel.clone(),
+        };
+        let (table, schema) = (Arc::clone(&self.table), Arc::clone(&plan.schema));
+        tokio::task::spawn_blocking(move || {
+            let mut rows = rows_before;
+            let sent = arrays::read(table, scan, &schema, |batch, first_row, next_row| {
+                rows += batch.num_rows() as u64;
+                let batch = TableBatch {
+                    batch,
+                    first_row,
+                    next_row,
+                    rows,
+                };
+                sender.blocking_send(Ok(batch)).map_err(|_| ArrayError::Cancelled)
+            });
+            if let Err(error) = sent {
+                // Whoever has gone away wants no reason.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        receiver
+    }
+}
+
+impl TableStream {
+    /// The schema of the batches.
+    pub fn plan(&self) -> &TablePlan {
+        &self.plan
+    }
+
+    /// What reading has cost so far.
+    pub fn cost(&self) -> &ReadCounter {
+        self.open.cost()
+    }
+
+    /// The next batch. Nothing comes after an error.
+    pub async fn next(&mut self) -> Option<Result<TableBatch>> {
+        if self.ended {
+            return None;
+        }
+        let next = match self.batches.recv().await {
+            None => None,
+            Some(Err(ArrayError::Storage(StorageError::NotFound { .. }))) if !self.moved => {
+                self.moved = true;
+                self.look_again().await.transpose()
+            }
+            Some(Err(error)) => Some(Err(self.open.reader.array_failed(error).await)),
+            Some(Ok(batch)) => Some(Ok(batch)),
+        };
+        match &next {
+            Some(Ok(batch)) => (self.next_row, self.rows) = (batch.next_row, batch.rows),
+            _ => self.ended = true,
+        }
+        next
+    }
+
+    /// The object is gone: its bytes may have been moved to another one.
+    async fn look_again(&mut self) -> Result<Option<TableBatch>> {
+        let of = TableOf {
+            reference: self.open.artifact.uid.into(),
+            element: self.open.element.clone(),
+            if_match: None,
+            sha256: Some(self.open.artifact.sha256),
+            include_hidden: true,
+        };
+        let caller = self.open.reader.caller().clone();
+        self.open = Arc::clone(&self.open.registry).open_table(&caller, &of).await?;
+        let rest = self.plan.from_row(self.next_row, self.rows);
+        self.batches = self.open.begin(&rest, self.batch_bytes, self.rows);
+        match self.batches.recv().await {
+            None => Ok(None),
+            Some(Ok(batch)) => Ok(Some(batch)),
+            Some(Err(error)) => Err(self.open.reader.array_failed(error).await),
+        }
+    }
+}
+
+impl From<ArrayError> for RegistryError {
+    fn from(error: ArrayError) -> Self {
+        match error {
+            ArrayError::Storage(error) => Self::Storage(error),
+            other => Self::Array(other),
+        }
+    }
+}
