@@ -25,14 +25,18 @@ const PROTOS: [&str; 19] = [
     "artifactd/v1/transform_service.proto",
     "artifactd/v1/upload_service.proto",
     "artifactd/v1/value.proto",
+    "artifactd/flight/v1/flight.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=artifactd");
     println!("cargo:rerun-if-changed=google");
+    println!("cargo:rerun-if-changed=arrow");
     let descriptors = protox::compile(PROTOS, ["."])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("artifactd.v1.descriptors.bin"), descriptors.encode_to_vec())?;
+    let flight = protox::compile(["arrow/flight/protocol/Flight.proto"], ["."])?;
+    fs::write(out.join("arrow.flight.descriptors.bin"), flight.encode_to_vec())?;
     tonic_prost_build::configure()
         .bytes(".")
         .extern_path(".google.rpc", "::tonic_types::pb")

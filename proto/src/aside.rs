@@ -34,10 +34,11 @@ impl BodyAside {
 }
 
 /// Calls whose request is content.
-const CONTENT_REQUESTS: [&str; 3] = [
+const CONTENT_REQUESTS: [&str; 4] = [
     "/artifactd.v1.ArtifactService/SaveArtifact",
     "/artifactd.v1.ArtifactService/ReplaceArtifact",
     "/artifactd.v1.UploadService/WriteUpload",
+    "/arrow.flight.protocol.FlightService/DoPut",
 ];
 
 /// Calls whose answer is content.

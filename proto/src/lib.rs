@@ -20,5 +20,16 @@ pub mod v1 {
     tonic::include_proto!("artifactd.v1");
 }
 
+/// Messages that travel in the opaque fields of Arrow Flight: the package `artifactd.flight.v1`.
+pub mod flight {
+    /// See the package.
+    pub mod v1 {
+        tonic::include_proto!("artifactd.flight.v1");
+    }
+}
+
+/// The compiled proto of Arrow Flight as a serialised `FileDescriptorSet`, for reflection.
+pub const FLIGHT_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/arrow.flight.descriptors.bin"));
+
 /// The compiled protos as a serialised `FileDescriptorSet`, for reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/artifactd.v1.descriptors.bin"));

@@ -8,6 +8,7 @@
 //! - `api` translates gRPC: it parses a call, asks the registry and translates the
 //!   answer. It knows no rule and no query. `api/status.rs` is the one table from
 //!   errors to codes and reasons, `api/layer` what surrounds every call.
+//! - `flight` does the same for Arrow Flight: tables in batches.
 //! - [`registry`] holds the use cases, one file each, and is the only layer that
 //!   orders effects: content first, record second, answer last. Its functions take
 //!   the caller first. It knows no gRPC.
@@ -31,6 +32,7 @@ pub mod config;
 pub mod data_dir;
 pub mod db;
 mod fault;
+mod flight;
 pub mod master_key;
 pub mod registry;
 pub mod serve;

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use artifactd_proto::{
-    FILE_DESCRIPTOR_SET,
+    FILE_DESCRIPTOR_SET, FLIGHT_DESCRIPTOR_SET,
     v1::{
         admin_service_server, annotation_service_server, artifact_service_server, collection_service_server,
         content_service_server, event_service_server, feature_service_server, label_service_server,
@@ -25,6 +25,7 @@ use super::{
 use crate::{
     api::{self, layer::Calls},
     config::Config,
+    flight,
     master_key::MasterKey,
     registry::Registry,
 };
@@ -43,10 +44,12 @@ const SERVICES: [&str; 13] = [
     admin_service_server::SERVICE_NAME,
     collection_service_server::SERVICE_NAME,
     event_service_server::SERVICE_NAME,
+    flight::SERVICE_NAME,
 ];
 
-const DESCRIPTORS: [&[u8]; 4] = [
+const DESCRIPTORS: [&[u8]; 5] = [
     FILE_DESCRIPTOR_SET,
+    FLIGHT_DESCRIPTOR_SET,
     tonic_health::pb::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
     tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
@@ -63,7 +66,7 @@ impl App {
     /// Ours.
     pub(super) fn new(registry: &Arc<Registry>, key: &MasterKey) -> Self {
         Self {
-            routes: api::routes(registry, key),
+            routes: flight::with_flight(api::routes(registry, key), registry, key),
             services: SERVICES.to_vec(),
             dependencies: dependencies(registry),
         }
@@ -108,6 +111,7 @@ fn with_standard_services(routes: Routes, reporter: HealthReporter) -> Result<Ro
     let reflection = || {
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(FLIGHT_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
     let routes = routes
