@@ -68,7 +68,7 @@ async fn a_table(client: &Client, path: &Path) -> Result<(), Error> {
         offset: -47,
         ..ReadOptions::default()
     };
-    let tail: Vec<_> = client.open(KEY, options).await?.try_collect().await?;
+    let tail: Vec<_> = client.open_content(KEY, options).await?.try_collect().await?;
     print!("last line {}", String::from_utf8_lossy(&tail.concat()));
 
     let trashed = client.delete(first.artifact.stem()).await?;

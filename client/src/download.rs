@@ -106,7 +106,7 @@ impl Stream for Content {
 
 impl Client {
     /// Opens the content of an artifact, or a range of it.
-    pub async fn open(&self, artifact: impl IntoReference, options: ReadOptions) -> Result<Content> {
+    pub async fn open_content(&self, artifact: impl IntoReference, options: ReadOptions) -> Result<Content> {
         let ReadOptions {
             offset,
             length,
@@ -187,7 +187,7 @@ impl Client {
     }
 
     async fn read_whole(&self, artifact: impl IntoReference, options: ReadOptions) -> Result<Bytes> {
-        let content = self.open(artifact, options).await?;
+        let content = self.open_content(artifact, options).await?;
         let (expected, uid, size) = (content.sha256, content.artifact.uid, content.remaining_bytes());
         let mut bytes = BytesMut::with_capacity(usize::try_from(size).unwrap_or(0).min(1 << 30));
         let actual = take(self, content, |data| {
@@ -205,7 +205,7 @@ impl Client {
             length: Some(length),
             ..ReadOptions::default()
         };
-        let mut content = self.open(artifact, options).await?;
+        let mut content = self.open_content(artifact, options).await?;
         let mut parts = Vec::new();
         while let Some(data) = in_time(self, content.try_next()).await? {
             parts.push(data);
@@ -219,7 +219,7 @@ impl Client {
 
     /// Reads a whole content, keeps nothing, and checks its sha256. Answers the artifact.
     pub async fn check(&self, artifact: impl IntoReference) -> Result<Artifact> {
-        let content = self.open(artifact, ReadOptions::default()).await?;
+        let content = self.open_content(artifact, ReadOptions::default()).await?;
         let artifact = content.artifact.clone();
         require(artifact.sha256, take(self, content, |_| Ok(())).await?, artifact.uid)?;
         Ok(artifact)

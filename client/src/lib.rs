@@ -20,7 +20,8 @@
 //! | to save a folder as one artifact, or each file of it | [`Client::save_folder`], [`Client::save_dir`] |
 //! | to change a few files of a folder | [`Client::change_folder`] |
 //! | to find artifacts and their versions | [`Client::get`], [`Client::list`], [`Client::versions`], [`filter`] |
-//! | to read into memory, or as a stream | [`Client::read`], [`Client::open`], [`Client::open_steady`] |
+//! | to read into memory, or as a stream | [`Client::read`], [`Client::open_content`], [`Client::open_steady`] |
+//! | to read a table in batches, of which only what is asked for travels; to write one | [`Client::open`], [`Client::load`]; [`Client::put_batches`] |
 //! | a file or folder on the disk | [`Client::download`]; a kept, checked copy: [`Client::cache`] |
 //! | to change, replace, delete, restore | [`Client::update`], [`Client::replace_file`], [`Client::delete`], [`Client::restore`] |
 //! | to annotate artifacts, and say what made them and what they are collected in | [`Client::annotate`], [`Client::with_run`], [`Client::lineage`], [`Client::create_collection`] |
@@ -43,6 +44,7 @@
 //! without an end is waited for.
 
 mod aliases;
+mod arrays;
 mod artifact;
 mod batch;
 mod builder;
@@ -74,6 +76,7 @@ mod upload;
 mod walk;
 
 pub use aliases::{Alias, AliasChange, AliasIs};
+pub use arrays::{Batches, Column, IntoBatches, Loaded, Table};
 pub use artifact::{Artifact, Saved, ServerInfo};
 pub use artifactd_domain as domain;
 pub use artifactd_proto::v1 as messages;

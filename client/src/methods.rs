@@ -38,6 +38,8 @@ pub(crate) fn repeat(method: &str) -> Repeat {
     match method {
         // The second one finds that it is gone.
         "AbortUpload" => Repeat::Always,
+        // Of Arrow Flight, whose protos say nothing of that.
+        "GetFlightInfo" => Repeat::Always,
         _ => METHODS.get(method).copied().unwrap_or(Repeat::Never),
     }
 }

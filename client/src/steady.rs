@@ -76,7 +76,7 @@ impl Client {
     /// the caller's to check.
     pub async fn open_steady(&self, artifact: impl IntoReference, options: ReadOptions) -> Result<SteadyContent> {
         let member = options.member.clone();
-        let content = self.open(artifact, options).await?;
+        let content = self.open_content(artifact, options).await?;
         let source = Source::of_content(&content, member);
         let (position, end) = (content.offset, content.end);
         self.events.tell(Event::Begun {

@@ -104,7 +104,7 @@ async fn ranges(client: &Client) {
                 length: Some(RANGES * RANGE_BYTES),
                 ..ReadOptions::default()
             };
-            time_of(async { drained(client.open(whole.uid, options).await?).await }).await
+            time_of(async { drained(client.open_content(whole.uid, options).await?).await }).await
         };
         both.round(number, read_ranges(client, &parts), one).await;
     }

@@ -69,7 +69,7 @@ impl Client {
             member: options.member.clone(),
             ..ReadOptions::default()
         };
-        let first = match self.open(reference.clone(), first).await {
+        let first = match self.open_content(reference.clone(), first).await {
             Err(error) if error.reason() == Some(Reason::ArtifactIsFolder) => {
                 drop(turn);
                 return Box::pin(self.download_tree(reference, place, options)).await;

@@ -49,7 +49,7 @@ impl Source {
             member: self.member.clone(),
             is_run_input: None,
         };
-        let content = client.open(self.uid, options).await?;
+        let content = client.open_content(self.uid, options).await?;
         let is_this = content.artifact().uid == self.uid && content.sha256 == self.sha256;
         if !is_this || content.offset != range.start || content.end != range.end {
             return Err(self.damaged("another range came than was asked for"));
