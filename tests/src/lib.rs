@@ -13,6 +13,7 @@
 //! - `collections`, `events`: streams of contents and of events, checked.
 //! - `records`, `runs`, `storages`: features, labels, runs and the like.
 //! - `web`: a host of files over HTTP.
+//! - `flight`: calls of Arrow Flight, and tables.
 //! - `folders`: saves of folders, step by step or whole.
 //! - `command`: the command line as a program of its own, also on a terminal.
 //! - `entries`: answered artifacts, as filters see them.
@@ -45,6 +46,7 @@ pub mod events;
 pub mod failing_calls;
 pub mod failure;
 pub mod filled;
+pub mod flight;
 pub mod folders;
 pub mod guarded;
 pub mod impostor;

@@ -64,6 +64,7 @@ mod storages;
 mod strange_folders;
 mod suffixes;
 mod surface;
+mod tables;
 mod trash;
 mod updates;
 mod upgrade;
