@@ -1,7 +1,7 @@
 //! Artifacts as they are answered, for filters that are tried without a database.
 
 use artifactd_domain::{
-    ArtifactField, HashType, Kind, Visibility,
+    Accessor, ArtifactField, HashType, Kind, Visibility,
     filter::{Entry, Value},
 };
 use artifactd_proto::v1 as pb;
@@ -67,6 +67,11 @@ impl Entry<ArtifactField> for Answered<'_> {
             ArtifactField::DeletedAt => artifact.deleted_at.as_ref().map_or(vec![], time),
             ArtifactField::Id => int(artifact.id),
             ArtifactField::NObjects => artifact.n_objects.map_or(vec![], int),
+            ArtifactField::Accessor => match artifact.accessor() {
+                pb::Accessor::Unspecified => vec![],
+                pb::Accessor::DataFrame => int(Accessor::DataFrame.code()),
+            },
+            ArtifactField::NObservations => artifact.n_observations.map_or(vec![], int),
         }
     }
 }

@@ -4,7 +4,7 @@
 //! schema to check a filter against; schemas that know more fields can ask it first.
 
 use crate::{
-    HashType, Kind, Visibility,
+    Accessor, HashType, Kind, Visibility,
     filter::{Field, Resolved, Schema, TimeUnit, Type, Unresolved},
 };
 
@@ -59,6 +59,10 @@ pub enum ArtifactField {
     Id,
     /// `n_objects`
     NObjects,
+    /// `accessor`
+    Accessor,
+    /// `n_observations`
+    NObservations,
 }
 
 /// Fields of the message that follow from others or from where bytes lie.
@@ -66,7 +70,7 @@ const NOT_TESTED: [&str; 3] = ["path", "etag", "content_etag"];
 
 impl ArtifactField {
     /// Every field.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Uid,
         Self::Stem,
         Self::Key,
@@ -91,6 +95,8 @@ impl ArtifactField {
         Self::DeletedAt,
         Self::Id,
         Self::NObjects,
+        Self::Accessor,
+        Self::NObservations,
     ];
 
     /// What it is called.
@@ -120,6 +126,8 @@ impl ArtifactField {
             Self::DeletedAt => "deleted_at",
             Self::Id => "id",
             Self::NObjects => "n_objects",
+            Self::Accessor => "accessor",
+            Self::NObservations => "n_observations",
         }
     }
 
@@ -127,7 +135,13 @@ impl ArtifactField {
     pub fn field(self) -> Field<Self> {
         let field = Field::new(self, self.r#type());
         match self {
-            Self::Key | Self::Description | Self::FileName | Self::DeletedAt | Self::NObjects => field.nullable(),
+            Self::Key
+            | Self::Description
+            | Self::FileName
+            | Self::DeletedAt
+            | Self::NObjects
+            | Self::Accessor
+            | Self::NObservations => field.nullable(),
             _ => field,
         }
     }
@@ -160,6 +174,7 @@ impl ArtifactField {
                     ("SHA256_MANIFEST", HashType::Sha256Manifest.code()),
                 ],
             ),
+            Self::Accessor => names("ACCESSOR_", &[("DATA_FRAME", Accessor::DataFrame.code())]),
             Self::Visibility => names(
                 "VISIBILITY_",
                 &[
@@ -169,7 +184,7 @@ impl ArtifactField {
                 ],
             ),
             Self::Hash => Type::Bytes(Some(32)),
-            Self::Size | Self::VersionNumber | Self::Id | Self::NObjects => Type::Int,
+            Self::Size | Self::VersionNumber | Self::Id | Self::NObjects | Self::NObservations => Type::Int,
             Self::IsLatest | Self::KeyIsVirtual => Type::Bool,
             Self::CreatedAt | Self::UpdatedAt | Self::DeletedAt => Type::Time(TimeUnit::Microsecond),
         }

@@ -36,7 +36,7 @@ macro_rules! fields {
 fields! {
     stem, key, description, kind, suffix, file_name, media_type, size, hash, hash_type, version, version_number,
     is_latest, visibility, space, storage, key_is_virtual, path, created_by, created_at, updated_at, deleted_at, etag,
-    content_etag, id, n_objects, run_uid, transform_uid, previous_run_uids,
+    content_etag, id, n_objects, accessor, n_observations, run_uid, transform_uid, previous_run_uids,
 }
 
 impl ReadMask {

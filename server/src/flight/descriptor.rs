@@ -13,7 +13,7 @@ use tonic::Status;
 use crate::{
     api::{convert, layer::CallId, status},
     arrays::Rows,
-    registry::{Selection, TableOf},
+    registry::{TableOf, TableSelection},
 };
 
 /// Longest path or command.
@@ -32,7 +32,7 @@ const ENDPOINTS_MAX: i32 = 8;
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     pub(super) of: TableOf,
-    pub(super) selection: Selection,
+    pub(super) selection: TableSelection,
     /// The filter as it was written.
     pub(super) filter: String,
     pub(super) endpoints_max: usize,
@@ -120,7 +120,7 @@ fn read_array(read: pb::ReadArray, call_id: &CallId) -> Result<Asked, Status> {
             sha256: None,
             include_hidden,
         },
-        selection: Selection {
+        selection: TableSelection {
             columns,
             rows: selected_rows(&rows, &row_ids, call_id)?,
             filter: parsed,

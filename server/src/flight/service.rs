@@ -37,7 +37,10 @@ impl FlightService for Flight {
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        Err(unimplemented(request.extensions(), "artifacts are listed by ListArtifacts"))
+        Err(unimplemented(
+            request.extensions(),
+            "artifacts are listed by ListArtifacts",
+        ))
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {

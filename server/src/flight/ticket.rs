@@ -16,7 +16,7 @@ use crate::{
     api::{layer::CallId, status},
     arrays::Rows,
     master_key::{MasterKey, Sealer},
-    registry::{Caller, Selection, TableOf, now_us, random},
+    registry::{Caller, TableOf, TableSelection, now_us, random},
 };
 
 const READ_TICKET: &str = "artifactd.flight.v1.ReadTicket";
@@ -66,7 +66,7 @@ impl Read {
     }
 
     /// The same, of which only a selection is wanted.
-    pub(super) fn of(mut self, selection: &Selection, filter: &str, rows: Option<&Rows>) -> Self {
+    pub(super) fn of(mut self, selection: &TableSelection, filter: &str, rows: Option<&Rows>) -> Self {
         self.columns.clone_from(&selection.columns);
         self.rows = rows.map(|rows| rows.ranges().iter().map(|range| (range.start, range.end)).collect());
         filter.clone_into(&mut self.filter);
@@ -76,7 +76,7 @@ impl Read {
     }
 
     /// The table. What was sealed is sound, unless an older server made it.
-    pub(super) fn table(&self) -> Option<(TableOf, Selection)> {
+    pub(super) fn table(&self) -> Option<(TableOf, TableSelection)> {
         let of = TableOf {
             reference: self.uid.parse::<Uid>().ok()?.into(),
             element: self.element.clone(),
@@ -84,7 +84,7 @@ impl Read {
             sha256: Some(self.sha256.parse().ok()?),
             include_hidden: true,
         };
-        let selection = Selection {
+        let selection = TableSelection {
             columns: self.columns.clone(),
             rows: self
                 .rows

@@ -140,6 +140,8 @@ fn filters(all: &[pb::Artifact]) -> Vec<String> {
         "created_by = nobody",
         "hash_type = SHA256",
         "hash_type = HASH_TYPE_SHA256_MANIFEST AND n_objects > 1",
+        "accessor = DATA_FRAME AND n_observations > 1",
+        "-accessor:*",
         "n_objects:*",
         "created_at > 2000-01-01 AND updated_at < 2999-12-31T23:59:59.999999999Z",
         "created_at < 2000-01-01",

@@ -655,7 +655,10 @@ async fn the_calls_that_there_are_say_so_and_the_others_say_that_they_are_not() 
         .await
         .unwrap_err();
     assert_eq!(handshake.code(), Code::Unimplemented);
-    let list = service.list_flights(arrow_flight::Criteria::default()).await.unwrap_err();
+    let list = service
+        .list_flights(arrow_flight::Criteria::default())
+        .await
+        .unwrap_err();
     assert_eq!(list.code(), Code::Unimplemented);
     let exchange = service.do_exchange(futures::stream::empty()).await.unwrap_err();
     assert_eq!(exchange.code(), Code::Unimplemented);

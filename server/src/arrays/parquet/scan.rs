@@ -292,7 +292,10 @@ impl Reading {
         let footer = &self.table.footer;
         let leaves: Vec<usize> = columns.iter().flat_map(|column| footer.leaves_of(*column)).collect();
         let metadata = self.metadata.row_group(row_group);
-        let ranges = leaves.iter().flat_map(|leaf| self.ranges(row_group, wanted, *leaf)).collect();
+        let ranges = leaves
+            .iter()
+            .flat_map(|leaf| self.ranges(row_group, wanted, *leaf))
+            .collect();
         let has_lists = leaves
             .iter()
             .any(|leaf| metadata.column(*leaf).column_descr().max_rep_level() > 0);

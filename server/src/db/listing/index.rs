@@ -164,6 +164,8 @@ impl Columns<ArtifactField> for On {
             ArtifactField::DeletedAt => Col::TrashedAtUs,
             ArtifactField::Id => Col::Id,
             ArtifactField::NObjects => Col::NObjects,
+            ArtifactField::Accessor => Col::Accessor,
+            ArtifactField::NObservations => Col::NObservations,
         })
     }
 }

@@ -116,6 +116,8 @@ impl Entry<ArtifactField> for ArtifactRow {
             ArtifactField::DeletedAt => self.trashed_at_us.map_or(vec![], int),
             ArtifactField::Id => int(self.id),
             ArtifactField::NObjects => self.n_objects.map_or(vec![], int),
+            ArtifactField::Accessor => self.accessor.map_or(vec![], |code| int(code.into())),
+            ArtifactField::NObservations => self.n_observations.map_or(vec![], int),
         }
     }
 }
