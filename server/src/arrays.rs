@@ -16,6 +16,8 @@ mod filter;
 mod ipc;
 mod json;
 mod measure;
+#[cfg(test)]
+mod mutated;
 mod open;
 mod parquet;
 mod rows;

@@ -38,10 +38,17 @@ fn schema() -> SchemaRef {
     ]))
 }
 
+/// Rows of the small table.
+pub(super) const SMALL_ROWS: usize = 60;
+
 /// The table that all formats hold; ids are not the numbers of rows.
 fn table() -> RecordBatch {
+    table_of(ROWS)
+}
+
+fn table_of(rows: usize) -> RecordBatch {
     let tissues = ["lung", "liver", "blood, \"whole\"", "skin\nand more", "heart"];
-    let rows = 0..ROWS as i64;
+    let rows = 0..rows as i64;
     let columns: [ArrayRef; 4] = [
         Arc::new(Int64Array::from_iter_values(rows.clone().map(|row| 1000 + row))),
         Arc::new(Float64Array::from_iter(
@@ -57,8 +64,7 @@ fn table() -> RecordBatch {
     RecordBatch::try_new(schema(), columns.to_vec()).unwrap()
 }
 
-fn delimited(delimiter: char) -> Vec<u8> {
-    let batch = table();
+fn delimited(batch: &RecordBatch, delimiter: char) -> Vec<u8> {
     let mut text = format!("id{delimiter}score{delimiter}tissue{delimiter}is_old\n");
     let (ids, scores) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1));
     let (scores, tissues) = (
@@ -66,7 +72,7 @@ fn delimited(delimiter: char) -> Vec<u8> {
         batch.column(2).as_string::<i32>(),
     );
     let old = batch.column(3).as_boolean();
-    for row in 0..ROWS {
+    for row in 0..batch.num_rows() {
         let score = if arrow_array::Array::is_null(scores, row) {
             String::new()
         } else {
@@ -86,10 +92,10 @@ fn delimited(delimiter: char) -> Vec<u8> {
     text.into_bytes()
 }
 
-fn json_lines() -> Vec<u8> {
+fn json_lines(batch: &RecordBatch) -> Vec<u8> {
     let builder = arrow_json::WriterBuilder::new().with_explicit_nulls(true);
     let mut writer = builder.build::<_, arrow_json::writer::LineDelimited>(Vec::new());
-    writer.write(&table()).unwrap();
+    writer.write(batch).unwrap();
     writer.finish().unwrap();
     writer.into_inner()
 }
@@ -106,31 +112,35 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     [pack(one), pack(other)].concat()
 }
 
-fn parquet_file() -> Vec<u8> {
+fn parquet_file(batch: &RecordBatch) -> Vec<u8> {
+    let rows = batch.num_rows();
     let properties = WriterProperties::builder()
-        .set_max_row_group_row_count(Some(3_000))
-        .set_data_page_row_count_limit(500)
-        .set_write_batch_size(100)
+        .set_max_row_group_row_count(Some(rows * 3 / 20))
+        .set_data_page_row_count_limit(rows / 40)
+        .set_write_batch_size((rows / 200).max(1))
         .build();
     let mut writer = ArrowWriter::try_new(Vec::new(), schema(), Some(properties)).unwrap();
-    writer.write(&table()).unwrap();
+    writer.write(batch).unwrap();
     writer.into_inner().unwrap()
 }
 
-fn ipc_file(rows: usize, compression: Option<CompressionType>) -> Vec<u8> {
+fn ipc_file(batch: &RecordBatch, rows: usize, compression: Option<CompressionType>) -> Vec<u8> {
     let options = IpcWriteOptions::default().try_with_compression(compression).unwrap();
     let mut writer = FileWriter::try_new_with_options(Vec::new(), &schema(), options).unwrap();
-    for start in (0..ROWS).step_by(rows) {
-        writer.write(&table().slice(start, rows.min(ROWS - start))).unwrap();
+    for start in (0..batch.num_rows()).step_by(rows) {
+        let rows = rows.min(batch.num_rows() - start);
+        writer.write(&batch.slice(start, rows)).unwrap();
     }
     writer.finish().unwrap();
     writer.into_inner().unwrap()
 }
 
-fn ipc_stream() -> Vec<u8> {
+fn ipc_stream(batch: &RecordBatch) -> Vec<u8> {
+    let all = batch.num_rows();
+    let rows = all * 777 / 20_000;
     let mut writer = StreamWriter::try_new(Vec::new(), &schema()).unwrap();
-    for start in (0..ROWS).step_by(777) {
-        writer.write(&table().slice(start, 777.min(ROWS - start))).unwrap();
+    for start in (0..all).step_by(rows) {
+        writer.write(&batch.slice(start, rows.min(all - start))).unwrap();
     }
     writer.finish().unwrap();
     writer.into_inner().unwrap()
@@ -138,20 +148,36 @@ fn ipc_stream() -> Vec<u8> {
 
 /// The table in every format.
 fn files() -> Vec<(&'static str, Vec<u8>)> {
+    files_of(&table())
+}
+
+/// A small table in every format.
+pub(super) fn small_files() -> Vec<(&'static str, Vec<u8>)> {
+    files_of(&table_of(SMALL_ROWS))
+}
+
+fn files_of(batch: &RecordBatch) -> Vec<(&'static str, Vec<u8>)> {
+    let rows = batch.num_rows();
     vec![
-        ("t.csv", delimited(',')),
-        ("t.tsv", delimited('\t')),
-        ("t.csv.gz", gzip(&delimited(','))),
-        ("t.tsv.zst", zstd::encode_all(&delimited('\t')[..], 1).unwrap()),
-        ("t.jsonl", json_lines()),
-        ("t.ndjson.gz", gzip(&json_lines())),
-        ("t.parquet", parquet_file()),
-        ("t.arrow", ipc_file(700, None)),
-        ("one-batch.arrow", ipc_file(ROWS, None)),
-        ("zstd.feather", ipc_file(3_000, Some(CompressionType::ZSTD))),
-        ("lz4.feather", ipc_file(3_000, Some(CompressionType::LZ4_FRAME))),
-        ("t.arrows", ipc_stream()),
-        ("stream.ipc", ipc_stream()),
+        ("t.csv", delimited(batch, ',')),
+        ("t.tsv", delimited(batch, '\t')),
+        ("t.csv.gz", gzip(&delimited(batch, ','))),
+        ("t.tsv.zst", zstd::encode_all(&delimited(batch, '\t')[..], 1).unwrap()),
+        ("t.jsonl", json_lines(batch)),
+        ("t.ndjson.gz", gzip(&json_lines(batch))),
+        ("t.parquet", parquet_file(batch)),
+        ("t.arrow", ipc_file(batch, rows * 7 / 200, None)),
+        ("one-batch.arrow", ipc_file(batch, rows, None)),
+        (
+            "zstd.feather",
+            ipc_file(batch, rows * 3 / 20, Some(CompressionType::ZSTD)),
+        ),
+        (
+            "lz4.feather",
+            ipc_file(batch, rows * 3 / 20, Some(CompressionType::LZ4_FRAME)),
+        ),
+        ("t.arrows", ipc_stream(batch)),
+        ("stream.ipc", ipc_stream(batch)),
     ]
 }
 
@@ -448,7 +474,7 @@ async fn content_that_is_not_what_its_suffix_says_is_no_table() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cancelled_scan_ends_with_that() {
-    let stored = stored("t.parquet", parquet_file()).await;
+    let stored = stored("t.parquet", parquet_file(&table())).await;
     let table = stored.open().await;
     let cancel = CancellationToken::new();
     let scan = Scan {

@@ -78,6 +78,22 @@ struct Reading {
     asked: Vec<usize>,
 }
 
+/// From the first of some rows to the last.
+fn spanned(rows: &Rows) -> Range<u64> {
+    let (first, last) = (rows.ranges().first(), rows.ranges().last());
+    first.map_or(0, |rows| rows.start)..last.map_or(0, |rows| rows.end)
+}
+
+/// About where some rows of a buffer lie: of values of one size exactly there. What is
+/// missed is fetched when it is needed.
+fn share_of(buffer: &Range<u64>, rows: &Range<u64>, all_rows: u64) -> Range<u64> {
+    let bytes = u128::from(buffer.end - buffer.start);
+    let at = |row: u64| (bytes * u128::from(row) / u128::from(all_rows.max(1))) as u64;
+    // Offsets have one more than rows.
+    let end = buffer.start + at(rows.end) + 64;
+    buffer.start + at(rows.start)..end.min(buffer.end)
+}
+
 /// A batch that is being read.
 struct Windows {
     plan: BatchPlan,
@@ -191,16 +207,22 @@ impl Reading {
         let cut: Vec<_> = cut.collect();
         let is_whole = matches!(cut.as_slice(), [all] if *all == (0..plan.rows as u64));
         let body_start = block.start + block.head_bytes;
+        let is_most = plan.is_compressed() || wanted.count() >= plan.rows as u64 / 4;
         let source = match &self.bodies {
-            Some(_) if is_whole || block.body_bytes <= BODY_BYTES_WHOLE => None,
+            Some(_) if is_whole || (is_most && block.body_bytes <= BODY_BYTES_WHOLE) => None,
             _ => {
                 let columns = self.columns();
                 let fields = self.table.layout.schema.fields();
                 let buffers = plan.buffers_of(fields, |column| columns.contains(&column))?;
                 let runs = if is_whole { 1 } else { buffers.len() };
-                let parts = buffers
-                    .iter()
-                    .map(|buffer| body_start + buffer.start..body_start + buffer.end);
+                let share = match is_most {
+                    true => 0..plan.rows as u64,
+                    false => spanned(wanted),
+                };
+                let parts = buffers.iter().map(|buffer| {
+                    let part = share_of(buffer, &share, plan.rows as u64);
+                    body_start + part.start..body_start + part.end
+                });
                 let place = self.headers.place().clone();
                 Some(Source::of_parts(
                     place,
