@@ -90,7 +90,8 @@ pub use search::{Hit, Hits, SearchPlace, SearchQuery};
 pub use selection::Selection;
 pub use storages::{FilesInPlace, InPlace, NewStorage, RegisteredFile, StorageRecord, StorageRoots};
 pub use tables::{
-    NewTable, OpenTable, TableBatch, TableOf, TablePlan, TableSelection, TableStream, Target, WriteProgress, Written,
+    ListedTable, NewTable, OpenTable, TableBatch, TableOf, TablePlan, TableSelection, TableStream, Target,
+    WriteProgress, Written,
 };
 pub use transforms::{NewTransform, Transform, TransformField, TransformRef, TransformUpdate, TransformsQuery};
 pub use trash::{DeleteMode, Deleted, Deletion, IfUsed, KeepBytes, Restoration};

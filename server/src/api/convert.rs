@@ -224,7 +224,7 @@ pub(super) fn visibilities(numbers: &[i32], call_id: &CallId) -> Result<Vec<Visi
 }
 
 /// Which artifacts a filter and visibilities mean.
-pub(super) fn selection(filter: &str, numbers: &[i32], call_id: &CallId) -> Result<Selection> {
+pub(crate) fn selection(filter: &str, numbers: &[i32], call_id: &CallId) -> Result<Selection> {
     Ok(Selection {
         filter: parsed(filter, "filter", call_id)?,
         visibilities: visibilities(numbers, call_id)?,

@@ -21,6 +21,12 @@ pub(crate) struct StoredTable {
 
 /// What is known of the table of an artifact.
 pub(crate) async fn of_artifact(conn: &impl ConnectionTrait, artifact_id: i64) -> Result<Option<StoredTable>> {
+    let mut found = of_artifacts(conn, &[artifact_id]).await?;
+    Ok(found.pop().map(|(_, table)| table))
+}
+
+/// The same for many, by their ids, in no order.
+pub(crate) async fn of_artifacts(conn: &impl ConnectionTrait, artifact_ids: &[i64]) -> Result<Vec<(i64, StoredTable)>> {
     let mut select = Query::select();
     select
         .columns([
@@ -31,23 +37,25 @@ pub(crate) async fn of_artifact(conn: &impl ConnectionTrait, artifact_id: i64) -
             Col::HintJson,
         ])
         .from(Entity)
-        .and_where(Expr::col(Col::ArtifactId).eq(artifact_id));
-    let Some(row) = conn.query_one(&select).await? else {
-        return Ok(None);
-    };
-    let Model {
-        artifact_id: _,
-        format,
-        arrow_schema,
-        columns_json,
-        hint_json,
-    } = Model::from_query_result(&row, "")?;
-    Ok(Some(StoredTable {
-        format,
-        arrow_schema,
-        columns_json,
-        hint_json,
-    }))
+        .and_where(Expr::col(Col::ArtifactId).is_in(artifact_ids.iter().copied()));
+    let rows = conn.query_all(&select).await?;
+    let stored = rows.iter().map(|row| {
+        let Model {
+            artifact_id,
+            format,
+            arrow_schema,
+            columns_json,
+            hint_json,
+        } = Model::from_query_result(row, "")?;
+        let stored = StoredTable {
+            format,
+            arrow_schema,
+            columns_json,
+            hint_json,
+        };
+        Ok((artifact_id, stored))
+    });
+    stored.collect()
 }
 
 /// Adds what is known of the table of an artifact.

@@ -1,8 +1,12 @@
 //! What there is, and where to read it.
 
-use arrow_flight::{FlightDescriptor, FlightEndpoint, FlightInfo, PollInfo, SchemaResult, Ticket};
+use arrow_flight::{Criteria, FlightDescriptor, FlightEndpoint, FlightInfo, PollInfo, SchemaResult, Ticket};
 use arrow_schema::Schema;
 use artifactd_proto::flight::v1 as pb;
+use futures::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
 use prost::Message;
 use tonic::Status;
 
@@ -14,7 +18,7 @@ use super::{
 use crate::{
     api::{self, convert, layer::CallId, status},
     arrays::{self, Part, Rows},
-    registry::{Caller, OpenTable, TablePlan},
+    registry::{Caller, ListedTable, OpenTable, Place, Selection, TablePlan},
 };
 
 /// Below this size one endpoint is enough, and above it each has about as much.
@@ -96,14 +100,6 @@ fn info_of(
         0 | 1 => vec![read(plan.rows())],
         _ => cut.iter().map(|rows| read(Some(rows))).collect(),
     };
-    let endpoint = |read: &Read| FlightEndpoint {
-        ticket: Some(Ticket {
-            ticket: flight.tickets.make(read).into(),
-        }),
-        location: Vec::new(),
-        expiration_time: Some(timestamp(expires_at_us)),
-        app_metadata: bytes::Bytes::new(),
-    };
     let all = rows.map(|rows| {
         asked
             .selection
@@ -113,7 +109,7 @@ fn info_of(
     FlightInfo {
         schema: schema_bytes(plan.schema()).into(),
         flight_descriptor: Some(descriptor),
-        endpoint: reads.iter().map(endpoint).collect(),
+        endpoint: reads.iter().map(|read| endpoint(flight, read)).collect(),
         total_records: match asked.filter.trim() {
             "" => all.map_or(-1, integer),
             _ => -1,
@@ -121,6 +117,17 @@ fn info_of(
         total_bytes: if parts.is_empty() { -1 } else { integer(bytes) },
         ordered: true,
         app_metadata: table_info(open, plan).encode_to_vec().into(),
+    }
+}
+
+fn endpoint(flight: &Flight, read: &Read) -> FlightEndpoint {
+    FlightEndpoint {
+        ticket: Some(Ticket {
+            ticket: flight.tickets.make(read).into(),
+        }),
+        location: Vec::new(),
+        expiration_time: Some(timestamp(read.expires_at_us)),
+        app_metadata: bytes::Bytes::new(),
     }
 }
 
@@ -204,4 +211,64 @@ pub(super) async fn schema(
     Ok(SchemaResult {
         schema: schema_bytes(&schema).into(),
     })
+}
+
+/// All tables that the caller may read and that match, as they were when they were saved.
+pub(super) async fn list(
+    flight: &Flight,
+    caller: Caller,
+    criteria: &Criteria,
+) -> Result<BoxStream<'static, Result<FlightInfo, Status>>, Status> {
+    let call_id = api::call_id(&caller);
+    let filter = std::str::from_utf8(&criteria.expression);
+    let filter = filter.map_err(|_| status::field(&call_id, "expression", "must be UTF-8"))?;
+    let selection = convert::selection(filter, &[], &call_id)?;
+    let first = flight.registry.tables(&caller, &selection, None).await;
+    let (first, next) = first.map_err(|error| status::from_registry(error, &call_id))?;
+    let state = (flight.clone(), caller, selection, Some((first, next)));
+    Ok(stream::try_unfold(state, next_page).try_flatten().boxed())
+}
+
+/// What is left of a list: its calls, and a page that is here.
+type Listing = (Flight, Caller, Selection, Option<(Vec<ListedTable>, Option<Place>)>);
+
+type Infos = stream::Iter<std::vec::IntoIter<Result<FlightInfo, Status>>>;
+
+async fn next_page((flight, caller, selection, page): Listing) -> Result<Option<(Infos, Listing)>, Status> {
+    let Some((tables, next)) = page else {
+        return Ok(None);
+    };
+    let infos: Vec<_> = tables
+        .into_iter()
+        .map(|table| Ok(listed(&flight, &caller, table)))
+        .collect();
+    let page = match next {
+        None => None,
+        Some(next) => {
+            let page = flight.registry.tables(&caller, &selection, Some(next)).await;
+            Some(page.map_err(|error| status::from_registry(error, &api::call_id(&caller)))?)
+        }
+    };
+    Ok(Some((stream::iter(infos), (flight, caller, selection, page))))
+}
+
+/// A table of a list. What is known of its columns is left to a call for it alone.
+fn listed(flight: &Flight, caller: &Caller, table: ListedTable) -> FlightInfo {
+    let ListedTable { artifact, schema } = table;
+    let read = Read::new(caller, &artifact.uid, &artifact.sha256, Vec::new(), Tickets::expiry());
+    FlightInfo {
+        schema: schema_bytes(&schema).into(),
+        flight_descriptor: Some(FlightDescriptor::new_path(vec![artifact.uid.to_string()])),
+        endpoint: vec![endpoint(flight, &read)],
+        total_records: artifact.n_observations.map_or(-1, integer),
+        total_bytes: -1,
+        ordered: true,
+        app_metadata: pb::TableInfo {
+            artifact: Some(convert::artifact(artifact)),
+            element: Vec::new(),
+            columns: Vec::new(),
+        }
+        .encode_to_vec()
+        .into(),
+    }
 }

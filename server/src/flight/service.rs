@@ -37,10 +37,8 @@ impl FlightService for Flight {
     }
 
     async fn list_flights(&self, request: Request<Criteria>) -> Result<Response<Self::ListFlightsStream>, Status> {
-        Err(unimplemented(
-            request.extensions(),
-            "artifacts are listed by ListArtifacts",
-        ))
+        let caller = self.caller(&request)?;
+        info::list(self, caller, &request.into_inner()).await.map(Response::new)
     }
 
     async fn get_flight_info(&self, request: Request<FlightDescriptor>) -> Result<Response<FlightInfo>, Status> {

@@ -42,7 +42,7 @@ pub(super) struct Read {
     #[serde(default)]
     expand_dictionaries: bool,
     principal_id: i64,
-    expires_at_us: i64,
+    pub(super) expires_at_us: i64,
     /// Tells tickets apart that ask for the same.
     pub(super) id: [u8; 16],
 }

@@ -3,6 +3,7 @@
 //! A table is opened for one read. What is read, and how it is cut, is decided before the
 //! first batch; a read goes on at any row, without what lies before it.
 
+mod list;
 mod read;
 mod write;
 
@@ -23,6 +24,7 @@ use crate::{
     storage::ReadCounter,
 };
 
+pub use list::ListedTable;
 pub use read::{TableBatch, TableStream};
 pub use write::{NewTable, Target, WriteProgress, Written};
 

@@ -9,6 +9,7 @@ use artifactd_tests::{
     Backend, Calls, TestServer,
     calls::{by_key, by_uid, keyed},
     content::Random,
+    failure::Failure,
     flight::{numbered, packed, read_command, refused},
     pb::{self, ErrorReason as R},
     required_env,
@@ -655,11 +656,6 @@ async fn the_calls_that_there_are_say_so_and_the_others_say_that_they_are_not() 
         .await
         .unwrap_err();
     assert_eq!(handshake.code(), Code::Unimplemented);
-    let list = service
-        .list_flights(arrow_flight::Criteria::default())
-        .await
-        .unwrap_err();
-    assert_eq!(list.code(), Code::Unimplemented);
     let exchange = service.do_exchange(futures::stream::empty()).await.unwrap_err();
     assert_eq!(exchange.code(), Code::Unimplemented);
     let failure = refused(calls.do_action("Nothing", &Empty {}).await);
@@ -708,4 +704,51 @@ async fn a_read_is_cancelled_from_elsewhere() {
     };
     assert_eq!(ended.code(), Code::Cancelled);
     server.assert_clean();
+}
+
+#[tokio::test]
+async fn tables_are_listed_without_a_look_at_their_content() {
+    for backend in Backend::DATABASES {
+        let server = TestServer::on(backend).await;
+        let calls = server.calls();
+        let listed = |criteria: &'static str| {
+            let mut service = calls.flight();
+            async move {
+                let criteria = arrow_flight::Criteria {
+                    expression: criteria.into(),
+                };
+                let infos = service.list_flights(criteria).await?.into_inner();
+                infos.try_collect::<Vec<_>>().await
+            }
+        };
+        assert!(listed("").await.unwrap().is_empty());
+        let large = put(&calls, "large.parquet", 1_000).await;
+        let many = (0..250).map(|number| (keyed(&format!("t/{number}.csv")), format!("n\n{number}\n").into_bytes()));
+        assert!(
+            calls
+                .save_batch(many.collect())
+                .await
+                .unwrap()
+                .iter()
+                .all(Result::is_ok)
+        );
+        calls.save_small(keyed("none.txt"), b"no table").await.unwrap();
+        let all = listed("").await.unwrap();
+        assert_eq!(all.len(), 251, "{backend:?}");
+        assert_eq!(all.last().unwrap().total_records, 1_000);
+        assert_eq!(listed("key = 't/1*'").await.unwrap().len(), 111);
+        let found = listed("n_observations > 1").await.unwrap();
+        assert_eq!(found.len(), 1);
+        let described = calls.flight_info(read_command(&all_of(&large.uid))).await.unwrap();
+        assert_eq!(found[0].schema, described.schema);
+        let info = flight::TableInfo::decode(found[0].app_metadata.clone()).unwrap();
+        assert_eq!(info.artifact.unwrap().uid, large.uid);
+        let ticket = found[0].endpoint[0].ticket.clone().unwrap();
+        assert_eq!(calls.do_get(ticket).await.unwrap().rows(), 1_000);
+        for criteria in ["key = ", "tissue = lung", "key = 'a') OR (key = 'b'"] {
+            let failure = Failure::from(listed(criteria).await.unwrap_err());
+            assert_eq!(failure.reason, Some(R::FilterInvalid), "{criteria}");
+        }
+        server.assert_clean();
+    }
 }
