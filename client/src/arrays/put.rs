@@ -36,7 +36,7 @@ impl IntoBatches for Vec<RecordBatch> {
 
 impl<S> IntoBatches for std::pin::Pin<Box<S>>
 where
-    S: Stream<Item = Result<RecordBatch>> + Send + 'static,
+    S: Stream<Item = Result<RecordBatch>> + Send + ?Sized + 'static,
 {
     fn into_batches(self) -> BoxStream<'static, Result<RecordBatch>> {
         self.boxed()
