@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    cat::Cat, completions::Completions, diff::Diff, get::Get, info::Info, ls::Ls, put::Put, replace::Replace,
-    restore::Restore, rm::Rm, status::Status, versions::Versions,
+    cat::Cat, completions::Completions, diff::Diff, export::Export, get::Get, head::Head, info::Info, ls::Ls, put::Put,
+    replace::Replace, restore::Restore, rm::Rm, schema::Schema, status::Status, versions::Versions,
 };
 
 const REFERENCES: &str = "\
@@ -77,6 +77,9 @@ pub(crate) enum Command {
     Ls(Ls),
     Info(Info),
     Versions(Versions),
+    Head(Head),
+    Schema(Schema),
+    Export(Export),
     Diff(Diff),
     Rm(Rm),
     Restore(Restore),

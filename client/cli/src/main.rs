@@ -3,6 +3,7 @@
 //! One file a command; what they share:
 //!
 //! - `args` parses the command line, `settings` adds environment and file;
+//! - `selection` says what is read of a table;
 //! - `output` prints for people or as the protos' JSON, `progress` shows transfers on a
 //!   terminal, `confirm` asks before anything that cannot be undone;
 //! - `exit` is the table of exit codes.
@@ -15,7 +16,9 @@ mod completions;
 mod confirm;
 mod diff;
 mod exit;
+mod export;
 mod get;
+mod head;
 mod info;
 mod ls;
 mod output;
@@ -24,6 +27,8 @@ mod put;
 mod replace;
 mod restore;
 mod rm;
+mod schema;
+mod selection;
 mod settings;
 mod status;
 mod unfinished;
@@ -104,6 +109,9 @@ async fn run(args: Args) -> Result<Code, Failure> {
         Command::Ls(command) => ls::run(&mut context, command).await,
         Command::Info(command) => info::run(&mut context, command).await,
         Command::Versions(command) => versions::run(&mut context, command).await,
+        Command::Head(command) => head::run(&mut context, command).await,
+        Command::Schema(command) => schema::run(&mut context, command).await,
+        Command::Export(command) => export::run(&mut context, command).await,
         Command::Diff(command) => diff::run(&mut context, command).await,
         Command::Rm(command) => rm::run(&mut context, command).await,
         Command::Restore(command) => restore::run(&mut context, command).await,

@@ -40,13 +40,32 @@ impl Output {
         self.write(&plain(text))
     }
 
+    /// Whether messages are asked for.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints a row of a table as JSON.
+    pub(crate) fn row(&mut self, row: &str) -> Result<(), Failure> {
+        self.write(row)
+    }
+
     /// Prints a message, where these are asked for.
     pub(crate) fn message(&mut self, name: &str, message: &impl Message) -> Result<(), Failure> {
+        self.message_of("artifactd.v1", name, message)
+    }
+
+    /// The same of a message about tables.
+    pub(crate) fn message_of_table(&mut self, name: &str, message: &impl Message) -> Result<(), Failure> {
+        self.message_of("artifactd.flight.v1", name, message)
+    }
+
+    fn message_of(&mut self, package: &str, name: &str, message: &impl Message) -> Result<(), Failure> {
         if !self.json {
             return Ok(());
         }
-        let text =
-            json(name, message).ok_or_else(|| Failure::new(Code::Failed, format!("{name} has no form in JSON")))?;
+        let text = json(&format!("{package}.{name}"), message)
+            .ok_or_else(|| Failure::new(Code::Failed, format!("{name} has no form in JSON")))?;
         self.write(&text)
     }
 
@@ -71,9 +90,7 @@ impl Output {
 
 /// The JSON form of a message of ours, on one line.
 fn json(name: &str, message: &impl Message) -> Option<String> {
-    let descriptor = MESSAGES
-        .as_ref()?
-        .get_message_by_name(&format!("artifactd.v1.{name}"))?;
+    let descriptor = MESSAGES.as_ref()?.get_message_by_name(name)?;
     let message = DynamicMessage::decode(descriptor, message.encode_to_vec().as_slice()).ok()?;
     let mut text = Vec::new();
     let options = SerializeOptions::new();
@@ -192,7 +209,7 @@ mod tests {
             size: 1 << 60,
             sha256: "00".to_owned(),
         };
-        let text = json("Member", &member).unwrap();
+        let text = json("artifactd.v1.Member", &member).unwrap();
         assert_eq!(text, r#"{"path":"a/b","size":"1152921504606846976","sha256":"00"}"#);
     }
 }
