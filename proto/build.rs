@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 19] = [
+const PROTOS: [&str; 20] = [
     "artifactd/v1/admin_service.proto",
     "artifactd/v1/aliases.proto",
     "artifactd/v1/annotation.proto",

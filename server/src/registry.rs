@@ -113,6 +113,7 @@ const READ_AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Files of labels that are read at once.
 const LABEL_IMPORTS_MAX: usize = 2;
+
 /// Tables that are read at once; each holds some batches, and what they are made of.
 const TABLE_READS_MAX: usize = 16;
 

@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use artifactd_domain::{
-    Accessor, AliasName, ArtifactRef, HashType, IfContentExists, Kind, Order, SaveOutcome, Sha256, Synonyms, VersionName,
-    Visibility,
+    Accessor, AliasName, ArtifactRef, HashType, IfContentExists, Kind, Order, SaveOutcome, Sha256, Synonyms,
+    VersionName, Visibility,
     manifest::{Glob, GlobRefused, Member, MemberPath},
     search::{Query, Rank},
 };

@@ -30,7 +30,7 @@ use crate::{
     registry::Registry,
 };
 
-const SERVICES: [&str; 13] = [
+const SERVICES: [&str; 14] = [
     artifact_service_server::SERVICE_NAME,
     content_service_server::SERVICE_NAME,
     upload_service_server::SERVICE_NAME,
