@@ -1,4 +1,9 @@
 //! Work that is timed, and the turns that both sides of a case take.
+//!
+//! Where both sides work in one process, turns are single calls. A side in another
+//! process takes the processor's caches with it: a call after its turn meets a machine
+//! that has just been somebody else's, which no server in use does. So there both
+//! sides take turns of many calls.
 
 use std::time::{Duration, Instant};
 
@@ -24,6 +29,22 @@ pub(crate) struct Both {
 }
 
 impl Both {
+    /// One block of rounds: each side works all of them, and every other block begins with the other one.
+    pub(crate) async fn block(
+        &mut self,
+        number: u64,
+        ours: impl AsyncFnOnce(&mut Samples),
+        other: impl AsyncFnOnce(&mut Samples),
+    ) {
+        if number.is_multiple_of(2) {
+            ours(&mut self.ours).await;
+            other(&mut self.other).await;
+        } else {
+            other(&mut self.other).await;
+            ours(&mut self.ours).await;
+        }
+    }
+
     /// One round: each side works once, and every other round begins with the other one.
     pub(crate) async fn round(
         &mut self,

@@ -15,7 +15,9 @@ use crate::{
 };
 
 const ROUNDS: u64 = 400;
-const LAMINDB_ROUNDS: u64 = 100;
+/// 100 rounds beside lamindb.
+const LAMINDB_BLOCKS: u64 = 5;
+const BLOCK_ROUNDS: u64 = 20;
 const STARTS: usize = 11;
 
 pub(crate) async fn run(wanted: &Wanted) {
@@ -74,59 +76,111 @@ async fn get(client: &Client) {
     cases::GET.report(&both.ours, &both.other);
 }
 
-/// Everything that lamindb does too, on a file that neither side has seen. Both hold as many artifacts.
+/// Everything that lamindb does too, on files that neither side has seen. Both hold as many artifacts.
 async fn beside_lamindb(client: &Client, wanted: &Wanted) {
     let folder = machine::folder();
     let lamindb = Lamindb::start(folder.path()).await;
     lamindb.call("fill", shelf::ARTIFACTS).await;
-    let [mut saves, mut claims, mut trashes, mut restores, mut deletes] = std::array::from_fn(|_| Both::default());
-    let destroy = || DeleteOptions {
-        permanent: true,
-        force: true,
-        ..DeleteOptions::default()
+    let mut sides = BesideLamindb {
+        client,
+        lamindb,
+        folder: folder.path(),
+        measured: std::array::from_fn(|_| Both::default()),
     };
-    for number in 0..LAMINDB_ROUNDS {
-        // The peer looks for its file under this name.
-        let source = folder.path().join(format!("{number}.bin"));
-        std::fs::write(&source, shelf::content(2_000_000 + number)).expect("write the source");
-        let mut saved = None;
-        let save = async {
-            let (done, took) = timed(client.save_file(&source, SaveOptions::key(format!("new/{number}.bin")))).await;
-            saved = Some(done.artifact);
-            took
-        };
-        saves.round(number, save, lamindb.call("save", number)).await;
-        let saved = saved.expect("both sides saved");
-        let mut claimed = None;
-        let claim = async {
-            let options = SaveOptions::key(format!("again/{number}.bin"));
-            let (done, took) = timed(client.claim(saved.sha256, options)).await;
-            claimed = Some(done.artifact.uid);
-            took
-        };
-        claims.round(number, claim, lamindb.call("save_again", number)).await;
-        // Else the permanent delete would leave the bytes to this one; lamindb made no second artifact.
-        let claimed = claimed.expect("both sides saved again");
-        client.delete_with(claimed, destroy()).await.expect("delete");
-        trashes
-            .round(number, time_of(client.delete(saved.uid)), lamindb.call("trash", number))
-            .await;
-        let restore = client.restore(saved.uid, Default::default());
-        restores
-            .round(number, time_of(restore), lamindb.call("restore", number))
-            .await;
-        let delete = client.delete_with(saved.uid, destroy());
-        deletes
-            .round(number, time_of(delete), lamindb.call("delete", number))
-            .await;
+    for block in 0..LAMINDB_BLOCKS {
+        sides.block(block).await;
     }
-    for (case, both) in cases::BESIDE_LAMINDB
-        .iter()
-        .zip([saves, claims, trashes, restores, deletes])
-    {
+    for (case, both) in cases::BESIDE_LAMINDB.iter().zip(&sides.measured) {
         if wanted.has(case) {
             case.report(&both.ours, &both.other);
         }
+    }
+}
+
+/// Both sides, and what was measured of each of `cases::BESIDE_LAMINDB`.
+struct BesideLamindb<'b> {
+    client: &'b Client,
+    lamindb: Lamindb,
+    folder: &'b Path,
+    measured: [Both; 5],
+}
+
+impl BesideLamindb<'_> {
+    /// One life of some artifacts, step by step.
+    async fn block(&mut self, block: u64) {
+        let client = self.client;
+        let [saves, claims, trashes, restores, deletes] = &mut self.measured;
+        let numbers = block * BLOCK_ROUNDS..(block + 1) * BLOCK_ROUNDS;
+        // The peer looks for its files under these names.
+        let source = |number: u64| self.folder.join(format!("{number}.bin"));
+        for number in numbers.clone() {
+            std::fs::write(source(number), shelf::content(2_000_000 + number)).expect("write the source");
+        }
+        let lamindb = async |operation: &str, times: &mut Samples| {
+            for number in numbers.clone() {
+                times.push_time(self.lamindb.call(operation, number).await);
+            }
+        };
+        let mut saved = Vec::new();
+        let save = async |times: &mut Samples| {
+            for number in numbers.clone() {
+                let options = SaveOptions::key(format!("new/{number}.bin"));
+                let (done, took) = timed(client.save_file(source(number), options)).await;
+                saved.push(done.artifact);
+                times.push_time(took);
+            }
+        };
+        saves
+            .block(block, save, async |times| lamindb("save", times).await)
+            .await;
+        let mut claimed = Vec::new();
+        let claim = async |times: &mut Samples| {
+            for (number, artifact) in numbers.clone().zip(&saved) {
+                let options = SaveOptions::key(format!("again/{number}.bin"));
+                let (done, took) = timed(client.claim(artifact.sha256, options)).await;
+                claimed.push(done.artifact.uid);
+                times.push_time(took);
+            }
+        };
+        claims
+            .block(block, claim, async |times| lamindb("save_again", times).await)
+            .await;
+        // Else the permanent delete would leave the bytes to these; lamindb made no second artifacts.
+        for uid in claimed {
+            client.delete_with(uid, destroy()).await.expect("delete");
+        }
+        let trash = async |times: &mut Samples| {
+            for artifact in &saved {
+                times.push_time(time_of(client.delete(artifact.uid)).await);
+            }
+        };
+        trashes
+            .block(block, trash, async |times| lamindb("trash", times).await)
+            .await;
+        let restore = async |times: &mut Samples| {
+            for artifact in &saved {
+                times.push_time(time_of(client.restore(artifact.uid, Default::default())).await);
+            }
+        };
+        restores
+            .block(block, restore, async |times| lamindb("restore", times).await)
+            .await;
+        let delete = async |times: &mut Samples| {
+            for artifact in &saved {
+                times.push_time(time_of(client.delete_with(artifact.uid, destroy())).await);
+            }
+        };
+        deletes
+            .block(block, delete, async |times| lamindb("delete", times).await)
+            .await;
+    }
+}
+
+fn destroy() -> DeleteOptions {
+    DeleteOptions {
+        permanent: true,
+        force: true,
+        ..DeleteOptions::default()
     }
 }
 
