@@ -59,6 +59,9 @@ const RATE_GIB: Measure = Measure::TimesTheRate { bytes: GIB };
 pub(crate) const UPLOAD_BARE: Case = case("upload/bare-copy", RATE_GIB, Some(0.75), Some(0.85));
 pub(crate) const UPLOAD_GRPCIO: Case = case("upload/grpcio-tmpfs", RATE_GIB, Some(1.7), Some(2.0));
 pub(crate) const DOWNLOAD_GRPCIO: Case = case("download/grpcio", RATE_GIB, Some(1.0), Some(1.3));
+/// Beside grpcio without protobuf, which no service does without.
+pub(crate) const UPLOAD_RAW: Case = case("upload/raw-grpcio", RATE_GIB, None, None);
+pub(crate) const DOWNLOAD_RAW: Case = case("download/raw-grpcio", RATE_GIB, None, None);
 pub(crate) const DOWNLOAD_NGINX: Case = case("download/nginx", RATE_GIB, None, Some(0.9));
 
 pub(crate) const CHUNKS_UP: Case = case("chunks/up", RATE_GIB, Some(0.85), None);
@@ -117,7 +120,14 @@ pub(crate) const AMONG_MANY: &[Case] = SMALL.split_at(1).1;
 pub(crate) const BESIDE_LAMINDB: &[Case] = &[SAVE_LAMINDB, CLAIM, TRASH, RESTORE, DELETE];
 
 /// Content of 1 GiB, in and out.
-pub(crate) const LARGE: &[Case] = &[UPLOAD_BARE, DOWNLOAD_GRPCIO, DOWNLOAD_NGINX, UPLOAD_GRPCIO];
+pub(crate) const LARGE: &[Case] = &[
+    UPLOAD_BARE,
+    DOWNLOAD_GRPCIO,
+    DOWNLOAD_RAW,
+    DOWNLOAD_NGINX,
+    UPLOAD_GRPCIO,
+    UPLOAD_RAW,
+];
 
 /// Content in small chunks beside content in large ones.
 pub(crate) const CHUNKS: &[Case] = &[CHUNKS_UP, CHUNKS_DOWN];

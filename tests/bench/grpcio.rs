@@ -1,11 +1,30 @@
-//! The peer that moves bytes: a Python gRPC server that does as little as it can.
+//! The peer that moves bytes: a Python gRPC server and client of a few lines.
 
 use std::{
+    ffi::OsString,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
     time::Duration,
 };
+
+/// How the peer is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Peer {
+    /// As a service: with our protos and stubs that were generated.
+    Service,
+    /// Without protobuf, as nobody does: what grpcio could do at best.
+    Raw,
+}
+
+impl Peer {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Service => "service",
+            Self::Raw => "raw",
+        }
+    }
+}
 
 /// A running peer and its address.
 pub(crate) struct Grpcio {
@@ -22,6 +41,7 @@ impl Grpcio {
         let mut child = Command::new(&python)
             .args([SCRIPT, "serve"])
             .arg(folder)
+            .env("PYTHONPATH", stubs())
             .stdout(Stdio::piped())
             .spawn()
             .expect("start the peer");
@@ -36,19 +56,22 @@ impl Grpcio {
     }
 
     /// Its client downloads some bytes from its memory, unverified.
-    pub(crate) async fn download(&self, bytes: u64) -> Duration {
-        self.call(&["download", &self.port, &bytes.to_string()]).await
+    pub(crate) async fn download(&self, peer: Peer, bytes: u64) -> Duration {
+        self.call(&[peer.name(), "download", &self.port, &bytes.to_string()])
+            .await
     }
 
     /// Its client uploads a file, which it writes and hashes.
-    pub(crate) async fn upload(&self, source: &Path) -> Duration {
-        self.call(&["upload", &self.port, &source.display().to_string()]).await
+    pub(crate) async fn upload(&self, peer: Peer, source: &Path) -> Duration {
+        self.call(&[peer.name(), "upload", &self.port, &source.display().to_string()])
+            .await
     }
 
     async fn call(&self, arguments: &[&str]) -> Duration {
         let done = tokio::process::Command::new(&self.python)
             .arg(SCRIPT)
             .args(arguments)
+            .env("PYTHONPATH", stubs())
             .output()
             .await;
         let done = done.expect("run the peer's client");
@@ -61,6 +84,11 @@ impl Grpcio {
         let seconds = String::from_utf8_lossy(&done.stdout).trim().parse::<f64>();
         Duration::from_secs_f64(seconds.expect("the peer prints its seconds"))
     }
+}
+
+/// Where the generated code lies.
+fn stubs() -> OsString {
+    std::env::var_os("ARTIFACTD_TEST_STUBS").expect("start the benchmark with tests/bench/run")
 }
 
 impl Drop for Grpcio {

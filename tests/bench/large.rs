@@ -12,8 +12,8 @@ use artifactd_client::{Artifact, Client, DeleteOptions, SaveOptions};
 
 use crate::{
     Wanted, bare,
-    cases::{self, GIB},
-    grpcio::Grpcio,
+    cases::{self, Case, GIB},
+    grpcio::{Grpcio, Peer},
     machine,
     nginx::Nginx,
     rounds::{Both, time_of, timed},
@@ -26,17 +26,16 @@ const ROUNDS: u64 = 7;
 const SOURCE: &str = "source";
 
 pub(crate) async fn run(wanted: &Wanted) {
-    let [upload_bare, download_grpcio, download_nginx, upload_grpcio] = cases::LARGE else {
+    let [on_disk @ .., upload_grpcio, upload_raw] = cases::LARGE else {
         unreachable!("these are the cases");
     };
-    if [upload_bare, download_grpcio, download_nginx]
-        .iter()
-        .any(|case| wanted.has(case))
-    {
-        on_disk(wanted).await;
+    if wanted.has_any(on_disk) {
+        self::on_disk(wanted).await;
     }
-    if wanted.has(upload_grpcio) {
-        on_tmpfs().await;
+    for (case, peer) in [(upload_grpcio, Peer::Service), (upload_raw, Peer::Raw)] {
+        if wanted.has(case) {
+            on_tmpfs(case, peer).await;
+        }
     }
 }
 
@@ -48,7 +47,7 @@ async fn on_disk(wanted: &Wanted) {
     if wanted.has(&cases::UPLOAD_BARE) {
         upload_beside_a_copy(&client, folder.path()).await;
     }
-    if wanted.has(&cases::DOWNLOAD_GRPCIO) || wanted.has(&cases::DOWNLOAD_NGINX) {
+    if wanted.has_any(&[cases::DOWNLOAD_GRPCIO, cases::DOWNLOAD_RAW, cases::DOWNLOAD_NGINX]) {
         download(&client, folder.path(), wanted).await;
     }
     server.stop().await;
@@ -84,12 +83,17 @@ async fn download(client: &Client, folder: &Path, wanted: &Wanted) {
     let ours = || time_of(client.check(saved.uid));
     // One of each reads the file into the page cache, where every round finds it.
     ours().await;
-    if wanted.has(&cases::DOWNLOAD_GRPCIO) {
-        let (grpcio, mut both) = (Grpcio::start(folder), Both::default());
-        for number in 0..ROUNDS {
-            both.round(number, ours(), grpcio.download(GIB)).await;
+    for (case, peer) in [
+        (cases::DOWNLOAD_GRPCIO, Peer::Service),
+        (cases::DOWNLOAD_RAW, Peer::Raw),
+    ] {
+        if wanted.has(&case) {
+            let (grpcio, mut both) = (Grpcio::start(folder), Both::default());
+            for number in 0..ROUNDS {
+                both.round(number, ours(), grpcio.download(peer, GIB)).await;
+            }
+            case.report(&both.ours, &both.other);
         }
-        cases::DOWNLOAD_GRPCIO.report(&both.ours, &both.other);
     }
     if wanted.has(&cases::DOWNLOAD_NGINX) {
         let (nginx, mut both) = (Nginx::start(folder).await, Both::default());
@@ -101,12 +105,12 @@ async fn download(client: &Client, folder: &Path, wanted: &Wanted) {
     }
 }
 
-async fn on_tmpfs() {
+async fn on_tmpfs(case: &Case, peer: Peer) {
     let Ok(folder) = tempfile::tempdir_in("/dev/shm") else {
-        return cases::UPLOAD_GRPCIO.not_run("there is no tmpfs at /dev/shm");
+        return case.not_run("there is no tmpfs at /dev/shm");
     };
     if machine::free_bytes(folder.path()) < 4 * GIB {
-        return cases::UPLOAD_GRPCIO.not_run("it needs 4 GiB at /dev/shm");
+        return case.not_run("it needs 4 GiB at /dev/shm");
     }
     let (folder, source) = (folder.path(), folder.path().join(SOURCE));
     make_source(&source);
@@ -120,11 +124,11 @@ async fn on_tmpfs() {
             saved = Some(artifact);
             took
         };
-        both.round(number, ours, grpcio.upload(&source)).await;
+        both.round(number, ours, grpcio.upload(peer, &source)).await;
         std::fs::remove_file(folder.join("peer")).expect("remove what the peer wrote");
         forget(&client, saved.expect("both sides uploaded"), folder).await;
     }
-    cases::UPLOAD_GRPCIO.report(&both.ours, &both.other);
+    case.report(&both.ours, &both.other);
     server.stop().await;
 }
 

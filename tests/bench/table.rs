@@ -133,6 +133,7 @@ impl Case {
     fn verdict(&self, figure: f64) -> &'static str {
         let reached = |bound: Option<f64>| bound.map(|bound| self.measure.reaches(figure, bound));
         match (reached(self.must), reached(self.aim)) {
+            (None, None) => "",
             (Some(false), _) => "must MISSED",
             (_, Some(true)) => "aim met",
             (None, Some(false)) => "aim missed",
