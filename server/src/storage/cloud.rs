@@ -4,6 +4,10 @@
 //! side by side. An object counts as finished when a HEAD shows the size and the
 //! ETag that the completion answered. Since no name is used twice, that HEAD also
 //! decides what happened when the answer to a completion was lost.
+//!
+//! A PUT asks that nothing has the name yet, so that one which was under way for long
+//! cannot write over anything. A completion needs no condition: it names its upload,
+//! which belongs to one name, and can only give the same bytes again.
 
 mod lists;
 
@@ -20,7 +24,7 @@ use futures::{
     stream::{BoxStream, FuturesUnordered},
 };
 use object_store::{
-    ClientOptions, ObjectStore, ObjectStoreExt, PutPayload, PutResult,
+    ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult,
     aws::AmazonS3,
     client::{HttpClient, HttpConnector, ReqwestConnector},
     multipart::{MultipartStore, PartId},
@@ -83,6 +87,22 @@ impl CloudWriter {
     fn name_of(&self, path: &str) -> Option<ObjectName> {
         let prefix = self.path("");
         path.strip_prefix(prefix.as_ref())?.trim_start_matches('/').parse().ok()
+    }
+
+    /// Writes an object in one request, unless there is one.
+    pub(super) async fn put_new(&self, path: &Path, payload: PutPayload) -> object_store::Result<PutResult> {
+        let put = || self.bucket.put_opts(path, payload.clone(), PutMode::Create.into());
+        let put = match put().await {
+            // The library does not repeat a request with a condition when its answer was
+            // lost. Here it may be: if the first one came, the second is told so.
+            Err(object_store::Error::Generic { .. }) => put().await,
+            put => put,
+        };
+        match put {
+            // The operator said that this store knows no conditions (`AWS_CONDITIONAL_PUT=disabled`).
+            Err(object_store::Error::NotImplemented { .. }) => self.bucket.put(path, payload).await,
+            put => put,
+        }
     }
 
     /// What the store has under a name, once the writing request has ended.
@@ -327,7 +347,7 @@ impl PendingObject for PendingCloud {
         let put = match self.upload_id.clone() {
             None => {
                 let payload = PutPayload::from_iter(self.waiting.take());
-                self.writer.bucket.put(&self.path, payload).await
+                self.writer.put_new(&self.path, payload).await
             }
             Some(id) => match self.complete(&id).await {
                 Ok(put) => put,

@@ -98,7 +98,7 @@ impl ClosedParts for ClosedCloud {
         let path = writer.path(object.name.as_str());
         let put = if parts.is_empty() {
             writer.abort(object).await?;
-            writer.bucket.put(&path, PutPayload::new()).await
+            writer.put_new(&path, PutPayload::new()).await
         } else {
             let ids = parts.into_iter().map(|content_id| PartId { content_id });
             fault::point("cloud.before_parts_complete");

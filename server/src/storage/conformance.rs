@@ -389,6 +389,18 @@ async fn a_bucket_conforms() {
     }
 }
 
+#[tokio::test]
+async fn a_name_in_a_bucket_is_never_written_over() {
+    let moto = Moto::start();
+    let store = Store::open(&moto.root("")).unwrap();
+    let (name, first) = (fresh_name(), content(1_000));
+    write(&store, &name, &first, MIB).await.unwrap();
+    // The store refuses the bytes; that those which are there have another size tells so.
+    let again = write(&store, &name, &content(2_000), MIB).await;
+    assert!(matches!(again, Err(StorageError::Corrupt { .. })), "{again:?}");
+    assert_eq!(stored(&store, &name).await.unwrap(), first);
+}
+
 /// A moto server with one bucket; it ends with the test.
 struct Moto {
     process: Child,
