@@ -25,6 +25,8 @@ pub const FLUSH: &str = "fsync,fdatasync";
 pub const WRITE: &str = "pwrite64,pwritev,pwritev2";
 /// Reads of files.
 pub const READ: &str = "pread64,preadv,preadv2,read,readv";
+/// Makes files and opens them.
+pub const OPEN: &str = "openat";
 /// Gives a file its name.
 pub const RENAME: &str = "renameat2";
 

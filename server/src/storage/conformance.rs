@@ -353,14 +353,17 @@ async fn a_folder_conforms() {
 async fn a_local_name_is_never_used_twice() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&StorageRoot::Local(folder.path().to_owned())).unwrap();
-    let name = fresh_name();
-    write(&store, &name, &content(10), MIB).await.unwrap();
-    assert!(matches!(
-        write(&store, &name, &content(20), MIB).await,
-        Err(StorageError::Exists { .. })
-    ));
-    assert_eq!(stored(&store, &name).await.unwrap(), content(10));
-    assert_eq!(store.writer.list_unfinished().await.unwrap(), []);
+    // Small objects and large ones come to their names in different ways.
+    for first in [10, 3 * MIB] {
+        let (name, first) = (fresh_name(), content(first));
+        write(&store, &name, &first, MIB).await.unwrap();
+        for second in [20, 4 * MIB] {
+            let again = write(&store, &name, &content(second), MIB).await;
+            assert!(matches!(again, Err(StorageError::Exists { .. })), "{second} bytes");
+            assert_eq!(stored(&store, &name).await.unwrap(), first);
+            assert_eq!(store.writer.list_unfinished().await.unwrap(), []);
+        }
+    }
 }
 
 #[test]

@@ -2,8 +2,13 @@
 //!
 //! Bytes go to a staging file in the same file system, which is fsynced, renamed
 //! without replacing anything, and made permanent by an fsync of its folder:
-//! after that, and only then, the object exists. Small content does all of this
-//! on the thread that has it, larger content on others while more comes in.
+//! after that, and only then, the object exists. Larger content does this on
+//! other threads while more comes in.
+//!
+//! Small content is written under its own name at once, on the thread that has it:
+//! file and name are one commit of the file system's journal then, and after a
+//! rename they would be two. A crash before the last fsync leaves an object that
+//! may lack bytes and that no row names: garbage, like a staging file.
 //!
 //! A failed fsync is final. Linux drops the pages that could not be written and
 //! reports success the next time, so the staging file is thrown away.
@@ -200,6 +205,31 @@ impl Inner {
         })
     }
 
+    /// Writes all of a small object. Nothing is left of one that could not be made durable.
+    fn write_whole(&self, name: &ObjectName, parts: &[Bytes]) -> Result<()> {
+        let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&self.system, name.as_str(), flags, Mode::RUSR | Mode::WUSR);
+        let file = match made {
+            Ok(file) => File::from(file),
+            Err(rustix::io::Errno::EXIST) => {
+                return Err(StorageError::Exists {
+                    object: name.to_string(),
+                });
+            }
+            Err(error) => return Err(StorageError::from_write("name an object", error)),
+        };
+        fault::point("local.created");
+        let written = write_at(&file, parts, 0)
+            .and_then(|()| sync_file(&file))
+            .and_then(|()| self.sync_folder_of(name));
+        if written.is_err() {
+            // One that cannot be removed is garbage that `verify` lists.
+            let _ = unlink(self, name.as_str());
+        }
+        fault::point("local.written");
+        written
+    }
+
     fn unstage(&self, staged: &Staged) {
         // A file that cannot be removed is listed as unfinished.
         let _ = rustix::fs::unlinkat(&self.system, &staged.name, AtFlags::empty());
@@ -207,12 +237,7 @@ impl Inner {
 
     /// The last steps, in the order that makes a crash between any two harmless.
     fn publish(&self, staged: &Staged, name: &ObjectName) -> Result<()> {
-        fault::point("local.before_fsync");
-        staged
-            .file
-            .sync_all()
-            .map_err(|error| StorageError::from_write("make a file durable", error))?;
-        fault::point("local.after_fsync");
+        sync_file(&staged.file)?;
         self.rename(staged, name)?;
         fault::point("local.after_rename");
         self.sync_folder_of(name)?;
@@ -527,6 +552,14 @@ async fn join(task: &mut Option<JoinHandle<Result<()>>>) -> Result<()> {
     }
 }
 
+fn sync_file(file: &File) -> Result<()> {
+    fault::point("local.before_fsync");
+    file.sync_all()
+        .map_err(|error| StorageError::from_write("make a file durable", error))?;
+    fault::point("local.after_fsync");
+    Ok(())
+}
+
 fn write_at(file: &File, parts: &[Bytes], mut offset: u64) -> Result<()> {
     for part in parts {
         file.write_all_at(part, offset)
@@ -555,24 +588,23 @@ impl PendingObject for PendingLocal {
         let (offset, staged) = (self.handed_bytes, self.staged.take());
         let size_bytes = offset + self.waiting.bytes() as u64;
         let parts = self.waiting.take();
-        let small = staged.is_none();
+        let finished = FinishedObject {
+            name: self.name.clone(),
+            size_bytes,
+            store_etag: None,
+        };
+        let Some(staged) = staged else {
+            // Waking another thread would cost as much again as writing a few bytes.
+            return in_place(|| inner.write_whole(&name, &parts)).map(|()| finished);
+        };
         let work = move || {
-            let staged = match staged {
-                Some(staged) => staged,
-                None => Arc::new(inner.stage(&name)?),
-            };
             let published = write_at(&staged.file, &parts, offset).and_then(|()| inner.publish(&staged, &name));
             if published.is_err() {
                 inner.unstage(&staged);
             }
-            published.map(|()| FinishedObject {
-                name,
-                size_bytes,
-                store_etag: None,
-            })
+            published
         };
-        // Waking another thread would cost as much again as writing a few bytes.
-        if small { in_place(work) } else { blocking(work).await }
+        blocking(work).await.map(|()| finished)
     }
 
     async fn abort(mut self: Box<Self>) {

@@ -57,9 +57,14 @@ pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
     }
     let (part, step) = point.split_once('.').expect("a point has a part and a step");
     match (part, step) {
+        // What is small is written under its own name at once, what is larger staged.
+        ("local", "created" | "written") => matches!(operation, SaveSmall | Batch),
         // A storage does not know which database there is.
         ("local", _) if backend.database == Database::Postgres => matches!(operation, Save | Folder),
         ("local", "mid_write") => matches!(operation, Save | SaveSmall | Replace | Batch | Folder),
+        ("local", "staging_created" | "after_rename" | "after_folder_fsync") => {
+            matches!(operation, Save | Replace | Folder | Upload)
+        }
         ("local", _) => matches!(operation, Save | SaveSmall | Replace | Batch | Folder | Upload),
         ("cloud", "before_parts_complete") => operation == Upload,
         ("cloud", "after_complete" | "after_head") => matches!(operation, Save | SaveSmall | Replace | Upload),
