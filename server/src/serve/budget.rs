@@ -33,6 +33,7 @@ pub(super) struct Budgeted<S> {
     stream: S,
     peer: SocketAddr,
     meter: Meter,
+    has_written: bool,
 }
 
 impl<S> Budgeted<S> {
@@ -41,6 +42,7 @@ impl<S> Budgeted<S> {
             stream,
             peer,
             meter: Meter::new(),
+            has_written: false,
         }
     }
 }
@@ -59,6 +61,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Budgeted<S> {
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Budgeted<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.has_written = true;
         let written = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
         self.meter.moved(written);
         Poll::Ready(Ok(written))
@@ -69,13 +72,22 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Budgeted<S> {
         cx: &mut Context<'_>,
         parts: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.has_written = true;
         let written = ready!(Pin::new(&mut self.stream).poll_write_vectored(cx, parts))?;
         self.meter.moved(written);
         Poll::Ready(Ok(written))
     }
 
+    /// Not before the first write over HTTP/2.
+    ///
+    /// The library asks once, before it writes, how short a message has to be to be
+    /// copied beside its head and its trailers: below 256 bytes where parts can be
+    /// written at once, else below 1,024. Most answers lie in between, and each would
+    /// go out in two writes and wake its caller twice. Later, for content, it asks at
+    /// each write.
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        let may = self.has_written || matches!(self.meter.at, At::Elsewhere);
+        may && self.stream.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
