@@ -115,11 +115,13 @@ impl Sqlite {
     pub(super) fn query(&self, statement: &Statement, most: usize) -> Result<Vec<ProxyRow>> {
         let connection = self.connection();
         let mut prepared = prepared(&connection, statement)?;
-        let columns = values::columns(&prepared);
-        let (mut found, mut rows) = (Vec::new(), prepared.raw_query());
+        let (mut found, mut columns, mut rows) = (Vec::new(), None, prepared.raw_query());
         while found.len() < most {
             match rows.next().map_err(|error| DbErr::Query(failed(error)))? {
-                Some(row) => found.push(values::row(&columns, row)?),
+                Some(row) => found.push(values::row(
+                    columns.get_or_insert_with(|| values::columns(row.as_ref())),
+                    row,
+                )?),
                 None => break,
             }
         }
@@ -159,7 +161,7 @@ fn prepared<'c>(connection: &'c Connection, statement: &Statement) -> Result<Cac
 /// second value before the first has that at place 1.
 fn numbers_of(sql: &str, prepared: &CachedStatement<'_>) -> Option<Vec<usize>> {
     // Asking for a name costs time for each place before it, so that is not done without need.
-    if is_in_order(sql, prepared.parameter_count()) {
+    if !sql.contains('$') || is_in_order(sql, prepared.parameter_count()) {
         return None;
     }
     let number_of = |place| {

@@ -43,16 +43,24 @@ pub(super) fn columns(statement: &Statement<'_>) -> Vec<Column> {
 }
 
 fn kind(name: &str, declared: Option<&str>) -> Kind {
-    match declared.map(str::to_ascii_uppercase).as_deref() {
-        Some("BOOLEAN") => Kind::Bool,
-        Some("SMALLINT") => Kind::SmallInt,
+    const WORDS: [(&str, Kind); 8] = [
+        ("BOOLEAN", Kind::Bool),
+        ("SMALLINT", Kind::SmallInt),
+        ("INTEGER", Kind::BigInt),
+        ("BIGINT", Kind::BigInt),
+        ("DOUBLE PRECISION", Kind::Double),
+        ("TEXT", Kind::Text),
+        ("VARCHAR", Kind::Text),
+        ("BLOB", Kind::Bytes),
+    ];
+    let found = WORDS
+        .iter()
+        .find(|(word, _)| declared.is_some_and(|declared| declared.eq_ignore_ascii_case(word)));
+    match found {
         // To SQLite, and the migrator, this word means 64 bits; to the numbers of versions 32.
-        Some("INTEGER") if name.ends_with("_number") => Kind::Int,
-        Some("INTEGER" | "BIGINT") => Kind::BigInt,
-        Some("DOUBLE PRECISION") => Kind::Double,
-        Some("TEXT" | "VARCHAR") => Kind::Text,
-        Some("BLOB") => Kind::Bytes,
-        _ => Kind::Unknown,
+        Some(("INTEGER", _)) if name.ends_with("_number") => Kind::Int,
+        Some((_, kind)) => *kind,
+        None => Kind::Unknown,
     }
 }
 
