@@ -25,6 +25,7 @@ pub(crate) mod features;
 pub(crate) mod filter;
 pub(crate) mod folder_saves;
 pub(crate) mod garbage;
+mod insert;
 pub(crate) mod labels;
 pub(crate) mod lineage;
 pub(crate) mod listing;
@@ -45,7 +46,7 @@ mod write;
 
 use std::sync::Arc;
 
-use sea_orm::{ConnectionTrait, DbBackend, Statement, Value};
+use sea_orm::{ConnectionTrait, DbBackend, EntityTrait, QueryTrait, Statement, Value};
 use tokio::sync::watch;
 
 pub(crate) use batch::Batch;
@@ -53,6 +54,7 @@ pub use connect::DatabaseConfig;
 pub(crate) use connection::{Reader, Txn};
 pub use error::DbError;
 pub(crate) use error::Result;
+use insert::{Insert, Inserted};
 use write::Writer;
 pub(crate) use write::{WriteError, Writing};
 
@@ -95,6 +97,13 @@ impl Db {
             .await?;
         Ok(())
     }
+}
+
+/// Selects all columns of a table: the beginning of queries that are asked all the time,
+/// a text that need not be built each time.
+fn all_of<E: EntityTrait>() -> String {
+    // Names are quoted alike for both databases.
+    E::find().build(DbBackend::Postgres).sql
 }
 
 /// A statement whose text is the same for all values, so that databases compile it once.

@@ -1,22 +1,21 @@
 //! Queries over artifacts. A row comes with the place of its bytes.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use artifactd_domain::{HashType, Label, Sha256, Stem, Uid, VersionNumber, Visibility};
 use sea_orm::{
-    ConnectionTrait, DbErr, FromQueryResult, Iterable, Order,
-    sea_query::{
-        Alias, Condition, Expr, ExprTrait, InsertStatement, JoinType, Query, SelectStatement, UpdateStatement,
-    },
+    ConnectionTrait, DbBackend, DbErr, FromQueryResult, Iterable, Order,
+    sea_query::{Alias, Condition, Expr, ExprTrait, JoinType, Query, SelectStatement, UpdateStatement},
 };
 
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, DbError, Result, Txn,
-    blobs::blob_id_of,
+    Batch, DbError, Insert, Result, Txn,
+    blobs::blob_id_in,
     entities::{aliases, artifacts, blobs, families, objects},
     families::family_id_of,
+    numbered::{row, rows},
     runs,
 };
 
@@ -97,6 +96,9 @@ impl ArtifactRow {
         self.updated_at_us = std::cmp::Ord::max(self.updated_at_us, now_us);
     }
 }
+
+/// The text of [`select`], for queries that are asked all the time.
+static ARTIFACTS: LazyLock<String> = LazyLock::new(|| DbBackend::Postgres.build(&select()).sql);
 
 pub(super) fn select() -> SelectStatement {
     let mut select = Query::select();
@@ -194,7 +196,8 @@ pub(super) async fn all(conn: &impl ConnectionTrait, select: &SelectStatement) -
 
 /// The artifact with this uid, wherever it is.
 pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &Uid) -> Result<Option<ArtifactRow>> {
-    one(conn, select().and_where(col(Col::Uid).eq(uid.as_str()))).await
+    let sql = format!("{} WHERE artifacts.uid = $1", *ARTIFACTS);
+    row(conn, &sql, [uid.as_str().into()]).await
 }
 
 /// The artifacts with these uids, wherever they are.
@@ -294,11 +297,11 @@ pub(crate) async fn uids_of_ids(conn: &impl ConnectionTrait, ids: &[i64]) -> Res
 
 /// The latest version of the family with this stem.
 pub(crate) async fn latest_of_stem(conn: &impl ConnectionTrait, stem: &str) -> Result<Option<ArtifactRow>> {
-    one(
-        conn,
-        of_family(families::Column::Stem, stem.into()).and_where(col(Col::IsLatest)),
-    )
-    .await
+    let sql = format!(
+        "{} JOIN families ON families.id = artifacts.family_id WHERE families.stem = $1 AND artifacts.is_latest",
+        *ARTIFACTS
+    );
+    row(conn, &sql, [stem.into()]).await
 }
 
 /// The latest version of the family that has this key now.
@@ -398,11 +401,11 @@ fn of_live_key(storage_id: i64, key: &str) -> SelectStatement {
 
 /// All versions of a family, highest number first.
 pub(crate) async fn versions(conn: &impl ConnectionTrait, family_id: i64) -> Result<Vec<ArtifactRow>> {
-    let mut select = select();
-    select
-        .and_where(col(Col::FamilyId).eq(family_id))
-        .order_by((artifacts::Entity, Col::VersionNumber), Order::Desc);
-    all(conn, &select).await
+    let sql = format!(
+        "{} WHERE artifacts.family_id = $1 ORDER BY artifacts.version_number DESC",
+        *ARTIFACTS
+    );
+    rows(conn, &sql, [family_id.into()]).await
 }
 
 /// One page of the versions of a family below a number, highest first.
@@ -503,7 +506,9 @@ pub(crate) struct NewRow {
 ///
 /// `Conflict` when it would name no bytes; once it does, a foreign key keeps them.
 pub(crate) async fn insert(txn: &Txn, new: NewRow, object: Option<ObjectName>) -> Result<ArtifactRow> {
-    let row = txn.query_one(&insert_statement(&new)).await?;
+    let row = txn
+        .query_one_raw(insert_of(&new).statement(txn.get_database_backend()))
+        .await?;
     let row = row.ok_or_else(|| DbErr::RecordNotInserted)?;
     let blob_id: Option<i64> = row.try_get("", "blob_id")?;
     if blob_id.is_none() && new.manifest.is_none() {
@@ -575,10 +580,8 @@ fn number(number: VersionNumber) -> i32 {
     i32::try_from(number.get()).expect("version numbers fit")
 }
 
-fn insert_statement(row: &NewRow) -> InsertStatement {
-    let mut insert = Query::insert();
-    insert
-        .into_table(artifacts::Entity)
+fn insert_of(row: &NewRow) -> Insert {
+    Insert::into(artifacts::Entity)
         .columns([
             Col::Uid,
             Col::FamilyId,
@@ -609,7 +612,7 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             Col::Accessor,
             Col::NObservations,
         ])
-        .values_panic([
+        .values([
             row.uid.as_str().into(),
             family_id_of(row.uid.stem()),
             row.space_id.into(),
@@ -629,8 +632,8 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             row.hash_type.into(),
             row.manifest.map(|(_, objects)| objects).into(),
             match row.manifest {
-                None => blob_id_of(row.storage_id, &row.sha256, row.size_bytes),
-                Some(_) => Expr::val(None::<i64>),
+                None => blob_id_in(row.storage_id, &row.sha256, row.size_bytes),
+                Some(_) => None::<i64>.into(),
             },
             row.manifest.map(|(id, _)| id).into(),
             row.visibility.into(),
@@ -642,8 +645,7 @@ fn insert_statement(row: &NewRow) -> InsertStatement {
             row.accessor.into(),
             row.n_observations.into(),
         ])
-        .returning(Query::returning().columns([Col::Id, Col::FamilyId, Col::BlobId]));
-    insert
+        .returning([Col::Id, Col::FamilyId, Col::BlobId])
 }
 
 /// An update of one artifact; the caller adds what to set.

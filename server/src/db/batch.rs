@@ -2,7 +2,7 @@
 
 use sea_orm::{ConnectionTrait, DbBackend, DbErr, QueryResult, Statement, StatementBuilder};
 
-use super::{Result, Txn};
+use super::{Insert, Result, Txn};
 
 /// Statements to run in order.
 #[derive(Debug)]
@@ -23,6 +23,11 @@ impl Batch {
     /// Adds a statement.
     pub(crate) fn push(&mut self, statement: &impl StatementBuilder) {
         self.statements.push(self.backend.build(statement));
+    }
+
+    /// Adds an insert.
+    pub(crate) fn insert(&mut self, insert: Insert) {
+        self.statements.push(insert.statement(self.backend));
     }
 
     /// The database that the statements are written for.

@@ -1,19 +1,25 @@
 //! Queries over blobs, their objects and their checksums.
 
+use std::sync::LazyLock;
+
 use artifactd_domain::Sha256;
 use sea_orm::{
     ColumnTrait, ConnectionTrait, DbBackend, DbErr, EntityTrait, FromQueryResult, QueryFilter, QueryOrder, QuerySelect,
-    Statement, Value,
+    Value,
     sea_query::{DeleteStatement, Expr, ExprTrait, InsertStatement, Query, SelectStatement, UpdateStatement},
 };
 
 use super::{
-    DbError, Result, Txn,
+    DbError, Insert, Inserted, Result, Txn, all_of,
     entities::{artifacts, blob_checksums, blobs, manifest_page_blobs, objects},
+    numbered::row,
     statement,
 };
 
 type Col = blobs::Column;
+
+static BLOBS: LazyLock<String> = LazyLock::new(all_of::<blobs::Entity>);
+static OBJECTS: LazyLock<String> = LazyLock::new(all_of::<objects::Entity>);
 
 /// Digests in one query.
 const DIGESTS_AT_ONCE: usize = 512;
@@ -25,11 +31,9 @@ pub(crate) async fn find(
     sha256: &Sha256,
     size_bytes: i64,
 ) -> Result<Option<blobs::Model>> {
-    let found = blobs::Entity::find()
-        .filter(Col::StorageId.eq(storage_id))
-        .filter(Col::Sha256.eq(sha256.as_bytes().to_vec()))
-        .filter(Col::SizeBytes.eq(size_bytes));
-    Ok(found.one(conn).await?)
+    let sql = format!("{} WHERE storage_id = $1 AND sha256 = $2 AND size_bytes = $3", *BLOBS);
+    let values: [Value; 3] = [storage_id.into(), sha256.as_bytes().to_vec().into(), size_bytes.into()];
+    row(conn, &sql, values).await
 }
 
 /// The largest blob of this digest whose size the caller does not know.
@@ -56,6 +60,14 @@ pub(crate) fn blob_id_of(storage_id: i64, sha256: &Sha256, size_bytes: i64) -> E
     Expr::SubQuery(None, Box::new(select.into()))
 }
 
+/// The same for an insert.
+pub(super) fn blob_id_in(storage_id: i64, sha256: &Sha256, size_bytes: i64) -> Inserted {
+    Inserted::Found(
+        "SELECT id FROM blobs WHERE storage_id = ? AND sha256 = ? AND size_bytes = ?",
+        vec![storage_id.into(), sha256.as_bytes().to_vec().into(), size_bytes.into()],
+    )
+}
+
 fn object_id_of(name: &str) -> Expr {
     let mut select = Query::select();
     select
@@ -76,11 +88,9 @@ pub(crate) struct NewObject {
 }
 
 /// Inserts an object that holds one blob, or a pack of some.
-pub(crate) fn insert_object(object: &NewObject, now_us: i64) -> InsertStatement {
+pub(crate) fn insert_object(object: &NewObject, now_us: i64) -> Insert {
     use objects::Column;
-    let mut insert = Query::insert();
-    insert
-        .into_table(objects::Entity)
+    Insert::into(objects::Entity)
         .columns([
             Column::StorageId,
             Column::Name,
@@ -89,15 +99,14 @@ pub(crate) fn insert_object(object: &NewObject, now_us: i64) -> InsertStatement 
             Column::StoreEtag,
             Column::CreatedAtUs,
         ])
-        .values_panic([
+        .values([
             object.storage_id.into(),
             object.name.as_str().into(),
             object.is_pack.into(),
             object.size_bytes.into(),
             object.store_etag.clone().into(),
             now_us.into(),
-        ]);
-    insert
+        ])
 }
 
 /// Where the bytes of a blob lie: the name of an object, and the first byte in it.
@@ -111,10 +120,8 @@ pub(crate) fn insert(
     (object_name, offset_bytes): PlaceInObject<'_>,
     crc32c: Option<u32>,
     now_us: i64,
-) -> InsertStatement {
-    let mut insert = Query::insert();
-    insert
-        .into_table(blobs::Entity)
+) -> Insert {
+    Insert::into(blobs::Entity)
         .columns([
             Col::StorageId,
             Col::Sha256,
@@ -125,17 +132,16 @@ pub(crate) fn insert(
             Col::Kept,
             Col::CreatedAtUs,
         ])
-        .values_panic([
+        .values([
             storage_id.into(),
             sha256.as_bytes().to_vec().into(),
             size_bytes.into(),
-            object_id_of(object_name),
+            Inserted::Found("SELECT id FROM objects WHERE name = ?", vec![object_name.into()]),
             offset_bytes.into(),
             crc32c.map(i64::from).into(),
             false.into(),
             now_us.into(),
-        ]);
-    insert
+        ])
 }
 
 /// Inserts one page of checksums of the blob with this content.
@@ -305,10 +311,7 @@ async fn place_by(
     condition: &str,
     values: impl IntoIterator<Item = Value>,
 ) -> Result<Option<BlobPlace>> {
-    let sql = format!("{PLACE} WHERE {condition}");
-    let statement = Statement::from_sql_and_values(conn.get_database_backend(), sql, values);
-    let row = conn.query_one_raw(statement).await?;
-    Ok(row.map(|row| BlobPlace::from_query_result(&row, "")).transpose()?)
+    row(conn, &format!("{PLACE} WHERE {condition}"), values).await
 }
 
 /// The id of the object with this row, inserted unless it is there.
@@ -333,8 +336,8 @@ pub(crate) async fn ensure_object(txn: &Txn, object: &NewObject, now_us: i64) ->
             )))),
         };
     }
-    let mut insert = insert_object(object, now_us);
-    let row = txn.query_one(insert.returning_col(objects::Column::Id)).await?;
+    let insert = insert_object(object, now_us).returning([objects::Column::Id]);
+    let row = txn.query_one_raw(insert.statement(txn.get_database_backend())).await?;
     Ok(row.ok_or(DbErr::RecordNotInserted)?.try_get("", "id")?)
 }
 
@@ -366,7 +369,7 @@ pub(crate) fn discard_object_by_name(name: &str, now_us: i64) -> UpdateStatement
 
 /// The object with this id.
 pub(crate) async fn object(conn: &impl ConnectionTrait, id: i64) -> Result<Option<objects::Model>> {
-    Ok(objects::Entity::find_by_id(id).one(conn).await?)
+    row(conn, &format!("{} WHERE id = $1", *OBJECTS), [id.into()]).await
 }
 
 /// The object with this name.

@@ -5,13 +5,10 @@
 //! PostgreSQL a sequencer gives positions to committed events, because the order
 //! of ids is not the order of commits.
 
-use sea_orm::{
-    ConnectionTrait, DbBackend, FromQueryResult, Order, Statement,
-    sea_query::{Expr, ExprTrait, Func, InsertStatement, Query, SelectStatement},
-};
+use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Order, Statement, sea_query::Query};
 
 use super::{
-    Result, Txn,
+    Insert, Inserted, Result, Txn,
     entities::events::{Column as Col, Entity},
     numbered::Sql,
 };
@@ -34,14 +31,12 @@ pub(crate) struct NewEvent {
 }
 
 /// Inserts an event, with its position where that is known now.
-pub(crate) fn insert(backend: DbBackend, event: &NewEvent) -> InsertStatement {
+pub(crate) fn insert(backend: DbBackend, event: &NewEvent) -> Insert {
     let position = match backend {
-        DbBackend::Sqlite => Expr::SubQuery(None, Box::new(next_position().into())),
-        _ => Expr::val(None::<i64>),
+        DbBackend::Sqlite => Inserted::Found("SELECT COALESCE(MAX(position), 0) + 1 FROM events", Vec::new()),
+        _ => None::<i64>.into(),
     };
-    let mut insert = Query::insert();
-    insert
-        .into_table(Entity)
+    Insert::into(Entity)
         .columns([
             Col::Position,
             Col::SpaceId,
@@ -53,7 +48,7 @@ pub(crate) fn insert(backend: DbBackend, event: &NewEvent) -> InsertStatement {
             Col::AtUs,
             Col::Subject,
         ])
-        .values_panic([
+        .values([
             position,
             event.space_id.into(),
             event.principal_id.into(),
@@ -63,15 +58,7 @@ pub(crate) fn insert(backend: DbBackend, event: &NewEvent) -> InsertStatement {
             event.detail.to_string().into(),
             event.at_us.into(),
             event.subject.clone().into(),
-        ]);
-    insert
-}
-
-fn next_position() -> SelectStatement {
-    let mut select = Query::select();
-    let last = Func::coalesce([Func::max(Expr::col(Col::Position)).into(), Expr::val(0i64)]);
-    select.expr(Expr::expr(last).add(1i64)).from(Entity);
-    select
+        ])
 }
 
 /// Takes or renews a lease by the clock of the database; answers its epoch.

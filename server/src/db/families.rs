@@ -1,27 +1,27 @@
 //! Queries over families. Who changes versions locks the family first.
 
+use std::sync::LazyLock;
+
 use artifactd_domain::Stem;
 use sea_orm::{
-    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement,
-    sea_query::{Expr, ExprTrait, InsertStatement, JoinType, LockType, Query, UpdateStatement},
+    ColumnTrait, ConnectionTrait, DbBackend, EntityTrait, QueryFilter, QuerySelect, Statement, Value,
+    sea_query::{Expr, ExprTrait, JoinType, Query, UpdateStatement},
 };
 
 use super::{
-    Result, Txn,
+    Insert, Inserted, Result, Txn, all_of,
     entities::{
         artifacts,
         families::{Column as Col, Entity, Model},
     },
-    numbered::Sql,
+    numbered::{Sql, row},
 };
+
+static FAMILIES: LazyLock<String> = LazyLock::new(all_of::<Entity>);
 
 /// The family with this stem, locked.
 pub(crate) async fn lock_by_stem(conn: &impl ConnectionTrait, stem: Stem) -> Result<Option<Model>> {
-    Ok(Entity::find()
-        .filter(Col::Stem.eq(stem.as_str()))
-        .lock(LockType::Update)
-        .one(conn)
-        .await?)
+    locked(conn, "stem = $1", [stem.as_str().into()]).await
 }
 
 /// Locks the families of some artifacts, in one order for all callers.
@@ -39,10 +39,25 @@ pub(crate) async fn lock_of_artifacts(txn: &Txn, uids: &[&str]) -> Result<()> {
 
 /// The family that has this key now, locked.
 pub(crate) async fn lock_by_key(conn: &impl ConnectionTrait, storage_id: i64, key: &str) -> Result<Option<Model>> {
-    let found = Entity::find()
-        .filter(Col::StorageId.eq(storage_id))
-        .filter(Col::LiveKey.eq(key));
-    Ok(found.lock(LockType::Update).one(conn).await?)
+    locked(
+        conn,
+        "storage_id = $1 AND live_key = $2",
+        [storage_id.into(), key.into()],
+    )
+    .await
+}
+
+async fn locked(
+    conn: &impl ConnectionTrait,
+    condition: &str,
+    values: impl IntoIterator<Item = Value>,
+) -> Result<Option<Model>> {
+    let lock = match conn.get_database_backend() {
+        DbBackend::Postgres => " FOR UPDATE",
+        // One change runs at a time anyway.
+        _ => "",
+    };
+    row(conn, &format!("{} WHERE {condition}{lock}", *FAMILIES), values).await
 }
 
 /// The family with this stem.
@@ -67,10 +82,8 @@ pub(crate) fn insert(
     next: (i32, Option<String>),
     live_key: Option<String>,
     now_us: i64,
-) -> InsertStatement {
-    let mut insert = Query::insert();
-    insert
-        .into_table(Entity)
+) -> Insert {
+    Insert::into(Entity)
         .columns([
             Col::Stem,
             Col::SpaceId,
@@ -80,7 +93,7 @@ pub(crate) fn insert(
             Col::LiveKey,
             Col::CreatedAtUs,
         ])
-        .values_panic([
+        .values([
             stem.as_str().into(),
             space_id.into(),
             storage_id.into(),
@@ -88,8 +101,7 @@ pub(crate) fn insert(
             next.1.into(),
             live_key.into(),
             now_us.into(),
-        ]);
-    insert
+        ])
 }
 
 /// Remembers what the family issues next.
@@ -109,14 +121,9 @@ pub(crate) fn set_live_key(id: i64, live_key: Option<String>) -> UpdateStatement
     update
 }
 
-/// The id of the family with this stem, inside another statement.
-pub(crate) fn family_id_of(stem: Stem) -> Expr {
-    let mut select = Query::select();
-    select
-        .column(Col::Id)
-        .from(Entity)
-        .and_where(Expr::col(Col::Stem).eq(stem.as_str()));
-    Expr::SubQuery(None, Box::new(select.into()))
+/// The id of the family with this stem.
+pub(super) fn family_id_of(stem: Stem) -> Inserted {
+    Inserted::Found("SELECT id FROM families WHERE stem = ?", vec![stem.as_str().into()])
 }
 
 /// Makes changes of folders wait for other changes of keys that may overlap theirs.

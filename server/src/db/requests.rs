@@ -1,16 +1,18 @@
 //! Finished mutations, kept so that a repeated request has the effect of one.
 
+use std::sync::LazyLock;
+
 use artifactd_domain::RequestId;
-use sea_orm::{
-    ConnectionTrait, DbBackend, EntityTrait,
-    sea_query::{InsertStatement, Query},
-};
+use sea_orm::{ConnectionTrait, DbBackend};
 
 use super::{
-    Result, Txn,
+    Insert, Result, Txn, all_of,
     entities::requests::{Column as Col, Entity, Model},
+    numbered::row,
     statement,
 };
+
+static REQUESTS: LazyLock<String> = LazyLock::new(all_of::<Entity>);
 
 /// The finished request of this id.
 pub(crate) async fn find(
@@ -18,13 +20,12 @@ pub(crate) async fn find(
     principal_id: i64,
     request_id: &RequestId,
 ) -> Result<Option<Model>> {
-    Ok(Entity::find_by_id((principal_id, request_id.as_str().to_owned()))
-        .one(conn)
-        .await?)
+    let sql = format!("{} WHERE principal_id = $1 AND request_id = $2", *REQUESTS);
+    row(conn, &sql, [principal_id.into(), request_id.as_str().into()]).await
 }
 
 /// Remembers a request and its answer.
-pub(crate) fn insert(row: &Model) -> InsertStatement {
+pub(crate) fn insert(row: Model) -> Insert {
     let Model {
         principal_id,
         request_id,
@@ -32,10 +33,8 @@ pub(crate) fn insert(row: &Model) -> InsertStatement {
         content_sha256,
         answer,
         created_at_us,
-    } = row.clone();
-    let mut insert = Query::insert();
-    insert
-        .into_table(Entity)
+    } = row;
+    Insert::into(Entity)
         .columns([
             Col::PrincipalId,
             Col::RequestId,
@@ -44,15 +43,14 @@ pub(crate) fn insert(row: &Model) -> InsertStatement {
             Col::Answer,
             Col::CreatedAtUs,
         ])
-        .values_panic([
+        .values([
             principal_id.into(),
             request_id.into(),
             request_hash.into(),
             content_sha256.into(),
             answer.into(),
             created_at_us.into(),
-        ]);
-    insert
+        ])
 }
 
 /// Forgets some requests that were finished before a time, the oldest first; answers how many.

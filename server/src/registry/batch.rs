@@ -212,7 +212,7 @@ impl Registry {
                 let (commits, object) = &*plan;
                 if let Some(object) = object {
                     let mut batch = Batch::new(txn);
-                    batch.push(&blobs::insert_object(object, now_us()));
+                    batch.insert(blobs::insert_object(object, now_us()));
                     batch.run(txn).await?;
                 }
                 let mut runs = Vec::with_capacity(commits.len());

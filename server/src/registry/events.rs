@@ -37,7 +37,7 @@ fn push(
         detail,
         at_us: now_us(),
     };
-    batch.push(&events::insert(backend, &event));
+    batch.insert(events::insert(backend, &event));
 }
 
 /// The detail of an event that has none.

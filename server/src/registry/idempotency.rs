@@ -124,7 +124,7 @@ impl Repeatable {
         answer: &impl Serialize,
         content: Option<Sha256>,
     ) {
-        batch.push(&requests::insert(&Model {
+        batch.insert(requests::insert(Model {
             principal_id: caller.principal.id,
             request_id: self.id.to_string(),
             request_hash: self.hash.as_bytes().to_vec(),

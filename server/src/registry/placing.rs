@@ -28,7 +28,7 @@ pub(super) fn place_object(
         size_bytes,
         store_etag: stored.object.store_etag.clone(),
     };
-    batch.push(&blobs::insert_object(&object, now_us()));
+    batch.insert(blobs::insert_object(&object, now_us()));
     let place = (stored.object.name.as_str(), 0);
     place_blob(batch, storage_id, &stored.digest, place, damaged, size_bytes);
 }
@@ -54,7 +54,7 @@ pub(super) fn place_blob(
         [only] => (Some(*only), &[][..]),
         many => (None, many),
     };
-    batch.push(&blobs::insert(
+    batch.insert(blobs::insert(
         storage_id,
         &digest.sha256,
         size_bytes,

@@ -34,7 +34,7 @@ pub(super) fn begin_family(
 ) -> Result<NextVersion> {
     let (stem, number, suffix) = (draw_stem(), VersionNumber::FIRST, VersionSuffix::FIRST);
     let label = version_label(number, &Default::default(), wish).map_err(label_refused)?;
-    batch.push(&families::insert(
+    batch.insert(families::insert(
         stem,
         space_id,
         storage_id,
