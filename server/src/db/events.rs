@@ -10,7 +10,7 @@ use sea_orm::{ConnectionTrait, DbBackend, FromQueryResult, Order, Statement, sea
 use super::{
     Insert, Inserted, Result, Txn,
     entities::events::{Column as Col, Entity},
-    numbered::Sql,
+    numbered::{Sql, any},
 };
 
 /// The clock of PostgreSQL.
@@ -78,6 +78,11 @@ pub(crate) async fn take_lease(txn: &Txn, name: &str, holder: &str, lease_us: i6
         .query_one_raw(Statement::from_sql_and_values(DbBackend::Postgres, sql, values))
         .await?;
     Ok(row.map(|row| row.try_get("", "epoch")).transpose()?)
+}
+
+/// Whether a committed event has no position yet.
+pub(crate) async fn any_waits(conn: &impl ConnectionTrait) -> Result<bool> {
+    any(conn, "SELECT 1 FROM events WHERE position IS NULL LIMIT 1", []).await
 }
 
 /// Gives the next positions to committed events that have none, in the order in
