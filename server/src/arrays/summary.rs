@@ -26,7 +26,7 @@ use super::{
 const TEXT_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// How long a look may take.
-const TIME_MAX: Duration = Duration::from_secs(1);
+const TIME_MAX: Duration = Duration::from_secs(5);
 
 /// Columns of a summary; of wider tables the file itself says more.
 const COLUMNS_MAX: usize = 5_000;

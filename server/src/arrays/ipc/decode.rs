@@ -63,6 +63,9 @@ fn natural(number: i64, what: &str) -> Result<usize> {
     usize::try_from(number).map_err(|_| lie(format!("a message has {what} of negative size")))
 }
 
+/// Rows that a batch may have whatever its bytes: packed, or always null.
+const ROWS_FREE: u64 = 1 << 31;
+
 impl BatchPlan {
     /// Reads the header of a batch whose body has as many bytes.
     pub(super) fn new(header: Header<'_>, version: MetadataVersion, body_bytes: u64) -> Result<Self> {
@@ -95,8 +98,13 @@ impl BatchPlan {
                 other => return Err(ArrayError::unsupported(FORMAT, format!("the compression {other:?}"))),
             },
         };
+        let rows = natural(header.length(), "a batch")?;
+        // No column takes less than a bit for a row, but one that is always null.
+        if rows as u64 > ROWS_FREE.max(body_bytes.saturating_mul(8)) {
+            return Err(lie("a batch has more rows than its bytes can hold"));
+        }
         Ok(Self {
-            rows: natural(header.length(), "a batch")?,
+            rows,
             nodes: nodes.collect::<Result<_>>()?,
             buffers: buffers.collect::<Result<_>>()?,
             variadic: variadic

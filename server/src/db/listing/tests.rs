@@ -63,7 +63,8 @@ async fn filled(artifacts: u32) -> (tempfile::TempDir, Db) {
     let script = format!(
         "INSERT INTO principals VALUES (1, 'u1', 'admin', 0);
          INSERT INTO spaces VALUES (1, 's1', 'default', 1, 0), (2, 's2', 'other', 1, 0);
-         INSERT INTO storages VALUES (1, 't1', 1, 'default', '/', TRUE, FALSE, 0);
+         INSERT INTO storages (id, uid, space_id, name, root, managed, read_only, created_at_us)
+             VALUES (1, 't1', 1, 'default', '/', TRUE, FALSE, 0);
          INSERT INTO families (id, stem, space_id, storage_id, next_number, created_at_us)
              VALUES (1, '0000000000000000', 1, 1, 1, 0);
          WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {artifacts})
