@@ -17,8 +17,8 @@ async fn a_table_is_shown_and_written_in_every_format() {
     assert_eq!(
         ctl.run(&["schema", "t/numbers.parquet"]).ok(),
         "id    Int64    0 null, 0 to 999\n\
-         half  Float64  334 null, 0.5 to 499\n\
-         word  Utf8     0 null,  1002 to lung 996\n"
+         half  Float64  334 null, 0.5 to 499.0\n\
+         word  Utf8     0 null,  10 to lung 996\n"
     );
     let id = &ctl.run(&["--json", "schema", "t/numbers.parquet", "-c", "id"]).ok();
     let id: Value = serde_json::from_str(id).unwrap();

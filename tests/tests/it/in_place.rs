@@ -304,7 +304,12 @@ async fn an_object_of_a_bucket_is_registered_as_in_the_example() {
     let before = (bucket.list(), bucket.reads());
     let made = saved(calls.register_file(&uri).await.unwrap());
     assert_eq!(bucket.list(), before.0, "nothing was written");
-    assert_eq!(bucket.reads(), before.1 + 1, "it was read once");
+    // Once to be hashed, and once to be looked into.
+    assert_eq!(bucket.reads(), before.1 + 2);
+    assert_eq!(
+        (made.accessor(), made.n_observations),
+        (pb::Accessor::DataFrame, Some(1))
+    );
     assert_eq!(
         (made.key.as_deref(), made.path),
         (Some("my-file.csv"), Some(uri.clone()))
