@@ -53,6 +53,10 @@ pub enum Operation {
     Annotate,
     /// A run begins.
     BeginRun,
+    /// A name that points to a version.
+    SetAlias,
+    /// New content whose words are found: they come into the index behind the answer.
+    Index,
     /// New content under two new keys, in one message.
     Batch,
     /// A folder, first without one of its files, then whole.
@@ -73,7 +77,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 22] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -86,6 +90,8 @@ impl Operation {
         Self::Update,
         Self::Annotate,
         Self::BeginRun,
+        Self::SetAlias,
+        Self::Index,
         Self::Batch,
         Self::Folder,
         Self::LargeFolder,
@@ -110,7 +116,7 @@ struct Scene {
 /// # Panics
 /// When a promise was broken.
 pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
-    let mut scene = Scene::prepare(operation, backend).await;
+    let mut scene = Scene::prepare(point, operation, backend).await;
     scene.arm(point).await;
     let first = scene.act(operation).await;
     if first.is_ok() && !scene.has_crashed_soon(operation).await {
@@ -136,7 +142,7 @@ pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
 }
 
 impl Scene {
-    async fn prepare(operation: Operation, backend: Backend) -> Self {
+    async fn prepare(point: &str, operation: Operation, backend: Backend) -> Self {
         let server = match operation {
             Operation::Collect | Operation::AbortUpload => {
                 TestServer::setup().on(backend).without_grace().start().await
@@ -146,7 +152,7 @@ impl Scene {
         let old = content(1, 300_000).to_vec();
         // On S3 the content must be larger than one part.
         let new = match (operation, backend.storage) {
-            (Operation::SaveSmall | Operation::Batch, _) => content(2, 400_000),
+            (Operation::SaveSmall | Operation::Index | Operation::Batch, _) => content(2, 400_000),
             (_, Storage::Local) => content(2, 2_500_000),
             (_, Storage::S3) => content(2, 9_000_000),
         };
@@ -163,6 +169,10 @@ impl Scene {
         }
         if operation == Operation::Collect {
             garbage::make(&server, GARBAGE_SEED).await;
+        }
+        // Else the next start writes to the index, and meets the point before the operation.
+        while point.starts_with("write.") && !server.is_indexed().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let mut scene = Self {
             server,
@@ -204,7 +214,7 @@ impl Scene {
             Operation::AbortUpload => uploads::abort_all(&calls).await,
             Operation::Collect => calls.collect_garbage(false).await.map(drop),
             Operation::Save => calls.save(header(NEW_KEY), &self.new).await.map(drop),
-            Operation::SaveSmall => calls.save_small(header(NEW_KEY), &self.new).await.map(drop),
+            Operation::SaveSmall | Operation::Index => calls.save_small(header(NEW_KEY), &self.new).await.map(drop),
             Operation::NewVersion => calls.save(header(KEY), &self.new).await.map(drop),
             Operation::SameContent => calls.save(header(KEY), &self.old).await.map(drop),
             Operation::SharedContent => calls.save(header(NEW_KEY), &self.old).await.map(drop),
@@ -252,6 +262,7 @@ impl Scene {
             Operation::Update => calls.update(self.update(request_id)).await.map(drop),
             Operation::Annotate => records::annotate(&calls, &self.base, request_id).await,
             Operation::BeginRun => records::begin_run(&calls, request_id).await,
+            Operation::SetAlias => records::set_alias(&calls, &self.base, request_id).await,
             Operation::Batch => {
                 let other = pb::SaveHeader {
                     request_id: Some(format!("{REQUEST_ID}-2")),
@@ -282,19 +293,29 @@ impl Scene {
     /// Whether the server ends on its own right after an answer: a point behind it was met.
     async fn has_crashed_soon(&mut self, operation: Operation) -> bool {
         tokio::time::sleep(Duration::from_millis(30)).await;
+        while operation == Operation::Index && self.is_running() {
+            if self.server.is_indexed().await {
+                return false;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         // Folders are taken apart behind the answer.
-        while operation == Operation::DestroyFolder && !self.server.has_crashed() && !self.server.is_stopped() {
+        while operation == Operation::DestroyFolder && self.is_running() {
             if self.server.query_integer("SELECT count(*) FROM manifests").await == 0 {
                 return false;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        self.server.has_crashed() || self.server.is_stopped()
+        !self.is_running()
+    }
+
+    fn is_running(&mut self) -> bool {
+        !self.server.has_crashed() && !self.server.is_stopped()
     }
 
     async fn wait_for_crash(&mut self) {
         for _ in 0..2_000 {
-            if self.server.has_crashed() || self.server.is_stopped() {
+            if !self.is_running() {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -403,6 +424,8 @@ impl Scene {
             }
             Operation::Annotate => records::assert_annotated_once(&calls, &self.base).await,
             Operation::BeginRun => records::assert_one_run(&calls).await,
+            Operation::SetAlias => records::assert_one_alias(&calls, &self.base).await,
+            Operation::Index => records::assert_found_once(&self.server, NEW_KEY).await,
         }
     }
 }

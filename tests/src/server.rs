@@ -603,6 +603,13 @@ impl TestServer {
         self.folder.path().join("data")
     }
 
+    /// Whether the index of words has everything that the log has.
+    pub async fn is_indexed(&self) -> bool {
+        let behind = "SELECT (SELECT count(*) FROM events WHERE position IS NULL) + \
+             (SELECT count(*) FROM events WHERE position > (SELECT position FROM search_progress))";
+        self.query_integer(behind).await == 0
+    }
+
     /// Folder of everything that belongs to it.
     pub fn folder(&self) -> &Path {
         self.folder.path()

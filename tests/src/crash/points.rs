@@ -49,8 +49,9 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 /// another one does it is left to that one. The long form tries all.
 pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
     use Operation::{
-        AbortUpload, Annotate, Batch, BeginRun, Collect, Destroy, DestroyFolder, Folder, LargeFolder, NewVersion,
-        Replace, Restore, SameContent, Save, SaveSmall, SharedContent, Trash, Update, Upload, UploadAtOnce,
+        AbortUpload, Annotate, Batch, BeginRun, Collect, Destroy, DestroyFolder, Folder, Index, LargeFolder,
+        NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SetAlias, SharedContent, Trash, Update, Upload,
+        UploadAtOnce,
     };
     if !applies(point, backend) {
         return false;
@@ -89,7 +90,9 @@ pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
         ("update", _) => operation == Update,
         ("annotate", _) => operation == Annotate,
         ("run", _) => operation == BeginRun,
-        ("write", _) => !matches!(operation, LargeFolder | UploadAtOnce),
+        ("alias", _) => operation == SetAlias,
+        ("search", _) => operation == Index,
+        ("write", _) => !matches!(operation, Index | LargeFolder | UploadAtOnce),
         _ => panic!("nobody says which operation comes by {point}"),
     }
 }

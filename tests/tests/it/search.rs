@@ -39,9 +39,7 @@ async fn names(calls: &Calls, text: &str) -> Vec<String> {
 
 /// Waits until the index has everything that the log has.
 async fn indexed(server: &TestServer) {
-    let behind = "SELECT (SELECT count(*) FROM events WHERE position IS NULL) + \
-         (SELECT count(*) FROM events WHERE position > (SELECT position FROM search_progress))";
-    while server.query_integer(behind).await != 0 {
+    while !server.is_indexed().await {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
 }
