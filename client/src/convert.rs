@@ -8,11 +8,13 @@ use std::{
 use artifactd_domain::{
     Accessor, ArtifactRef, IfContentExists, Kind, SaveOutcome, Sha256, VersionName, VersionNumber, Visibility,
     manifest::{Difference, Member},
+    search::Rank,
 };
 use artifactd_proto::v1 as pb;
 
 use crate::{
-    Alias, AliasChange, Artifact, Error, Result, Revises, SaveOptions, Saved, ServerInfo, Upload, UploadState,
+    Alias, AliasChange, Artifact, Count, Error, Hit, Result, Revises, SaveOptions, Saved, ServerInfo, Upload,
+    UploadState,
 };
 
 fn parsed<T: FromStr>(text: &str, what: &str) -> Result<T> {
@@ -425,6 +427,75 @@ pub(crate) fn difference_message(difference: &Difference) -> pb::FolderDifferenc
         }),
     };
     pb::FolderDifference { difference: Some(kind) }
+}
+
+/// The message that an alias came as.
+pub(crate) fn alias_message(alias: &Alias) -> pb::Alias {
+    let Alias {
+        name,
+        uid,
+        version,
+        version_number,
+        visibility: seen_by,
+        set_by,
+        created_at,
+        updated_at,
+        etag,
+    } = alias;
+    pb::Alias {
+        name: name.to_string(),
+        stem: uid.stem().to_string(),
+        uid: uid.to_string(),
+        version: version.to_string(),
+        version_number: i32::try_from(version_number.get()).unwrap_or(i32::MAX),
+        visibility: visibility(*seen_by).into(),
+        set_by: set_by.clone(),
+        created_at: Some(timestamp(*created_at)),
+        updated_at: Some(timestamp(*updated_at)),
+        etag: etag.clone(),
+    }
+}
+
+/// The message that a change of an alias came as.
+pub(crate) fn alias_change_message(change: &AliasChange) -> pb::AliasChange {
+    let AliasChange {
+        name,
+        from,
+        to,
+        changed_by,
+        changed_at,
+    } = change;
+    pb::AliasChange {
+        name: name.clone(),
+        from_uid: from.map(|uid| uid.to_string()),
+        to_uid: to.map(|uid| uid.to_string()),
+        changed_by: changed_by.clone(),
+        changed_at: Some(timestamp(*changed_at)),
+    }
+}
+
+/// The message that a count came as.
+pub(crate) fn count_message(counted: &Count) -> pb::CountArtifactsResponse {
+    let Count { count, more } = *counted;
+    pb::CountArtifactsResponse {
+        count: count.cast_signed(),
+        more,
+    }
+}
+
+/// The message that a hit of a search came as.
+pub(crate) fn hit_message(hit: &Hit) -> pb::SearchHit {
+    let Hit { artifact, rank } = hit;
+    let rank = match rank {
+        Rank::Exact => pb::SearchRank::Exact,
+        Rank::Prefix => pb::SearchRank::Prefix,
+        Rank::Words => pb::SearchRank::Words,
+        Rank::Parts => pb::SearchRank::Parts,
+    };
+    pb::SearchHit {
+        artifact: Some(artifact_message(artifact)),
+        rank: rank.into(),
+    }
 }
 
 /// The message of an upload, without the single parts.

@@ -19,7 +19,8 @@
 //! | to save a large file over a line that breaks | [`Client::upload_file`], [`Client::resume_upload`] |
 //! | to save a folder as one artifact, or each file of it | [`Client::save_folder`], [`Client::save_dir`] |
 //! | to change a few files of a folder | [`Client::change_folder`] |
-//! | to find artifacts and their versions | [`Client::get`], [`Client::list`], [`Client::versions`], [`filter`] |
+//! | to find artifacts and their versions | [`Client::get`], [`Client::find`], [`Client::search`], [`Client::list`], [`Client::versions`], [`filter`] |
+//! | to give a version a name that moves | [`Client::set_alias`], [`Client::aliases`] |
 //! | to read into memory, or as a stream | [`Client::read`], [`Client::open_content`], [`Client::open_steady`] |
 //! | to read a table in batches, of which only what is asked for travels; to write one | [`Client::open`], [`Client::load`]; [`Client::put_batches`] |
 //! | a file or folder on the disk | [`Client::download`]; a kept, checked copy: [`Client::cache`] |

@@ -4,7 +4,7 @@ use artifactd_domain::manifest::{Difference, Member};
 use artifactd_proto::v1 as pb;
 use prost::Message;
 
-use crate::{Artifact, Saved, ServerInfo, Upload, convert};
+use crate::{Alias, AliasChange, Artifact, Count, Hit, Saved, ServerInfo, Upload, convert};
 
 /// Something that has the form of a message of the protos.
 pub trait ToMessage {
@@ -60,5 +60,37 @@ impl ToMessage for Upload {
 
     fn to_message(&self) -> pb::Upload {
         convert::upload_message(self)
+    }
+}
+
+impl ToMessage for Alias {
+    type Message = pb::Alias;
+
+    fn to_message(&self) -> pb::Alias {
+        convert::alias_message(self)
+    }
+}
+
+impl ToMessage for AliasChange {
+    type Message = pb::AliasChange;
+
+    fn to_message(&self) -> pb::AliasChange {
+        convert::alias_change_message(self)
+    }
+}
+
+impl ToMessage for Count {
+    type Message = pb::CountArtifactsResponse;
+
+    fn to_message(&self) -> pb::CountArtifactsResponse {
+        convert::count_message(self)
+    }
+}
+
+impl ToMessage for Hit {
+    type Message = pb::SearchHit;
+
+    fn to_message(&self) -> pb::SearchHit {
+        convert::hit_message(self)
     }
 }

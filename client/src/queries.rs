@@ -6,7 +6,7 @@ use artifactd_domain::{ArtifactRef, Visibility, search::Rank};
 use artifactd_proto::v1 as pb;
 use futures::{Stream, stream};
 
-use crate::{Artifact, Client, Error, Result, convert};
+use crate::{Artifact, Client, Error, ListOptions, Result, convert, filter::Filter};
 
 /// References in one call.
 const REFERENCES_MAX: usize = 1_000;
@@ -41,6 +41,16 @@ pub struct Hit {
 }
 
 impl Client {
+    /// Finds artifacts that match, newest first; pages are fetched as they are needed.
+    ///
+    /// [`Client::list`] takes orders and visibilities too.
+    pub fn find(&self, filter: &Filter) -> impl Stream<Item = Result<Artifact>> + Send + use<> {
+        self.list(ListOptions {
+            filter: filter.to_string(),
+            ..ListOptions::default()
+        })
+    }
+
     /// Finds artifacts by words, the better matches first; pages are fetched as they are needed.
     pub fn search(&self, query: &str, options: SearchOptions) -> impl Stream<Item = Result<Hit>> + Send + use<> {
         let message = pb::SearchArtifactsRequest {

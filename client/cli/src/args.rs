@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    cat::Cat, completions::Completions, diff::Diff, export::Export, get::Get, head::Head, info::Info, ls::Ls, put::Put,
-    replace::Replace, restore::Restore, rm::Rm, schema::Schema, status::Status, versions::Versions,
+    alias::Alias, cat::Cat, completions::Completions, diff::Diff, export::Export, find::Find, get::Get, head::Head,
+    info::Info, ls::Ls, put::Put, replace::Replace, restore::Restore, rm::Rm, schema::Schema, search::Search,
+    status::Status, versions::Versions,
 };
 
 const REFERENCES: &str = "\
@@ -75,6 +76,8 @@ pub(crate) enum Command {
     Get(Get),
     Cat(Cat),
     Ls(Ls),
+    Find(Find),
+    Search(Search),
     Info(Info),
     Versions(Versions),
     Head(Head),
@@ -84,6 +87,7 @@ pub(crate) enum Command {
     Rm(Rm),
     Restore(Restore),
     Replace(Replace),
+    Alias(Alias),
     Status(Status),
     Completions(Completions),
 }

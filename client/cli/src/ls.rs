@@ -1,11 +1,12 @@
 //! `artifactctl ls`
 
-use artifactd_client::{ListOptions, MembersOptions, ToMessage, domain::Visibility};
+use artifactd_client::{ListOptions, MembersOptions, ToMessage};
 use futures::TryStreamExt;
 
 use crate::{
     Context,
     exit::{Code, Failure},
+    find::visibilities,
     output::size,
 };
 
@@ -50,14 +51,9 @@ pub(crate) async fn run(context: &mut Context, command: Ls) -> Result<Code, Fail
         }
         return Ok(Code::Done);
     }
-    let visibilities = match (command.trash, command.hidden) {
-        (true, _) => vec![Visibility::Trash],
-        (false, true) => vec![Visibility::Default, Visibility::Hidden],
-        (false, false) => Vec::new(),
-    };
     let options = ListOptions {
         page_size: limit.min(1_000) as u32,
-        visibilities,
+        visibilities: visibilities(command.hidden, command.trash),
         ..ListOptions::default()
     };
     let mut artifacts = Box::pin(client.list(options));

@@ -10,6 +10,7 @@
 //!
 //! Nothing here knows how the server is called: that is the client crate's.
 
+mod alias;
 mod args;
 mod cat;
 mod completions;
@@ -17,6 +18,7 @@ mod confirm;
 mod diff;
 mod exit;
 mod export;
+mod find;
 mod get;
 mod head;
 mod info;
@@ -28,6 +30,7 @@ mod replace;
 mod restore;
 mod rm;
 mod schema;
+mod search;
 mod selection;
 mod settings;
 mod status;
@@ -107,6 +110,8 @@ async fn run(args: Args) -> Result<Code, Failure> {
         Command::Get(command) => get::run(&mut context, command).await,
         Command::Cat(command) => cat::run(&mut context, command).await,
         Command::Ls(command) => ls::run(&mut context, command).await,
+        Command::Find(command) => find::run(&mut context, command).await,
+        Command::Search(command) => search::run(&mut context, command).await,
         Command::Info(command) => info::run(&mut context, command).await,
         Command::Versions(command) => versions::run(&mut context, command).await,
         Command::Head(command) => head::run(&mut context, command).await,
@@ -116,6 +121,7 @@ async fn run(args: Args) -> Result<Code, Failure> {
         Command::Rm(command) => rm::run(&mut context, command).await,
         Command::Restore(command) => restore::run(&mut context, command).await,
         Command::Replace(command) => replace::run(&mut context, command).await,
+        Command::Alias(command) => alias::run(&mut context, command).await,
         Command::Status(command) => status::run(&mut context, command).await,
         Command::Completions(_) => unreachable!("it needs no settings"),
     };

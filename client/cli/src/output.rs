@@ -101,7 +101,7 @@ fn json(name: &str, message: &impl Message) -> Option<String> {
 }
 
 /// One line of a list: uid, size, when it was saved, and its name.
-fn listed(artifact: &Artifact) -> String {
+pub(crate) fn listed(artifact: &Artifact) -> String {
     let size = size(artifact.size_bytes);
     format!(
         "{}  {size:>10}  {}  {}",

@@ -136,6 +136,64 @@ async fn folders_from_the_command_line() {
 }
 
 #[tokio::test]
+async fn finding_searching_and_aliases_from_the_command_line() {
+    let server = TestServer::start().await;
+    let ctl = Ctl::of(server.url());
+    for (name, content) in [
+        ("cells.csv", "one"),
+        ("cells.csv", "two, longer"),
+        ("my-cells.txt", "3"),
+    ] {
+        write(&ctl.home().join(name), content.as_bytes());
+        ctl.run(&["put", name]).ok();
+    }
+    let names = |arguments: &[&str]| -> Vec<String> {
+        let found = ctl.run(arguments).ok();
+        let names = found.lines().map(|line| line.rsplit("  ").next().unwrap().to_owned());
+        names.collect()
+    };
+    assert_eq!(names(&["find", "suffix = .csv"]), ["cells.csv@@2", "cells.csv@@1"]);
+    assert_eq!(
+        names(&["find", "-o", "size desc", "-n", "2"]),
+        ["cells.csv@@2", "cells.csv@@1"]
+    );
+    assert_eq!(ctl.run(&["find", "key = 'cells*'", "--count"]).ok(), "2\n");
+    assert_eq!(ctl.run(&["--json", "find", "--count"]).ok(), "{\"count\":\"3\"}\n");
+    assert_eq!(
+        names(&["search", "CELLS"]),
+        ["cells.csv@@2", "cells.csv@@1", "my-cells.txt@@1"]
+    );
+    assert_eq!(
+        names(&["search", "cells", "txt", "--filter", "size < 2"]),
+        ["my-cells.txt@@1"]
+    );
+    let hit: Value = serde_json::from_str(&ctl.run(&["--json", "search", "cells.csv", "-n", "1"]).ok()).unwrap();
+    assert_eq!(hit["rank"], "SEARCH_RANK_EXACT");
+    assert_eq!(hit["artifact"]["key"], "cells.csv");
+
+    let set = ctl.run(&["alias", "set", "cells.csv@@1", "prod", "--if-absent"]).ok();
+    let one = set.split("  ").nth(1).unwrap().to_owned();
+    assert_eq!(set, format!("prod  {one}  @@1\n"));
+    assert_eq!(ctl.run(&["cat", "cells.csv@@prod"]).ok(), "one");
+    let moved = ctl.run(&["alias", "set", "cells.csv", "prod", "--if-at", &one]).ok();
+    let two = moved.split("  ").nth(1).unwrap().to_owned();
+    assert_eq!(ctl.run(&["cat", "cells.csv@@prod"]).ok(), "two, longer");
+    assert_eq!(
+        ctl.run(&["alias", "ls", "cells.csv"]).ok(),
+        format!("prod  {two}  @@2\n")
+    );
+    assert_eq!(
+        ctl.run(&["alias", "rm", "cells.csv", "prod"]).ok(),
+        format!("removed prod  {two}\n")
+    );
+    let log = ctl.run(&["alias", "log", "cells.csv", "prod"]).ok();
+    let moves: Vec<&str> = log.lines().map(|line| line.split("  ").nth(2).unwrap()).collect();
+    let expected = [format!("{two} -> -"), format!("{one} -> {two}"), format!("- -> {one}")];
+    assert_eq!(moves, expected);
+    server.assert_clean();
+}
+
+#[tokio::test]
 async fn pipes_in_and_out() {
     let server = TestServer::start().await;
     let ctl = Ctl::of(server.url());

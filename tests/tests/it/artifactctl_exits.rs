@@ -20,7 +20,7 @@ async fn what_is_wrong_on_this_side_is_2_or_8() {
     let server = TestServer::start().await;
     let ctl = Ctl::of(server.url());
     write(&ctl, "x", b"x");
-    let usages: [&[&str]; 10] = [
+    let usages: [&[&str]; 15] = [
         &[],
         &["fly"],
         &["put"],
@@ -31,6 +31,11 @@ async fn what_is_wrong_on_this_side_is_2_or_8() {
         &["put", "x", "--revises", "nobody"],
         &["put", "--each", "x"],
         &["--endpoint", "nonsense", "ls"],
+        &["find", "size > many"],
+        &["find", "-o", "colour"],
+        &["search", "*"],
+        &["alias"],
+        &["alias", "set", "x", "latest"],
     ];
     for arguments in usages {
         ctl.run(arguments).failed(2);
@@ -47,7 +52,7 @@ async fn what_is_not_there_is_3_and_what_is_in_the_way_is_4() {
     let server = TestServer::start().await;
     let ctl = Ctl::of(server.url());
     write(&ctl, "x", b"x");
-    let missing: [&[&str]; 9] = [
+    let missing: [&[&str]; 10] = [
         &["info", "x"],
         &["cat", "x"],
         &["get", "x"],
@@ -57,6 +62,7 @@ async fn what_is_not_there_is_3_and_what_is_in_the_way_is_4() {
         &["replace", "x", "x", "-y"],
         &["put", "x", "--storage", "nowhere"],
         &["ls", "--space", "nowhere"],
+        &["alias", "set", "x", "prod"],
     ];
     for arguments in missing {
         ctl.run(arguments).failed(3);
@@ -64,10 +70,11 @@ async fn what_is_not_there_is_3_and_what_is_in_the_way_is_4() {
     ctl.run(&["put", "x"]).ok();
     ctl.run(&["put", "x", "y"]).ok();
     ctl.run(&["cat", "x@@7"]).failed(3);
+    ctl.run(&["alias", "rm", "x", "prod"]).failed(3);
     write(&ctl, "other", b"other");
     write(&ctl, "taken", b"mine");
     let uid = ctl.run(&["info", "x"]).ok()[..].lines().nth(1).unwrap()[14..].to_owned();
-    let conflicts: [&[&str]; 7] = [
+    let conflicts: [&[&str]; 9] = [
         &["get", "x", "taken"],
         &["put", "x", "y", "--if-content-exists", "fail"],
         &["put", "other", "x", "--version-label", "1x", "--revises", &uid[..16]],
@@ -75,6 +82,8 @@ async fn what_is_not_there_is_3_and_what_is_in_the_way_is_4() {
         &["rm", "--permanent", "-y", &uid],
         &["cat", "x", "--member", "a"],
         &["ls", "-m", "x"],
+        &["alias", "set", "x", "1x"],
+        &["alias", "set", "x", "prod", "--if-at", &uid],
     ];
     write(&ctl, "labelled", b"labelled");
     ctl.run(&["put", "labelled", "x", "--version-label", "1x"]).ok();
