@@ -77,6 +77,17 @@ pub(crate) const MEMORY_SAVES: Case = case("memory/500-saves", Measure::Mebibyte
 /// p99 of a get while 64 connections list and save at half of what the server can do, beside its p99 when idle.
 pub(crate) const GET_P99: Case = case("load/get-p99", Measure::TimesTheTime, Some(5.0), Some(3.0));
 
+/// A page of 100 whose keys begin alike, among 10,000.
+pub(crate) const PAGE_LAMINDB: Case = case("page/lamindb", Measure::TimesAsFast, Some(5.0), Some(8.0));
+/// A page of 100 of the 1% with a suffix, among 1,000,000 and among 10,000.
+pub(crate) const AMONG_EQUAL: Case = case("among/equal", Measure::TimesTheTime, Some(2.0), Some(1.3));
+/// All 100 with a prefix, there and there.
+pub(crate) const AMONG_PREFIX: Case = case("among/prefix", Measure::TimesTheTime, Some(2.0), Some(1.3));
+/// A page of 100 of the 1% with a prefix, there and there.
+pub(crate) const AMONG_PERCENT: Case = case("among/percent", Measure::TimesTheTime, Some(6.0), Some(3.0));
+/// All 100 that a search finds, there and there.
+pub(crate) const AMONG_SEARCH: Case = case("among/search", Measure::TimesTheTime, Some(2.0), None);
+
 /// A copy that is fresh beside an empty call.
 pub(crate) const CACHE: Case = case("cache/empty-call", Measure::MillisecondsMore, Some(1.0), None);
 /// `artifactctl cat` to nowhere beside a read in one program.
@@ -135,13 +146,18 @@ pub(crate) const CHUNKS: &[Case] = &[CHUNKS_UP, CHUNKS_DOWN];
 /// What a program on the other side sees.
 pub(crate) const USING: &[Case] = &[CACHE, CAT];
 
+/// Lists and searches among a million, beside ten thousand.
+pub(crate) const AMONG: &[Case] = &[AMONG_EQUAL, AMONG_PREFIX, AMONG_PERCENT, AMONG_SEARCH];
+
 /// How much memory the server takes at its busiest.
 pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
-    let [parallel, load] = [&[PARALLEL], &[GET_P99]];
-    [SMALL, load, MANY, FOLDERS, LARGE, CHUNKS, parallel, USING, MEMORY]
-        .into_iter()
-        .flatten()
+    let [parallel, load, page] = [&[PARALLEL], &[GET_P99], &[PAGE_LAMINDB]];
+    [
+        SMALL, load, page, AMONG, MANY, FOLDERS, LARGE, CHUNKS, parallel, USING, MEMORY,
+    ]
+    .into_iter()
+    .flatten()
 }

@@ -113,7 +113,15 @@ def fill(count):
     return took
 
 
-operations = {work.__name__: work for work in (save, save_again, save_many, save_folder, trash, restore, delete, fill)}
+def page(number):
+    """A page of those whose keys begin alike, newest first."""
+    found, took = timed(lambda: list(lamindb.Artifact.filter(key__startswith="fill/1").order_by("-created_at")[:100]))
+    assert len(found) == 100
+    return took
+
+
+everything = (save, save_again, save_many, save_folder, trash, restore, delete, fill, page)
+operations = {work.__name__: work for work in everything}
 
 # A first save loads what is loaded late.
 source("warm").write_bytes(b"warm")

@@ -19,6 +19,7 @@ mod bare;
 mod cases;
 mod chunks;
 mod delay;
+mod finding;
 mod folders;
 mod grpcio;
 mod lamindb;
@@ -76,6 +77,10 @@ fn main() {
     if wanted.has(&cases::GET_P99) {
         let threads = tokio::runtime::Runtime::new().expect("a runtime");
         threads.block_on(load::run());
+    }
+    if wanted.has(&cases::PAGE_LAMINDB) || wanted.has_any(cases::AMONG) {
+        let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        one_thread.expect("a runtime").block_on(finding::run(&wanted));
     }
     if wanted.has_any(cases::MANY) {
         let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
