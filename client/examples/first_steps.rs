@@ -1,7 +1,8 @@
 //! The main job, step by step, against the server at `ARTIFACTD_ENDPOINT`, with the
 //! public data in a folder (`first_steps tests/data`): save a table, save its next
-//! version, find it, read both back, delete and restore it; save single cells; save a
-//! folder, change a file of it, compare; upload a large file.
+//! version, read both back, delete and restore it; annotate it, find it, read some of its
+//! rows over Arrow Flight; save single cells; save a folder, change a file of it, compare;
+//! upload a large file.
 //! The README's first command runs this.
 
 #![expect(clippy::print_stdout, reason = "it prints what happens")]
@@ -9,10 +10,16 @@
 use std::path::{Path, PathBuf};
 
 use artifactd_client::{
-    Client, Error, FolderEdit, MembersOptions, ReadOptions, RestoreOptions, SaveOptions, Saved, UploadOptions,
-    domain::Uid,
+    AliasIs, Annotations, Client, Error, FolderEdit, ListOptions, MembersOptions, ReadOptions, RestoreOptions,
+    SaveOptions, Saved, UploadOptions,
+    domain::{Kind, Uid},
+    filter,
+    messages::{CreateFeatureRequest, CreateLabelRequest, FeatureRole},
 };
 use futures::TryStreamExt;
+
+/// The key of the table.
+const KEY: &str = "penguins.csv";
 
 /// What the last step uploads.
 const LARGE_BYTES: u64 = 64 << 20;
@@ -22,7 +29,9 @@ async fn main() -> Result<(), Error> {
     let endpoint = std::env::var("ARTIFACTD_ENDPOINT").unwrap_or_else(|_| "http://127.0.0.1:50051".to_owned());
     let client = Client::connect(endpoint).await?;
     let data = PathBuf::from(std::env::args().nth(1).unwrap_or_else(|| "tests/data".to_owned()));
-    a_table(&client, &data.join("penguins.csv")).await?;
+    a_table(&client, &data.join(KEY)).await?;
+    its_record(&client).await?;
+    its_rows(&client).await?;
     cells(&client, &data.join("pbmc68k_reduced.h5ad")).await?;
     let folder = std::env::temp_dir().join(format!("artifactd-first-steps-{}", std::process::id()));
     let done = folders_and_uploads(&client, &folder).await;
@@ -32,14 +41,14 @@ async fn main() -> Result<(), Error> {
 
 /// A file and its versions.
 async fn a_table(client: &Client, path: &Path) -> Result<(), Error> {
-    const KEY: &str = "penguins.csv";
     let server = client.server_info().await?;
     println!(
         "connected to artifactd {}, storage `{}`",
         server.version, server.default_storage
     );
 
-    let options = SaveOptions::key(KEY).with_description("Penguins of three islands");
+    let mut options = SaveOptions::key(KEY).with_description("Penguins of three islands");
+    options.kind = Some(Kind::Dataset);
     let first = client.save_file(path, options).await?;
     say_saved(&first);
     println!("          sha256 {}", first.artifact.sha256);
@@ -83,6 +92,63 @@ async fn a_table(client: &Client, path: &Path) -> Result<(), Error> {
         restored.len(),
         client.get(KEY).await?.version
     );
+    Ok(())
+}
+
+/// What is said of it, and how it is found.
+async fn its_record(client: &Client) -> Result<(), Error> {
+    for (name, dtype) in [("animals", "int"), ("studied_by", "str")] {
+        let feature = CreateFeatureRequest {
+            name: name.to_owned(),
+            role: FeatureRole::Feature.into(),
+            dtype: dtype.to_owned(),
+            ..CreateFeatureRequest::default()
+        };
+        client.create_feature(feature).await?;
+    }
+    let label = CreateLabelRequest {
+        name: "field study".to_owned(),
+        ..CreateLabelRequest::default()
+    };
+    client.create_label(label).await?;
+    let annotations = Annotations::new()
+        .feature("animals", 333)
+        .feature("studied_by", "Palmer Station")
+        .label("field study");
+    client.annotate(KEY, annotations).await?;
+    let described = client.describe(KEY).await?.annotations.unwrap_or_default();
+    let features = described.features.iter().map(|feature| feature.name.as_str());
+    let labels = described.labels.iter().filter_map(|label| label.name.as_deref());
+    println!(
+        "annotated with {}; labelled {}",
+        features.collect::<Vec<_>>().join(" and "),
+        labels.collect::<Vec<_>>().join(" and ")
+    );
+
+    client.set_alias(KEY, "published", AliasIs::Absent).await?;
+    let filter = filter::key().starts_with("peng") & filter::size().below(1 << 20);
+    let options = ListOptions {
+        filter: filter.to_string(),
+        ..ListOptions::default()
+    };
+    let found: Vec<_> = client.list(options).try_collect().await?;
+    for artifact in &found {
+        println!("found     {} by `{filter}`", artifact.uid);
+    }
+    let published = client.get("penguins.csv@@published").await?;
+    println!("found     {} as penguins.csv@@published", published.uid);
+    Ok(())
+}
+
+/// Some of its rows and columns, which the server picks.
+async fn its_rows(client: &Client) -> Result<(), Error> {
+    let table = client.open(KEY).await?;
+    let columns: Vec<_> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
+    println!("opened    {} rows of {}", table.n_rows().unwrap_or_default(), columns.join(", "));
+    let heavy = table.columns(["species", "body_mass_g"]).filter("body_mass_g > 5500");
+    let batches = heavy.collect().await?;
+    let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();
+    println!("read      {rows} rows of 2 columns with `body_mass_g > 5500` over Arrow Flight");
     Ok(())
 }
 

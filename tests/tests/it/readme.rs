@@ -50,21 +50,23 @@ fn the_upload_that_is_shown_is_the_one_that_is_tested() {
 async fn the_python_that_is_shown_prints_what_is_shown() {
     let server = TestServer::start().await;
     let blocks = blocks();
-    let shown = blocks
-        .windows(2)
-        .find(|pair| pair[0].0 == "python" && pair[1].0 == "text");
-    let [(_, script), (_, prints)] = shown.expect("Python with what it prints") else {
-        unreachable!("windows of two")
-    };
-    let mut python = Command::new(required_env("ARTIFACTD_TEST_PYTHON"));
-    python.args(["-c", &script.replace(USUAL_ADDRESS, &server.address().to_string())]);
-    python.env("PYTHONPATH", required_env("ARTIFACTD_TEST_STUBS"));
-    let Output { status, stdout, stderr } = tokio::task::block_in_place(|| {
-        let run = python.current_dir(repository()).output();
-        run.expect("run Python")
+    let shown = blocks.windows(2).filter_map(|pair| match pair {
+        [("python", script), ("text", prints)] => Some((script, prints)),
+        _ => None,
     });
-    assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
-    assert_same(prints, &String::from_utf8_lossy(&stdout));
+    let shown: Vec<_> = shown.collect();
+    assert_eq!(shown.len(), 2, "Python for artifacts and for tables, with what it prints");
+    for (script, prints) in shown {
+        let mut python = Command::new(required_env("ARTIFACTD_TEST_PYTHON"));
+        python.args(["-c", &script.replace(USUAL_ADDRESS, &server.address().to_string())]);
+        python.env("PYTHONPATH", required_env("ARTIFACTD_TEST_STUBS"));
+        let Output { status, stdout, stderr } = tokio::task::block_in_place(|| {
+            let run = python.current_dir(repository()).output();
+            run.expect("run Python")
+        });
+        assert!(status.success(), "{}", String::from_utf8_lossy(&stderr));
+        assert_same(prints, &String::from_utf8_lossy(&stdout));
+    }
 }
 
 /// A shell in which the tour is walked.
