@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 20] = [
+const PROTOS: [&str; 21] = [
     "artifactd/v1/admin_service.proto",
     "artifactd/v1/aliases.proto",
     "artifactd/v1/annotation.proto",
@@ -26,6 +26,7 @@ const PROTOS: [&str; 20] = [
     "artifactd/v1/upload_service.proto",
     "artifactd/v1/value.proto",
     "artifactd/flight/v1/flight.proto",
+    "artifactd/v1/work_service.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

@@ -143,8 +143,17 @@ async fn its_record(client: &Client) -> Result<(), Error> {
 /// Some of its rows and columns, which the server picks.
 async fn its_rows(client: &Client) -> Result<(), Error> {
     let table = client.open(KEY).await?;
-    let columns: Vec<_> = table.schema().fields().iter().map(|field| field.name().clone()).collect();
-    println!("opened    {} rows of {}", table.n_rows().unwrap_or_default(), columns.join(", "));
+    let columns: Vec<_> = table
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().clone())
+        .collect();
+    println!(
+        "opened    {} rows of {}",
+        table.n_rows().unwrap_or_default(),
+        columns.join(", ")
+    );
     let heavy = table.columns(["species", "body_mass_g"]).filter("body_mass_g > 5500");
     let batches = heavy.collect().await?;
     let rows: usize = batches.iter().map(|batch| batch.num_rows()).sum();

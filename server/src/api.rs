@@ -28,6 +28,7 @@ pub(crate) mod status;
 mod storages;
 mod transforms;
 mod uploads;
+mod work;
 
 use std::sync::Arc;
 
@@ -40,7 +41,7 @@ use artifactd_proto::{
         feature_service_server::FeatureServiceServer, label_service_server::LabelServiceServer,
         lineage_service_server::LineageServiceServer, run_service_server::RunServiceServer,
         storage_service_server::StorageServiceServer, transform_service_server::TransformServiceServer,
-        upload_service_server::UploadServiceServer,
+        upload_service_server::UploadServiceServer, work_service_server::WorkServiceServer,
     },
 };
 use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
@@ -92,6 +93,7 @@ pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
         .add_service(LineageServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(RunServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(StorageServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(WorkServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(TransformServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LabelServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(AdminServiceServer::new(api).max_decoding_message_size(MESSAGE_BYTES_MAX));

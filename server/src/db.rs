@@ -34,6 +34,7 @@ mod migrations;
 mod numbered;
 pub(crate) mod places;
 pub(crate) mod requests;
+pub(crate) mod reservations;
 pub(crate) mod runs;
 pub(crate) mod scope;
 pub(crate) mod search;

@@ -44,6 +44,7 @@ mod uploads;
 mod verify;
 mod versions;
 mod watch;
+mod work;
 
 use std::{sync::Arc, time::Duration};
 
@@ -100,6 +101,7 @@ pub use update::{Field, Update};
 pub use uploads::{Acks, Completion, HashSeal, NewUpload, Upload, UploadState, UploadWriter};
 pub use verify::{VerifyReport, verify};
 pub use watch::{Event, WatchQuery, Watchable, Watched};
+pub use work::{CollectionChange, Committed, Reservation, Reserved, RunOfWork, Work, WorkCollection, WorkEnd};
 
 pub(crate) use clock::now_us;
 

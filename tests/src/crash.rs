@@ -57,6 +57,8 @@ pub enum Operation {
     SetAlias,
     /// New content whose words are found: they come into the index behind the answer.
     Index,
+    /// A run with its input, its output, what it says and what it collects, all at once.
+    CommitWork,
     /// New content under two new keys, in one message.
     Batch,
     /// A folder, first without one of its files, then whole.
@@ -77,7 +79,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -92,6 +94,7 @@ impl Operation {
         Self::BeginRun,
         Self::SetAlias,
         Self::Index,
+        Self::CommitWork,
         Self::Batch,
         Self::Folder,
         Self::LargeFolder,
@@ -152,7 +155,9 @@ impl Scene {
         let old = content(1, 300_000).to_vec();
         // On S3 the content must be larger than one part.
         let new = match (operation, backend.storage) {
-            (Operation::SaveSmall | Operation::Index | Operation::Batch, _) => content(2, 400_000),
+            (Operation::SaveSmall | Operation::Index | Operation::Batch | Operation::CommitWork, _) => {
+                content(2, 400_000)
+            }
             (_, Storage::Local) => content(2, 2_500_000),
             (_, Storage::S3) => content(2, 9_000_000),
         };
@@ -263,6 +268,7 @@ impl Scene {
             Operation::Annotate => records::annotate(&calls, &self.base, request_id).await,
             Operation::BeginRun => records::begin_run(&calls, request_id).await,
             Operation::SetAlias => records::set_alias(&calls, &self.base, request_id).await,
+            Operation::CommitWork => records::commit_work(&calls, &self.base, header(NEW_KEY), &self.new).await,
             Operation::Batch => {
                 let other = pb::SaveHeader {
                     request_id: Some(format!("{REQUEST_ID}-2")),
@@ -333,6 +339,9 @@ impl Scene {
         }
         if operation == Operation::Annotate {
             records::assert_all_or_nothing(&self.calls(), &self.base).await;
+        }
+        if operation == Operation::CommitWork {
+            records::assert_work_is_whole(&self.calls(), NEW_KEY).await;
         }
         for key in [KEY, NEW_KEY] {
             let found = self.calls().get(by_key(key)).await;
@@ -426,6 +435,11 @@ impl Scene {
             Operation::BeginRun => records::assert_one_run(&calls).await,
             Operation::SetAlias => records::assert_one_alias(&calls, &self.base).await,
             Operation::Index => records::assert_found_once(&self.server, NEW_KEY).await,
+            Operation::CommitWork => {
+                records::assert_one_run(&calls).await;
+                assert!(calls.read(by_key(NEW_KEY)).await.expect("read") == self.new);
+                records::assert_work_is_whole(&calls, NEW_KEY).await;
+            }
         }
     }
 }

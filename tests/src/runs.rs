@@ -3,7 +3,7 @@
 use artifactd_proto::v1 as pb;
 use pb::{
     get_lineage_response::Message, lineage_service_client::LineageServiceClient, run_service_client::RunServiceClient,
-    transform_service_client::TransformServiceClient,
+    transform_service_client::TransformServiceClient, work_service_client::WorkServiceClient,
 };
 
 use crate::{
@@ -33,6 +33,25 @@ impl Calls {
     /// The generated client of runs.
     pub fn runs(&self) -> RunServiceClient<Line> {
         RunServiceClient::new(self.channel.clone())
+    }
+
+    /// The generated client of work as a whole.
+    pub fn work(&self) -> WorkServiceClient<Line> {
+        WorkServiceClient::new(self.channel.clone())
+    }
+
+    /// Commits what a run used, made and said.
+    pub async fn commit_work(&self, request: pb::CommitWorkRequest) -> Outcome<pb::CommitWorkResponse> {
+        answer(self.work().commit_work(request)).await
+    }
+
+    /// Asks for the outputs of some work, or for the work.
+    pub async fn reserve_output(
+        &self,
+        request: pb::ReserveOutputRequest,
+    ) -> Outcome<pb::reserve_output_response::Result> {
+        let answered = answer(self.work().reserve_output(request)).await?;
+        Ok(answered.result.expect("an answer says how it stands"))
     }
 
     /// Adds a transform or its next version.

@@ -127,7 +127,8 @@ pub(super) fn references(
         .collect()
 }
 
-fn annotation(mut message: pb::AnnotateRequest, call_id: &CallId) -> Result<Annotation> {
+/// What to change in the annotations of some artifacts.
+pub(super) fn annotation(mut message: pb::AnnotateRequest, call_id: &CallId) -> Result<Annotation> {
     let id = message.request_id.take();
     let request = request_key("Annotate", id, "request_id", &message, call_id)?;
     let pb::AnnotateRequest {
@@ -325,7 +326,8 @@ pub(super) fn annotations_of(of: AnnotationsOf) -> pb::Annotations {
     }
 }
 
-fn response(annotated: Annotated) -> pb::AnnotateResponse {
+/// What became of annotations.
+pub(super) fn response(annotated: Annotated) -> pb::AnnotateResponse {
     let Annotated {
         artifacts,
         added,

@@ -201,7 +201,8 @@ pub(super) fn new_members(messages: Vec<pb::NewCollectionMember>, call_id: &Call
     members.collect()
 }
 
-fn new_collection(mut message: pb::CreateCollectionRequest, call_id: &CallId) -> Result<NewCollection> {
+/// What collection to add.
+pub(super) fn new_collection(mut message: pb::CreateCollectionRequest, call_id: &CallId) -> Result<NewCollection> {
     let id = message.request_id.take();
     let request = request_key("CreateCollection", id, "request_id", &message, call_id)?;
     let pb::CreateCollectionRequest {
@@ -220,7 +221,16 @@ fn new_collection(mut message: pb::CreateCollectionRequest, call_id: &CallId) ->
     })
 }
 
-fn appendix(mut message: pb::AppendToCollectionRequest, call_id: &CallId) -> Result<Appendix> {
+/// What to append; to which something has to be.
+fn appendix(message: pb::AppendToCollectionRequest, call_id: &CallId) -> Result<Appendix> {
+    match message.members.is_empty() {
+        true => Err(refused(call_id, "members", Rule::Required)),
+        false => any_appendix(message, call_id),
+    }
+}
+
+/// What to append, which may be nothing.
+pub(super) fn any_appendix(mut message: pb::AppendToCollectionRequest, call_id: &CallId) -> Result<Appendix> {
     let id = message.request_id.take();
     let request = request_key("AppendToCollection", id, "request_id", &message, call_id)?;
     let pb::AppendToCollectionRequest {
@@ -230,9 +240,6 @@ fn appendix(mut message: pb::AppendToCollectionRequest, call_id: &CallId) -> Res
         etag,
         request_id: _,
     } = message;
-    if members.is_empty() {
-        return Err(refused(call_id, "members", Rule::Required));
-    }
     let collection = collection_ref(collection, call_id)?;
     if matches!(collection, CollectionRef::Uid(_) | CollectionRef::Key(_, Some(_))) {
         let rule = "must be a stem, or a key without a version: members are appended to the latest one";

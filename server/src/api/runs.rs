@@ -146,7 +146,8 @@ pub(super) fn run_uid(text: &str, field: &'static str, call_id: &CallId) -> Resu
     convert::identifier(text, field, call_id)
 }
 
-fn run_status(number: i32, field: &'static str, call_id: &CallId) -> Result<RunStatus> {
+/// How far a run is.
+pub(super) fn run_status(number: i32, field: &'static str, call_id: &CallId) -> Result<RunStatus> {
     match pb::RunStatus::try_from(number).map_err(|_| unknown(call_id, field, number))? {
         pb::RunStatus::Unspecified => Err(refused(call_id, field, Rule::Required)),
         pb::RunStatus::Scheduled => Ok(RunStatus::Scheduled),

@@ -87,6 +87,16 @@ pub struct Annotation {
     pub request: Option<RequestKey>,
 }
 
+impl Annotation {
+    /// Fails when its parts do not fit.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.etag {
+            Some(_) if self.artifacts.len() != 1 => Err(RegistryError::other("etag", "only goes with one artifact")),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What became of it.
 #[derive(Debug, Clone)]
 pub struct Annotated {
@@ -109,8 +119,9 @@ pub struct Registered {
     pub labels: Vec<String>,
 }
 
+/// What a call is answered, also when it is repeated.
 #[derive(Debug, Serialize, Deserialize)]
-struct Answer {
+pub(super) struct Answer {
     rows: Vec<ArtifactRow>,
     added: u64,
     removed: u64,
@@ -182,9 +193,7 @@ fn fitting(dtype: Option<&Dtype>) -> String {
 impl Registry {
     /// Changes the annotations of some artifacts outside trash.
     pub async fn annotate(&self, caller: &Caller, annotation: Annotation) -> Result<Annotated> {
-        if annotation.etag.is_some() && annotation.artifacts.len() != 1 {
-            return Err(RegistryError::other("etag", "only goes with one artifact"));
-        }
+        annotation.check()?;
         let uids = self.uids_of(caller, &annotation.artifacts).await?;
         let (scope, request) = (caller.scope(), annotation.request.clone());
         let changer = caller.clone();
@@ -208,7 +217,7 @@ impl Registry {
         Ok(uids)
     }
 
-    fn annotated(&self, answer: Answer) -> Result<Annotated> {
+    pub(super) fn annotated(&self, answer: Answer) -> Result<Annotated> {
         let Answer {
             rows,
             added,
@@ -242,7 +251,14 @@ pub(super) async fn lock_artifacts(txn: &Txn, caller: &Caller, uids: &[String]) 
     Ok(found)
 }
 
-async fn change(txn: &Txn, caller: &Caller, scope: Scope, annotation: &Annotation, uids: &[String]) -> Result<Answer> {
+/// Changes the annotations of artifacts with these uids.
+pub(super) async fn change(
+    txn: &Txn,
+    caller: &Caller,
+    scope: Scope,
+    annotation: &Annotation,
+    uids: &[String],
+) -> Result<Answer> {
     let run = open_run(txn, caller).await?;
     let mut rows = lock_artifacts(txn, caller, uids).await?;
     if let [row] = rows.as_slice() {

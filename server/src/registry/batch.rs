@@ -33,11 +33,11 @@ use crate::{
 pub type BatchItem = (NewArtifact, Content);
 
 /// A file of a batch that is well-formed, with its place in the batch.
-struct Ready {
-    number: usize,
+pub(super) struct Ready {
+    pub(super) number: usize,
     new: Arc<NewArtifact>,
     suffix: Suffix,
-    storage: StoragePlace,
+    pub(super) storage: StoragePlace,
     content: Small,
     /// What was found in the content.
     found: Facts,
@@ -69,10 +69,30 @@ impl Small {
     }
 }
 
+impl Ready {
+    /// The content that came along, if one did.
+    pub(super) fn brings(&self) -> Option<Sha256> {
+        Some(self.content.identity()?.0)
+    }
+}
+
 /// A durable pack, and where the contents lie in it.
-struct Packed {
-    object: FinishedObject,
+pub(super) struct Packed {
+    pub(super) object: FinishedObject,
     offsets: HashMap<Identity, i64>,
+}
+
+impl Packed {
+    /// Its row.
+    pub(super) fn row(&self, storage_id: i64) -> blobs::NewObject {
+        blobs::NewObject {
+            storage_id,
+            name: self.object.name.to_string(),
+            is_pack: true,
+            size_bytes: self.object.size_bytes as i64,
+            store_etag: self.object.store_etag.clone(),
+        }
+    }
 }
 
 impl Registry {
@@ -104,7 +124,13 @@ impl Registry {
             .collect()
     }
 
-    async fn ready(&self, caller: &Caller, number: usize, new: NewArtifact, content: Content) -> Result<Ready> {
+    pub(super) async fn ready(
+        &self,
+        caller: &Caller,
+        number: usize,
+        new: NewArtifact,
+        content: Content,
+    ) -> Result<Ready> {
         let content = match content {
             Content::Whole(bytes) => {
                 let digest = digest_of(&bytes);
@@ -152,7 +178,7 @@ impl Registry {
     }
 
     /// Makes the contents durable that the storage does not hold; `None` when it holds all.
-    async fn pack(&self, group: &[Ready]) -> Result<Option<Packed>> {
+    pub(super) async fn pack(&self, group: &[Ready]) -> Result<Option<Packed>> {
         let storage = &group.first().expect("a group has somebody").storage;
         let digests: Vec<Sha256> = group
             .iter()
@@ -198,13 +224,7 @@ impl Registry {
         packed: Option<&Packed>,
     ) -> Result<Vec<Result<Run>>> {
         let commits: Vec<Commit> = group.iter().map(|ready| commit(caller, ready, packed)).collect();
-        let object = packed.map(|packed| blobs::NewObject {
-            storage_id: group[0].storage.id,
-            name: packed.object.name.to_string(),
-            is_pack: true,
-            size_bytes: packed.object.size_bytes as i64,
-            store_etag: packed.object.store_etag.clone(),
-        });
+        let object = packed.map(|packed| packed.row(group[0].storage.id));
         let plan = Arc::new((commits, object));
         let runs = self.db.write::<_, RegistryError, _>(move |txn| {
             let plan = Arc::clone(&plan);
@@ -279,7 +299,7 @@ impl Registry {
 
 /// The order in which families are locked, the same in every batch, so that two
 /// batches do not wait for each other. Files of one family stay in theirs.
-fn in_lock_order(commits: &[Commit]) -> Vec<(usize, &Commit)> {
+pub(super) fn in_lock_order(commits: &[Commit]) -> Vec<(usize, &Commit)> {
     let mut ordered: Vec<_> = commits.iter().enumerate().collect();
     ordered.sort_by_cached_key(|(_, commit)| {
         let revises = commit.new.revises.map(|revises| revises.to_string());
@@ -288,7 +308,8 @@ fn in_lock_order(commits: &[Commit]) -> Vec<(usize, &Commit)> {
     ordered
 }
 
-fn commit(caller: &Caller, ready: &Ready, packed: Option<&Packed>) -> Commit {
+/// The save of one file.
+pub(super) fn commit(caller: &Caller, ready: &Ready, packed: Option<&Packed>) -> Commit {
     let place = packed.and_then(|packed| {
         let offset_bytes = packed.offsets.get(&ready.content.identity()?)?;
         Some((packed.object.name.clone(), *offset_bytes))

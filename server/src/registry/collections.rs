@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use artifactd_domain::{ArtifactRef, Description, Key, Label, Sha256, Stem, Uid};
 use sea_orm::ConnectionTrait;
 
+pub(super) use change::{Answer, Named, append, create};
 pub use read::{CollectionPiece, CollectionStart, CollectionToRead};
 
 use super::{

@@ -9,6 +9,8 @@ use sea_orm::ConnectionTrait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+pub(super) use change::{add_inputs, finish, insert, locked, locked_by_id};
+
 use super::{
     Caller, Registry, RegistryError, Result, Thing, TransformRef, events, features::entry_etag,
     idempotency::RequestKey, transforms,
@@ -137,7 +139,7 @@ pub struct RunsQuery {
 
 /// A run as it is stored, with what it names.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Stored {
+pub(super) struct Stored {
     row: RunRow,
     transform: Option<(String, String, String)>,
     report_uid: Option<String>,
@@ -155,9 +157,27 @@ impl RunRow {
     }
 }
 
-fn impossible(column: &'static str) -> DbError {
+pub(super) fn impossible(column: &'static str) -> DbError {
     let table = "runs";
     DbError::Row { table, column }
+}
+
+/// The uid of a row.
+pub(super) fn uid_of(row: &RunRow) -> Result<RunUid> {
+    Ok(row.uid.parse().map_err(|_| impossible("uid"))?)
+}
+
+/// How far the run of a row is.
+pub(super) fn status_of(row: &RunRow) -> Result<RunStatus> {
+    row.status()
+}
+
+/// A run of the caller's, as it is now.
+pub(super) async fn stored(conn: &impl ConnectionTrait, caller: &Caller, uid: &RunUid) -> Result<Stored> {
+    let row = runs::by_uid(conn, uid.as_str()).await?;
+    let row = row.filter(|row| row.space_id == caller.space_id);
+    let row = row.ok_or_else(|| missing(uid))?;
+    Ok(with_names(conn, vec![row]).await?.remove(0))
 }
 
 pub(super) fn missing(uid: &RunUid) -> RegistryError {
@@ -216,7 +236,7 @@ impl Registry {
         Ok((runs.collect::<Result<_>>()?, next))
     }
 
-    fn to_run(&self, stored: Stored) -> Result<Run> {
+    pub(super) fn to_run(&self, stored: Stored) -> Result<Run> {
         let Stored {
             row,
             transform,
@@ -248,7 +268,7 @@ impl Registry {
 }
 
 /// Adds to runs what they name: three queries at most, however many there are.
-async fn with_names(conn: &impl ConnectionTrait, rows: Vec<RunRow>) -> Result<Vec<Stored>> {
+pub(super) async fn with_names(conn: &impl ConnectionTrait, rows: Vec<RunRow>) -> Result<Vec<Stored>> {
     let distinct = |ids: Vec<i64>| -> Vec<i64> { ids.into_iter().collect::<BTreeSet<_>>().into_iter().collect() };
     let transform_ids = distinct(rows.iter().filter_map(|row| row.transform_id).collect());
     let mut transforms = HashMap::new();

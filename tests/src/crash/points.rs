@@ -49,9 +49,9 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 /// another one does it is left to that one. The long form tries all.
 pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
     use Operation::{
-        AbortUpload, Annotate, Batch, BeginRun, Collect, Destroy, DestroyFolder, Folder, Index, LargeFolder,
-        NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SetAlias, SharedContent, Trash, Update, Upload,
-        UploadAtOnce,
+        AbortUpload, Annotate, Batch, BeginRun, Collect, CommitWork, Destroy, DestroyFolder, Folder, Index,
+        LargeFolder, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SetAlias, SharedContent, Trash,
+        Update, Upload, UploadAtOnce,
     };
     if !applies(point, backend) {
         return false;
@@ -92,6 +92,7 @@ pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
         ("run", _) => operation == BeginRun,
         ("alias", _) => operation == SetAlias,
         ("search", _) => operation == Index,
+        ("work", _) => operation == CommitWork,
         ("write", _) => !matches!(operation, Index | LargeFolder | UploadAtOnce),
         _ => panic!("nobody says which operation comes by {point}"),
     }

@@ -4,12 +4,14 @@ use artifactd_proto::v1 as pb;
 
 use crate::{
     Calls, Outcome, TestServer,
-    calls::{by_uid, by_version},
+    calls::{by_key, by_uid, by_version},
+    collections::key_ref,
     records::{features, of, said, values},
 };
 
 const FEATURE: &str = "donors";
 const ALIAS: &str = "stable";
+const COLLECTION: &str = "made";
 
 /// Gives the base a value of a feature that is registered with it.
 pub(super) async fn annotate(calls: &Calls, base: &pb::Artifact, request_id: Option<String>) -> Outcome<()> {
@@ -91,6 +93,60 @@ pub(super) async fn assert_found_once(server: &TestServer, key: &str) {
         .iter()
         .filter(|hit| hit.artifact.as_ref().expect("a hit").key() == key);
     assert_eq!(found.count(), 1);
+}
+
+/// Commits a run that used the base and made one artifact, all of it at once.
+pub(super) async fn commit_work(
+    calls: &Calls,
+    base: &pb::Artifact,
+    mut header: pb::SaveHeader,
+    content: &[u8],
+) -> Outcome<()> {
+    use pb::{collection_change::Change, commit_work_request::Run};
+    let request_id = header.request_id.take();
+    let value = of(pb::value::Kind::IntValue(3));
+    header.annotations = features(vec![values(FEATURE, vec![value])]);
+    header.register_missing = true;
+    let create = pb::CreateCollectionRequest {
+        key: COLLECTION.to_owned(),
+        ..Default::default()
+    };
+    let request = pb::CommitWorkRequest {
+        run: Some(Run::Begin(pb::CreateRunRequest::default())),
+        inputs: vec![by_uid(&base.uid)],
+        outputs: vec![pb::SaveSmallArtifactRequest {
+            header: Some(header),
+            content: content.to_vec().into(),
+            crc32c: None,
+        }],
+        collections: vec![pb::CollectionChange {
+            change: Some(Change::Create(create)),
+            outputs: vec![0],
+            follow_latest: false,
+        }],
+        end: Some(pb::WorkEnd {
+            status: pb::RunStatus::Completed.into(),
+            ..Default::default()
+        }),
+        request_id,
+        ..Default::default()
+    };
+    calls.commit_work(request).await.map(drop)
+}
+
+/// The run, its output, its value and its collection are there together, or none of them.
+pub(super) async fn assert_work_is_whole(calls: &Calls, key: &str) {
+    let runs = calls.list_runs(pb::ListRunsRequest::default()).await;
+    let runs = runs.expect("list the runs").runs;
+    let output = calls.get(by_key(key)).await.ok();
+    assert_eq!(output.is_some(), runs.len() == 1, "a run and its output");
+    assert_eq!(registered(calls).await, runs.len(), "a run and what it says");
+    let collection = calls.get_collection(key_ref(COLLECTION)).await;
+    assert_eq!(collection.is_ok(), runs.len() == 1, "a run and what it collects");
+    if let Some(output) = output {
+        assert_eq!(output.run_uid.as_deref(), Some(runs[0].uid.as_str()));
+        assert_eq!(runs[0].status(), pb::RunStatus::Completed);
+    }
 }
 
 async fn annotations(calls: &Calls, base: &pb::Artifact) -> Vec<String> {

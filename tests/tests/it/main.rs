@@ -75,3 +75,4 @@ mod uploads;
 mod vanishing;
 mod versions;
 mod walks;
+mod work;

@@ -55,7 +55,11 @@ async fn the_python_that_is_shown_prints_what_is_shown() {
         _ => None,
     });
     let shown: Vec<_> = shown.collect();
-    assert_eq!(shown.len(), 2, "Python for artifacts and for tables, with what it prints");
+    assert_eq!(
+        shown.len(),
+        2,
+        "Python for artifacts and for tables, with what it prints"
+    );
     for (script, prints) in shown {
         let mut python = Command::new(required_env("ARTIFACTD_TEST_PYTHON"));
         python.args(["-c", &script.replace(USUAL_ADDRESS, &server.address().to_string())]);

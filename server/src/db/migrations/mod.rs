@@ -16,6 +16,7 @@ mod m0007_tables;
 mod m0008_record;
 mod m0009_collections;
 mod m0010_storages;
+mod m0011_work;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -40,6 +41,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0008_record::Migration),
             Box::new(m0009_collections::Migration),
             Box::new(m0010_storages::Migration),
+            Box::new(m0011_work::Migration),
         ]
     }
 }

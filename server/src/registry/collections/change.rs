@@ -28,14 +28,15 @@ const MEMBERS_MAX: i64 = 100_000;
 /// Members that are hashed at once.
 const HASHED_AT_ONCE: i64 = 10_000;
 
+/// What a call is answered, also when it is repeated.
 #[derive(Debug, Serialize, Deserialize)]
-struct Answer {
-    row: CollectionRow,
-    created: bool,
+pub(in crate::registry) struct Answer {
+    pub(in crate::registry) row: CollectionRow,
+    pub(in crate::registry) created: bool,
 }
 
 /// Members by full uid, as far as that is known before the transaction.
-type Named = Vec<(String, bool)>;
+pub(in crate::registry) type Named = Vec<(String, bool)>;
 
 impl Registry {
     /// Adds a collection or its next version; answers whether one was added.
@@ -111,7 +112,7 @@ impl Registry {
         .await
     }
 
-    async fn named(&self, caller: &Caller, members: &[NewMember]) -> Result<Named> {
+    pub(in crate::registry) async fn named(&self, caller: &Caller, members: &[NewMember]) -> Result<Named> {
         let references: Vec<_> = members.iter().map(|member| member.artifact.clone()).collect();
         let uids = self.uids_of(caller, &references).await?;
         Ok(uids
@@ -169,7 +170,14 @@ fn written(members: &[(MemberToWrite, String)]) -> Vec<MemberToWrite> {
     members.iter().map(|(member, _)| *member).collect()
 }
 
-async fn create(txn: &Txn, caller: &Caller, scope: Scope, new: &NewCollection, named: &Named) -> Result<Answer> {
+/// Adds a collection or its next version.
+pub(in crate::registry) async fn create(
+    txn: &Txn,
+    caller: &Caller,
+    scope: Scope,
+    new: &NewCollection,
+    named: &Named,
+) -> Result<Answer> {
     let family = collections::lock_family(txn, scope.own, new.key.as_str()).await?;
     let latest = match &family {
         None => None,
@@ -208,7 +216,14 @@ async fn create(txn: &Txn, caller: &Caller, scope: Scope, new: &NewCollection, n
     Ok(Answer { row, created })
 }
 
-async fn append(txn: &Txn, caller: &Caller, scope: Scope, appendix: &Appendix, named: &Named) -> Result<CollectionRow> {
+/// Adds a version with more members at its end.
+pub(in crate::registry) async fn append(
+    txn: &Txn,
+    caller: &Caller,
+    scope: Scope,
+    appendix: &Appendix,
+    named: &Named,
+) -> Result<CollectionRow> {
     let found = find(txn, scope, &appendix.collection).await?;
     let family = collections::lock_family_by_id(txn, found.family_id).await?;
     let family = family.ok_or_else(|| missing(&appendix.collection))?;

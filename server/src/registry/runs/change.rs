@@ -5,7 +5,7 @@ use artifactd_domain::{ArtifactRef, Note, RunStatus, RunUid};
 use super::{NewRun, Run, RunEnd, RunField, RunUpdate, Stored, log, missing, with_names};
 use crate::{
     db::{
-        Txn, artifacts,
+        DbError, Txn, artifacts,
         runs::{self, RunRow},
         scope::Scope,
     },
@@ -98,14 +98,7 @@ impl Registry {
         };
         self.change_once(caller, request.as_ref(), move |txn| {
             let (caller, uids) = (adder.clone(), uids.clone());
-            Box::pin(async move {
-                let run = open_run(txn, &caller).await?;
-                let run = run.ok_or(RegistryError::RunRequired)?;
-                let rows = lock_artifacts(txn, &caller, &uids).await?;
-                let inputs = rows.iter().filter(|row| row.run_id != Some(run.id));
-                let inputs: Vec<(i64, i64)> = inputs.map(|row| (row.id, row.created_at_us)).collect();
-                Ok(runs::add_inputs(txn, run.id, &inputs, now_us()).await?)
-            })
+            Box::pin(async move { add_inputs(txn, &caller, &uids).await })
         })
         .await
     }
@@ -192,6 +185,26 @@ pub(in crate::registry) async fn finish(txn: &Txn, caller: &Caller, row: &mut Ru
     row.started_at_us.get_or_insert(now);
     row.finished_at_us = Some(now);
     write(txn, caller, "run_finished", row).await
+}
+
+/// Writes down what the run of a call has used; answers how many are new.
+pub(in crate::registry) async fn add_inputs(txn: &Txn, caller: &Caller, uids: &[String]) -> Result<u64> {
+    let run = open_run(txn, caller).await?;
+    let run = run.ok_or(RegistryError::RunRequired)?;
+    let rows = lock_artifacts(txn, caller, uids).await?;
+    let inputs = rows.iter().filter(|row| row.run_id != Some(run.id));
+    let inputs: Vec<(i64, i64)> = inputs.map(|row| (row.id, row.created_at_us)).collect();
+    Ok(runs::add_inputs(txn, run.id, &inputs, now_us()).await?)
+}
+
+/// The run with this id, locked.
+pub(in crate::registry) async fn locked_by_id(txn: &Txn, id: i64) -> Result<RunRow> {
+    let gone = || DbError::Row {
+        table: "reservations",
+        column: "run_id",
+    };
+    let row = runs::by_ids(txn, &[id]).await?.pop().ok_or_else(gone)?;
+    Ok(runs::lock(txn, &row.uid).await?.ok_or_else(gone)?)
 }
 
 /// A run of the caller's own space, locked.

@@ -104,6 +104,13 @@ pub(in crate::registry) enum Run {
     Before(Box<Answer>),
 }
 
+impl Answer {
+    /// The uid of the artifact.
+    pub(in crate::registry) fn uid(&self) -> &str {
+        &self.row.uid
+    }
+}
+
 impl Commit {
     pub(in crate::registry) async fn run(&self, txn: &Txn) -> Result<Run> {
         let Some(repeatable) = &self.repeatable else {
