@@ -1,9 +1,9 @@
 //! Tables in content: csv, tsv, JSON lines, parquet, Arrow IPC and Feather.
 //!
-//! Every format gives a [`table::Table`], which reads through the store it is handed: a
+//! Every format gives a `table::Table`, which reads through the store it is handed: a
 //! view that checks every byte and counts what it fetched. Decoders run on threads that
 //! may wait, stop when nobody waits for them, and never unpack more at once than
-//! [`budget`] allows, whatever a file says of itself.
+//! `budget` allows, whatever a file says of itself.
 //!
 //! Nothing here knows an artifact, a database or a wire.
 
