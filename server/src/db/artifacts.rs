@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::LazyLock};
 
 use artifactd_domain::{HashType, Label, Sha256, Stem, Uid, VersionNumber, Visibility};
 use sea_orm::{
-    ConnectionTrait, DbBackend, DbErr, FromQueryResult, Iterable, Order,
+    ConnectionTrait, DbBackend, DbErr, FromQueryResult, Iterable, Order, Value,
     sea_query::{Alias, Condition, Expr, ExprTrait, JoinType, Query, SelectStatement, UpdateStatement},
 };
 
@@ -15,8 +15,7 @@ use super::{
     blobs::blob_id_in,
     entities::{aliases, artifacts, blobs, families, objects},
     families::family_id_of,
-    numbered::{row, rows},
-    runs,
+    numbered, runs,
 };
 
 type Col = artifacts::Column;
@@ -194,10 +193,20 @@ pub(super) async fn all(conn: &impl ConnectionTrait, select: &SelectStatement) -
     with_previous_runs(conn, rows.collect::<Result<_>>()?).await
 }
 
+/// What a query answers that is [`ARTIFACTS`] and a condition.
+async fn by_text<const VALUES: usize>(
+    conn: &impl ConnectionTrait,
+    condition: &str,
+    values: [Value; VALUES],
+) -> Result<Vec<ArtifactRow>> {
+    let rows = numbered::rows(conn, &format!("{} {condition}", *ARTIFACTS), values).await?;
+    with_previous_runs(conn, rows).await
+}
+
 /// The artifact with this uid, wherever it is.
 pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &Uid) -> Result<Option<ArtifactRow>> {
-    let sql = format!("{} WHERE artifacts.uid = $1", *ARTIFACTS);
-    row(conn, &sql, [uid.as_str().into()]).await
+    let rows = by_text(conn, "WHERE artifacts.uid = $1", [uid.as_str().into()]).await?;
+    Ok(rows.into_iter().next())
 }
 
 /// The artifacts with these uids, wherever they are.
@@ -297,11 +306,9 @@ pub(crate) async fn uids_of_ids(conn: &impl ConnectionTrait, ids: &[i64]) -> Res
 
 /// The latest version of the family with this stem.
 pub(crate) async fn latest_of_stem(conn: &impl ConnectionTrait, stem: &str) -> Result<Option<ArtifactRow>> {
-    let sql = format!(
-        "{} JOIN families ON families.id = artifacts.family_id WHERE families.stem = $1 AND artifacts.is_latest",
-        *ARTIFACTS
-    );
-    row(conn, &sql, [stem.into()]).await
+    const LATEST: &str =
+        "JOIN families ON families.id = artifacts.family_id WHERE families.stem = $1 AND artifacts.is_latest";
+    Ok(by_text(conn, LATEST, [stem.into()]).await?.into_iter().next())
 }
 
 /// The latest version of the family that has this key now.
@@ -401,11 +408,8 @@ fn of_live_key(storage_id: i64, key: &str) -> SelectStatement {
 
 /// All versions of a family, highest number first.
 pub(crate) async fn versions(conn: &impl ConnectionTrait, family_id: i64) -> Result<Vec<ArtifactRow>> {
-    let sql = format!(
-        "{} WHERE artifacts.family_id = $1 ORDER BY artifacts.version_number DESC",
-        *ARTIFACTS
-    );
-    rows(conn, &sql, [family_id.into()]).await
+    const ALL: &str = "WHERE artifacts.family_id = $1 ORDER BY artifacts.version_number DESC";
+    by_text(conn, ALL, [family_id.into()]).await
 }
 
 /// One page of the versions of a family below a number, highest first.
