@@ -12,7 +12,7 @@ const STREAMS_PER_CONNECTION: u64 = 256;
 const CONTENT_STREAMS_MAX: u64 = 32;
 
 /// As many wait with a window each as 300 MiB have room for. Who is turned away comes back.
-const CONTENT_WAITING_MAX: u64 = 128;
+const CONTENT_WAITING_MAX: u64 = 96;
 
 /// Over a line of 40 ms that is 26 MB/s for each stream.
 const STREAM_WINDOW_BYTES: u64 = 1 << 20;
