@@ -78,6 +78,8 @@ pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
         inherit_annotations,
         request_id,
         expect_accessor,
+        // Of folders, in a header of their own.
+        allow_case_collisions: _,
     } = options;
     pb::SaveHeader {
         request_id: Some(request_id.unwrap_or_else(draw_request_id)),

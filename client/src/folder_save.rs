@@ -157,6 +157,7 @@ impl Client {
         progress: &(dyn Fn(FolderProgress) + Send + Sync),
     ) -> Result<(Saved, u64)> {
         let header = pb::SaveFolderHeader {
+            allow_case_collisions: options.allow_case_collisions,
             save: Some(convert::save_header(options)),
             base_uid: base.map(|uid| uid.to_string()),
         };

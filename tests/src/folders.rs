@@ -40,6 +40,7 @@ pub fn folder(key: &str) -> pb::SaveFolderHeader {
     pb::SaveFolderHeader {
         save: Some(crate::calls::keyed(key)),
         base_uid: None,
+        ..Default::default()
     }
 }
 
@@ -48,6 +49,7 @@ pub fn change_of(uid: &str) -> pb::SaveFolderHeader {
     pb::SaveFolderHeader {
         save: Some(pb::SaveHeader::default()),
         base_uid: Some(uid.to_owned()),
+        ..Default::default()
     }
 }
 

@@ -53,6 +53,9 @@ pub(crate) struct Put {
     /// What to do when the same content is an artifact already
     #[arg(long, value_enum, default_value_t = IfContentExistsArg::Return)]
     if_content_exists: IfContentExistsArg,
+    /// Takes a folder with names that differ only in case, which not every file system can hold
+    #[arg(long)]
+    allow_case_collisions: bool,
     /// Every file of the folder as an artifact of its own, under KEY/<path>
     #[arg(long)]
     each: bool,
@@ -97,6 +100,7 @@ impl Put {
             version: self.version_label.clone(),
             storage: self.storage.clone(),
             media_type: self.media_type.clone(),
+            allow_case_collisions: self.allow_case_collisions,
             if_content_exists: match self.if_content_exists {
                 IfContentExistsArg::Return => IfContentExists::ReturnExisting,
                 IfContentExistsArg::Create => IfContentExists::Create,

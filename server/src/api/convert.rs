@@ -370,7 +370,11 @@ fn content_policy(number: i32, call_id: &CallId) -> Result<IfContentExists> {
 pub(super) fn new_folder(mut header: pb::SaveFolderHeader, call_id: &CallId) -> Result<NewFolder> {
     let id = header.save.as_mut().and_then(|save| save.request_id.take());
     let request = request_key("SaveFolder", id, "header.request_id", &header, call_id)?;
-    let pb::SaveFolderHeader { save, base_uid } = header;
+    let pb::SaveFolderHeader {
+        save,
+        base_uid,
+        allow_case_collisions,
+    } = header;
     let save = save.ok_or_else(|| refused(call_id, "header.save", Rule::Required))?;
     let (artifact, claim) = record(save, request, call_id)?;
     if claim {
@@ -383,7 +387,11 @@ pub(super) fn new_folder(mut header: pb::SaveFolderHeader, call_id: &CallId) -> 
     let base = base_uid
         .map(|uid| identifier(&uid, "header.base_uid", call_id))
         .transpose()?;
-    Ok(NewFolder { artifact, base })
+    Ok(NewFolder {
+        artifact,
+        base,
+        allow_case_collisions,
+    })
 }
 
 /// What to upload.

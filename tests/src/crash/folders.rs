@@ -36,6 +36,7 @@ fn folder(save: pb::SaveHeader) -> pb::SaveFolderHeader {
     pb::SaveFolderHeader {
         save: Some(save),
         base_uid: None,
+        ..Default::default()
     }
 }
 

@@ -151,6 +151,7 @@ impl Slot {
                 let header = pb::SaveFolderHeader {
                     save: Some(header),
                     base_uid: None,
+                    ..Default::default()
                 };
                 calls.save_folder(header, &folder(number)).await?
             }
@@ -179,6 +180,7 @@ impl Slot {
         let mut header = pb::SaveFolderHeader {
             save: Some(header),
             base_uid: Some(base.uid.clone()),
+            ..Default::default()
         };
         let edits = edits(&before, &wanted);
         if edits.is_empty() {

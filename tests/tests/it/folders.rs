@@ -422,6 +422,7 @@ async fn a_repeated_request_has_the_effect_of_one() {
                 ..keyed("f")
             }),
             base_uid: base.map(str::to_owned),
+            ..Default::default()
         };
         let first = saved(calls.save_folder(header(None, None), &all).await.unwrap());
         let again = saved(calls.save_folder(header(None, None), &all).await.unwrap());
@@ -441,6 +442,7 @@ async fn a_repeated_request_has_the_effect_of_one() {
                 ..keyed("g")
             }),
             base_uid: None,
+            ..Default::default()
         };
         assert_eq!(
             refusal(calls.save_folder(wrong, &all).await),

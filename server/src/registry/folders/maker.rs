@@ -1,7 +1,7 @@
 //! From decided entries to pages: of a whole listing, or of a change of a base.
 
 use artifactd_domain::manifest::{
-    Change, ChangeRefused, ChangeStep, Edit, ManifestDigest, ManifestRefused, Page, Paging,
+    CaseCollision, Change, ChangeRefused, ChangeStep, Edit, ManifestDigest, ManifestRefused, Page, Paging,
 };
 
 use super::super::{Registry, RegistryError, Result};
@@ -25,6 +25,12 @@ pub(super) enum Maker {
 
 impl From<ManifestRefused> for RegistryError {
     fn from(refused: ManifestRefused) -> Self {
+        Self::FolderRefused(refused.to_string())
+    }
+}
+
+impl From<CaseCollision> for RegistryError {
+    fn from(refused: CaseCollision) -> Self {
         Self::FolderRefused(refused.to_string())
     }
 }

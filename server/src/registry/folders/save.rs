@@ -12,7 +12,7 @@ use std::{
 
 use artifactd_domain::{
     Sha256, Sha256Hasher, Suffix, Uid,
-    manifest::{Edit, ManifestDigest, Member, MemberPath, Page},
+    manifest::{CaseWalk, Edit, ManifestDigest, Member, MemberPath, Page},
 };
 
 pub use self::edits::{FolderEdit, FolderSource};
@@ -40,6 +40,8 @@ pub struct NewFolder {
     pub artifact: NewArtifact,
     /// The folder of which it is a change; it is listed whole otherwise.
     pub base: Option<Uid>,
+    /// Whether names may be listed that differ only in case.
+    pub allow_case_collisions: bool,
 }
 
 /// A save of a folder under way. It ends with [`commit`](Self::commit) or [`abandon`](Self::abandon).
@@ -55,6 +57,8 @@ pub struct FolderSave {
     /// The digest of the edits of a base.
     edits: Option<Sha256Hasher>,
     window: Window,
+    /// The names so far, unless they may differ only in case.
+    names: Option<CaseWalk>,
     maker: Option<Maker>,
     contents: Contents,
     open: Option<Open>,
@@ -83,6 +87,7 @@ impl Registry {
         let NewFolder {
             artifact: mut new,
             base,
+            allow_case_collisions,
         } = new;
         if let (Some(base), None, None) = (base, &new.key, &new.revises) {
             new.revises = Some(Revises::Stem(base.stem()));
@@ -117,6 +122,7 @@ impl Registry {
             before,
             edits: base.map(|_| Sha256Hasher::default()),
             window: Window::default(),
+            names: (!allow_case_collisions).then(CaseWalk::default),
             maker: Some(maker),
             open: None,
             tail: Vec::new(),

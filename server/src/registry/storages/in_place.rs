@@ -127,7 +127,17 @@ impl Registry {
         let artifact = at_place(folder.new, &place)?;
         let found = list(&place).await?;
         let prefix = format!("{}/", place.path.trim_end_matches('/'));
-        let begun = self.begin_folder(caller, NewFolder { artifact, base: None }).await?;
+        let begun = self
+            .begin_folder(
+                caller,
+                NewFolder {
+                    artifact,
+                    base: None,
+                    // What is there is there.
+                    allow_case_collisions: true,
+                },
+            )
+            .await?;
         let mut save = match begun {
             FolderBegun::Before(saved) => return Ok(*saved),
             FolderBegun::Save(save) => save,

@@ -31,12 +31,19 @@ impl FolderSave {
     /// Moves what is decided into pages, and writes these when many wait.
     pub async fn advance(&mut self) -> Result<()> {
         while let Some(edit) = self.window.pop() {
-            if let Edit::Put(member) = &edit {
-                self.tail.push(member.clone());
-            }
+            let path = match &edit {
+                Edit::Put(member) => {
+                    self.tail.push(member.clone());
+                    Some(member.path.clone())
+                }
+                Edit::Remove(_) => None,
+            };
             let maker = self.maker.as_mut().expect("a save ends once");
             let mut made = Vec::new();
             maker.push(&self.registry, edit, &mut made).await?;
+            if let (Some(path), Some(names)) = (path, &mut self.names) {
+                names.push(&path)?;
+            }
             self.take(made);
         }
         if self.waiting_members >= WAITING_MEMBERS_MAX {
