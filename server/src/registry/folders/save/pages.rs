@@ -31,18 +31,15 @@ impl FolderSave {
     /// Moves what is decided into pages, and writes these when many wait.
     pub async fn advance(&mut self) -> Result<()> {
         while let Some(edit) = self.window.pop() {
-            let path = match &edit {
-                Edit::Put(member) => {
-                    self.tail.push(member.clone());
-                    Some(member.path.clone())
-                }
-                Edit::Remove(_) => None,
-            };
+            let is_put = matches!(edit, Edit::Put(_));
+            if let Edit::Put(member) = &edit {
+                self.tail.push(member.clone());
+            }
             let maker = self.maker.as_mut().expect("a save ends once");
             let mut made = Vec::new();
             maker.push(&self.registry, edit, &mut made).await?;
-            if let (Some(path), Some(names)) = (path, &mut self.names) {
-                names.push(&path)?;
+            if let (Some(names), Some(put)) = (&mut self.names, self.tail.last().filter(|_| is_put)) {
+                names.push(&put.path)?;
             }
             self.take(made);
         }
