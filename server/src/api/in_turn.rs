@@ -60,7 +60,7 @@ where
         let mut ready = std::mem::replace(&mut self.inner, next);
         let registry = Arc::clone(&self.registry);
         Box::pin(async move {
-            match registry.content_turn().await {
+            match registry.message_turn().await {
                 Ok(turn) => {
                     request.extensions_mut().insert(turn);
                     ready.call(request).await

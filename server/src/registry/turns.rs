@@ -13,10 +13,16 @@ use tokio::{
 
 use super::{Limits, Registry, RegistryError, Result};
 
+/// How many streams a message is worth that holds a whole part: it is in memory at
+/// once, where of a stream there are a few chunks.
+const MESSAGE_WORTH: u32 = 4;
+
 /// The turns of a server.
 #[derive(Debug)]
 pub(super) struct ContentTurns {
     turns: Arc<Semaphore>,
+    /// What a message is worth here.
+    message_worth: u32,
     /// Places of the streams that have a turn, and of those that wait for one.
     places: Arc<Semaphore>,
     wait: Duration,
@@ -30,9 +36,9 @@ pub struct ContentTurn {
 }
 
 impl Registry {
-    /// Waits for the turn to read content, for callers whose content comes in one message.
-    pub async fn content_turn(&self) -> Result<ContentTurn> {
-        self.content_turns.take().await
+    /// Waits for the turn to read content that comes in one message.
+    pub async fn message_turn(&self) -> Result<ContentTurn> {
+        self.content_turns.take_for_message().await
     }
 }
 
@@ -40,19 +46,30 @@ impl ContentTurns {
     /// As many as the limits say.
     pub(super) fn new(limits: &Limits) -> Self {
         let places = limits.content_streams_max.saturating_add(limits.content_waiting_max);
+        let streams = u32::try_from(limits.content_streams_max).unwrap_or(u32::MAX);
         Self {
+            message_worth: MESSAGE_WORTH.min(streams),
             turns: Arc::new(Semaphore::new(limits.content_streams_max)),
             places: Arc::new(Semaphore::new(places)),
             wait: limits.content_wait,
         }
     }
 
-    /// Waits for a turn. `Busy` when there is no place to wait, or none came in time.
+    /// Waits for the turn of a stream. `Busy` when there is no place to wait, or none came in time.
     pub(super) async fn take(&self) -> Result<ContentTurn> {
+        self.take_worth(1).await
+    }
+
+    /// Waits for the turn of a message, as [`Self::take`] does.
+    pub(super) async fn take_for_message(&self) -> Result<ContentTurn> {
+        self.take_worth(self.message_worth).await
+    }
+
+    async fn take_worth(&self, streams: u32) -> Result<ContentTurn> {
         let place = Arc::clone(&self.places)
             .try_acquire_owned()
             .map_err(|_| RegistryError::Busy)?;
-        match timeout(self.wait, Arc::clone(&self.turns).acquire_owned()).await {
+        match timeout(self.wait, Arc::clone(&self.turns).acquire_many_owned(streams)).await {
             Ok(turn) => Ok(ContentTurn {
                 _turn: Arc::new(turn.expect("the semaphore is never closed")),
                 _place: Arc::new(place),
@@ -105,6 +122,20 @@ mod tests {
         drop(last);
         drop(waiting(&turns));
         drop(third);
+    }
+
+    #[tokio::test]
+    async fn a_message_is_worth_several_streams_where_there_are_as_many() {
+        let turns = turns_of(MESSAGE_WORTH as usize + 1, LONG);
+        let message = turns.take_for_message().await.unwrap();
+        let stream = turns.take().await.unwrap();
+        drop(waiting(&turns));
+        drop(message);
+        let _message = turns.take_for_message().await.unwrap();
+        drop(stream);
+        let one = turns_of(1, LONG);
+        one.take_for_message().await.unwrap();
+        one.take().await.unwrap();
     }
 
     #[tokio::test]

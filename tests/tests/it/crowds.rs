@@ -21,7 +21,7 @@ const SAVE_BYTES: usize = 2_000_000;
 const PARTS: usize = 100;
 const PART_BYTES: usize = 8 << 20;
 
-/// Of each connection its window, of eight parts what was read and what is written; far less
+/// Of each part that waits its window, of two what was read and what is written; far less
 /// than all of them, which have 800 MiB.
 const PARTS_GROWTH_BYTES_MAX: u64 = 250 << 20;
 
