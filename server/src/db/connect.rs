@@ -58,6 +58,9 @@ impl Db {
 
 async fn open_sqlite(path: &Path) -> Result<Db> {
     sqlite::migrated(Sqlite::open(path, Access::Write)?, migrate).await?;
+    // Closed again, its log is gone.
+    let database = path.to_owned();
+    crate::blocking::in_place(|| sqlite::make_room(&database));
     Ok(Db {
         reader: Reader::Sqlite(Arc::new(Readers::open(path)?)),
         writer: Writer::queue(path)?,

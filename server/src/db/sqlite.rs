@@ -9,6 +9,7 @@
 //! both databases. This folder knows no table.
 
 mod fault;
+mod log;
 mod migrating;
 mod values;
 
@@ -22,7 +23,7 @@ use rusqlite::{CachedStatement, Connection, OpenFlags, config::DbConfig};
 use sea_orm::{DbErr, ProxyExecResult, ProxyRow, RuntimeErr, Statement};
 
 use self::fault::failed;
-pub(super) use self::migrating::migrated;
+pub(super) use self::{log::make_room, migrating::migrated};
 
 type Result<T> = std::result::Result<T, DbErr>;
 
