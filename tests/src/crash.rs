@@ -8,7 +8,7 @@ mod points;
 mod records;
 mod uploads;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use artifactd_proto::v1 as pb;
 
@@ -25,6 +25,10 @@ const OTHER_KEY: &str = "other.bin";
 const REQUEST_ID: &str = "the-request";
 const GARBAGE_SEED: u64 = 50;
 const TIMES_AT_START_MAX: usize = 10;
+
+/// How long after its answer a call may come by a point behind it: if it is said to, and if not.
+const SAID_TO_MEET_WITHIN: Duration = Duration::from_secs(10);
+const MIGHT_MEET_WITHIN: Duration = Duration::from_millis(100);
 
 /// A mutation that may meet a crash point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +126,11 @@ pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
     let mut scene = Scene::prepare(point, operation, backend).await;
     scene.arm(point).await;
     let first = scene.act(operation).await;
-    if first.is_ok() && !scene.has_crashed_soon(operation).await {
+    let patience = match meets(point, operation, backend) {
+        true => SAID_TO_MEET_WITHIN,
+        false => MIGHT_MEET_WITHIN,
+    };
+    if first.is_ok() && !scene.has_crashed_within(patience, operation).await {
         scene.server.kill();
         return false;
     }
@@ -296,9 +304,12 @@ impl Scene {
         }
     }
 
-    /// Whether the server ends on its own right after an answer: a point behind it was met.
-    async fn has_crashed_soon(&mut self, operation: Operation) -> bool {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+    /// Whether the server ends on its own after an answer: a point behind it was met.
+    async fn has_crashed_within(&mut self, patience: Duration, operation: Operation) -> bool {
+        let began = Instant::now();
+        while self.is_running() && began.elapsed() < patience {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         while operation == Operation::Index && self.is_running() {
             if self.server.is_indexed().await {
                 return false;
