@@ -18,15 +18,17 @@ use super::LOG_PAGES_MAX;
 const FRAME_BYTES: u64 = 4096 + 24;
 
 /// A log is written back by the commit that makes it longer than its most; this much longer.
-const LAST_COMMIT_PAGES: u64 = 128;
+const LAST_COMMIT_PAGES: u32 = 128;
 
 const PIECE_BYTES: u64 = 1 << 20;
+
+/// Where less is free than so many times the room, others need it more.
+const FREE_ROOMS_MIN: u64 = 16;
 
 /// Makes room for the log of a database that nobody has opened to write. What another
 /// process holds is left alone; without room commits take longer, and work.
 pub(in crate::db) fn make_room(database: &Path) {
-    let log = log_of(database);
-    match written_in_full(&log) {
+    match written_in_full(database) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
             tracing::debug!(error = &error as &dyn std::error::Error, "No room was made for the log");
         }
@@ -40,14 +42,20 @@ fn log_of(database: &Path) -> PathBuf {
     name.into()
 }
 
-fn written_in_full(log: &Path) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).open(log)?;
-    let zeros = vec![0; PIECE_BYTES as usize];
-    let bytes = (u64::from(LOG_PAGES_MAX.unsigned_abs()) + LAST_COMMIT_PAGES) * FRAME_BYTES;
-    for _ in 0..bytes.div_ceil(PIECE_BYTES) {
-        file.write_all(&zeros)?;
+fn written_in_full(database: &Path) -> io::Result<()> {
+    let pieces = u64::from(LOG_PAGES_MAX.unsigned_abs() + LAST_COMMIT_PAGES) * FRAME_BYTES / PIECE_BYTES + 1;
+    let disk = rustix::fs::statvfs(database)?;
+    if disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_ROOMS_MIN * pieces * PIECE_BYTES {
+        return Err(io::ErrorKind::StorageFull.into());
     }
-    file.sync_all()
+    let log = log_of(database);
+    let mut file = OpenOptions::new().write(true).create_new(true).open(&log)?;
+    let zeros = vec![0; PIECE_BYTES as usize];
+    let written = (0..pieces).try_for_each(|_| file.write_all(&zeros));
+    written.and_then(|()| file.sync_all()).inspect_err(|_| {
+        // Half a room is room that others lack.
+        let _ = std::fs::remove_file(&log);
+    })
 }
 
 #[cfg(test)]
@@ -92,6 +100,7 @@ mod tests {
     fn a_log_that_is_there_is_left_as_it_is() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.sqlite3");
+        fs::write(&path, "").unwrap();
         fs::write(log_of(&path), "somebody's").unwrap();
         make_room(&path);
         assert_eq!(fs::read(log_of(&path)).unwrap(), b"somebody's");
