@@ -72,6 +72,7 @@ impl Entry<ArtifactField> for Answered<'_> {
                 pb::Accessor::DataFrame => int(Accessor::DataFrame.code()),
             },
             ArtifactField::NObservations => artifact.n_observations.map_or(vec![], int),
+            ArtifactField::Record(_) => panic!("an answer does not say what is around it"),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! The fields of an artifact that filters can test.
 //!
 //! They are called as in the messages, and mean the same. [`ArtifactFields`] is the
-//! schema to check a filter against; schemas that know more fields can ask it first.
+//! schema to check a filter against; [`RecordFields`](crate::RecordFields) knows also what
+//! was registered in a server.
 
 use crate::{
-    Accessor, HashType, Kind, Visibility,
+    Accessor, HashType, Kind, RecordField, Visibility,
     filter::{Field, Resolved, Schema, TimeUnit, Type, Unresolved},
 };
 
@@ -63,13 +64,15 @@ pub enum ArtifactField {
     Accessor,
     /// `n_observations`
     NObservations,
+    /// What is in the record around it.
+    Record(RecordField),
 }
 
 /// Fields of the message that follow from others or from where bytes lie.
 const NOT_TESTED: [&str; 3] = ["path", "etag", "content_etag"];
 
 impl ArtifactField {
-    /// Every field.
+    /// Every field of the artifact itself.
     pub const ALL: [Self; 26] = [
         Self::Uid,
         Self::Stem,
@@ -128,11 +131,15 @@ impl ArtifactField {
             Self::NObjects => "n_objects",
             Self::Accessor => "accessor",
             Self::NObservations => "n_observations",
+            Self::Record(record) => record.name(),
         }
     }
 
     /// What a filter can ask of it.
     pub fn field(self) -> Field<Self> {
+        if let Self::Record(record) = self {
+            return record.field();
+        }
         let field = Field::new(self, self.r#type());
         match self {
             Self::Key
@@ -183,6 +190,7 @@ impl ArtifactField {
                     ("TRASH", Visibility::Trash.code()),
                 ],
             ),
+            Self::Record(record) => record.field().r#type,
             Self::Hash => Type::Bytes(Some(32)),
             Self::Size | Self::VersionNumber | Self::Id | Self::NObjects | Self::NObservations => Type::Int,
             Self::IsLatest | Self::KeyIsVirtual => Type::Bool,

@@ -40,6 +40,8 @@
 //! | duration | `1.5s` | exactly |
 //! | name of a set | one of its names, in capitals or small letters | only `=` and `!=` |
 //! | bytes | hexadecimal digits | only `=` and `!=` |
+//! | name of something | its name, without `*` | only `=` and `!=` |
+//! | object | none | by `:*` only |
 //!
 //! A bare word is no test: text is searched for by a search, not by a filter.
 //!

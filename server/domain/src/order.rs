@@ -13,6 +13,8 @@ pub enum OrderBy {
     Key,
     /// Their sizes.
     Size,
+    /// How many observations they have; those of which nobody counted any come last.
+    NObservations,
 }
 
 /// An order of artifacts, such as `created_at desc`.
@@ -26,7 +28,13 @@ pub struct Order {
 
 impl OrderBy {
     /// Everything to order by.
-    pub const ALL: [Self; 4] = [Self::CreatedAt, Self::UpdatedAt, Self::Key, Self::Size];
+    pub const ALL: [Self; 5] = [
+        Self::CreatedAt,
+        Self::UpdatedAt,
+        Self::Key,
+        Self::Size,
+        Self::NObservations,
+    ];
 
     /// What it is called.
     pub fn name(self) -> &'static str {
@@ -35,6 +43,7 @@ impl OrderBy {
             Self::UpdatedAt => "updated_at",
             Self::Key => "key",
             Self::Size => "size",
+            Self::NObservations => "n_observations",
         }
     }
 }

@@ -87,6 +87,40 @@ pub(crate) struct CollectionPage {
     pub(crate) rows: u64,
 }
 
+/// Ids of what these names mean, each with its name: uids one version, keys and stems the latest one.
+pub(crate) async fn ids_of_names(
+    conn: &impl ConnectionTrait,
+    scope: Scope,
+    names: &[&str],
+) -> Result<Vec<(String, i64)>> {
+    let mut found = Vec::new();
+    for column in [
+        "collections.uid",
+        "collection_families.stem",
+        "collection_families.\"key\"",
+    ] {
+        let mut sql = Sql::new("SELECT ");
+        sql.push(column).push(
+            " AS name, collections.id AS id FROM collections \
+             JOIN collection_families ON collection_families.id = collections.family_id WHERE ",
+        );
+        sql.push(column).push(" IN ").bind_list(names.iter().copied());
+        if column != "collections.uid" {
+            sql.push(" AND collections.is_latest");
+        }
+        sql.push(" AND collection_families.space_id IN ");
+        scope.bind(&mut sql);
+        found.extend(sql.all::<Named>(conn).await?);
+    }
+    Ok(found.into_iter().map(|row| (row.name, row.id)).collect())
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Named {
+    name: String,
+    id: i64,
+}
+
 /// The version with this uid.
 pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &str) -> Result<Option<CollectionRow>> {
     let mut sql = Sql::new(COLUMNS);

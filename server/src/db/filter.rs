@@ -18,6 +18,11 @@ pub(crate) trait Columns<Id> {
     /// The column of a field, or an expression that stands for one.
     fn column(&self, id: &Id) -> Expr;
 
+    /// Whether a field has a column.
+    fn has(&self, _id: &Id) -> bool {
+        true
+    }
+
     /// The condition for a test that no column answers; true or false, never unknown.
     fn other(&self, _test: &Test<Id>) -> Option<Expr> {
         None
@@ -41,11 +46,11 @@ pub(crate) fn condition<Id: PartialEq>(
         }
         Predicate::All(parts) => joined(Condition::all(), parts),
         Predicate::Any(parts) => match one_of(parts) {
-            Some((field, values)) => {
+            Some((field, values)) if columns.has(&field.id) => {
                 let column = columns.column(&field.id);
                 Condition::all().add(column.is_in(values.into_iter().map(bound)))
             }
-            None => joined(Condition::any(), parts),
+            _ => joined(Condition::any(), parts),
         },
         Predicate::Is(test) => Condition::all().add(holds(backend, test, columns)),
         Predicate::IsNot(test) => fails(backend, test, columns),
@@ -87,12 +92,13 @@ fn holds<Id>(backend: DbBackend, test: &Test<Id>, columns: &impl Columns<Id>) ->
 fn fails<Id>(backend: DbBackend, test: &Test<Id>, columns: &impl Columns<Id>) -> Condition {
     let holds = holds(backend, test, columns);
     let field = match test {
-        Test::Compare(field, ..) | Test::Like(field, _) | Test::Unlike(field, _) if field.nullable => field,
+        Test::Compare(field, ..) | Test::Like(field, _) | Test::Unlike(field, _)
+            if field.nullable && columns.has(&field.id) =>
+        {
+            field
+        }
         _ => return Condition::all().add(holds.not()),
     };
-    if columns.other(test).is_some() {
-        return Condition::all().add(holds.not());
-    }
     Condition::any()
         .add(columns.column(&field.id).is_null())
         .add(holds.not())
@@ -122,7 +128,7 @@ pub(crate) fn compare(column: Expr, comparison: Comparison, value: sea_orm::Valu
 }
 
 /// That a text fits a pattern. Never LIKE, which folds case on one database and asks the locale on the other.
-fn like(backend: DbBackend, column: &Expr, pattern: &Pattern) -> Condition {
+pub(crate) fn like(backend: DbBackend, column: &Expr, pattern: &Pattern) -> Condition {
     let (prefix, infix, suffix) = (pattern.prefix(), pattern.infix(), pattern.suffix());
     let chars = |text: &str| i32::try_from(text.chars().count()).expect("texts are short");
     let mut all = Condition::all();

@@ -343,6 +343,23 @@ pub(crate) async fn above(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Ve
     Ok(rows.into_iter().map(|row| row.id).collect())
 }
 
+/// Some labels, and all below each of them; at most so many.
+pub(crate) async fn below(conn: &impl ConnectionTrait, ids: &[i64], most: usize) -> Result<Vec<(i64, i64)>> {
+    #[derive(FromQueryResult)]
+    struct Below {
+        top_id: i64,
+        id: i64,
+    }
+    let mut sql = Sql::new("WITH RECURSIVE below (top_id, id) AS (SELECT id, id FROM labels WHERE id IN ");
+    sql.bind_list(ids.iter().copied()).push(
+        " UNION SELECT below.top_id, label_parents.child_id FROM below JOIN label_parents \
+         ON label_parents.parent_id = below.id) SELECT top_id, id FROM below LIMIT ",
+    );
+    sql.bind(i64::try_from(most).unwrap_or(i64::MAX));
+    let rows: Vec<Below> = sql.all(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.top_id, row.id)).collect())
+}
+
 /// Synonyms of some labels.
 pub(crate) async fn synonyms(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<(i64, String)>> {
     let mut found = Vec::new();

@@ -14,6 +14,7 @@
 
 mod bounds;
 mod index;
+mod record;
 #[cfg(test)]
 mod tests;
 
@@ -48,6 +49,10 @@ const LOOKED_UP_MAX: u64 = 2_000;
 
 /// Most of both after a walk that found too little.
 const PATIENT_MAX: u64 = 200_000;
+
+/// Most artifacts that a part of the filter over the record leaves, if these are looked up.
+/// Their ids are values of a statement.
+const RECORD_MAX: u64 = 2_000;
 
 /// Rows that the first step of a walk tries; each later one tries four times as many.
 const STEP_ROWS: u64 = 1_000;
@@ -100,6 +105,7 @@ impl Place {
             OrderBy::UpdatedAt => Ordered::Number(row.updated_at_us),
             OrderBy::Size => Ordered::Number(row.size_bytes),
             OrderBy::Key => row.key.clone().map_or(Ordered::Unset, Ordered::Text),
+            OrderBy::NObservations => row.n_observations.map_or(Ordered::Unset, Ordered::Number),
         };
         let uid = row.uid.clone();
         Self { value, uid }
@@ -136,7 +142,7 @@ pub(crate) async fn next(
         rows: Vec::new(),
         up_to: None,
     };
-    for half in Half::all(listing, after) {
+    for mut half in Half::all(listing, after) {
         let wanted = rows - found.rows.len() as u64;
         let next = half.next(conn, wanted).await?;
         found.rows.extend(next.rows);
@@ -151,7 +157,11 @@ pub(crate) async fn next(
 /// How many artifacts match, or `most` when more do.
 pub(crate) async fn count(conn: &impl ConnectionTrait, listing: &Listing, most: u64) -> Result<u64> {
     let mut counted = 0;
-    for half in Half::all(listing, None) {
+    for mut half in Half::all(listing, None) {
+        half.narrow(conn).await?;
+        if half.is_empty {
+            continue;
+        }
         let few = half.few(conn, COVERED_MAX, LOOKED_UP_MAX).await?;
         let index = few.unwrap_or_else(|| half.index_to_count());
         counted += half.count(conn, index, Rows::Matching, most - counted).await?;
@@ -210,6 +220,8 @@ struct Half<'l> {
     bounds: Bounds,
     is_unset: Option<bool>,
     after: Option<Place>,
+    /// Whether it is known that nothing matches.
+    is_empty: bool,
 }
 
 impl<'l> Half<'l> {
@@ -234,6 +246,7 @@ impl<'l> Half<'l> {
                 bounds: Bounds::of(&filter),
                 is_unset: *is_unset,
                 after,
+                is_empty: false,
             })
             .collect()
     }
@@ -243,7 +256,11 @@ impl<'l> Half<'l> {
         Index::of_order(self.listing.order.by)
     }
 
-    async fn next(&self, conn: &impl ConnectionTrait, rows: u64) -> Result<Found> {
+    async fn next(&mut self, conn: &impl ConnectionTrait, rows: u64) -> Result<Found> {
+        self.narrow(conn).await?;
+        if self.is_empty {
+            return self.found(Vec::new(), rows, None);
+        }
         if self.bounds.are_all_of(self.index()) && !self.bounds.has(self.index(), Side::Points) {
             return self.found(self.walk(conn, self.after.as_ref(), None, rows).await?, rows, None);
         }
@@ -251,6 +268,26 @@ impl<'l> Half<'l> {
             return self.found(self.collect(conn, index, self.after.as_ref(), rows).await?, rows, None);
         }
         self.search(conn, rows).await
+    }
+
+    /// Reads which artifacts a part of the filter over the record leaves, when these are
+    /// few: then they are looked up like any others that are known by their ids.
+    async fn narrow(&mut self, conn: &impl ConnectionTrait) -> Result<()> {
+        if self.bounds.leave_few(Index::Id) {
+            return Ok(());
+        }
+        let mut few = None;
+        for (part, _) in self.bounds.parts() {
+            few = record::few(conn, part, RECORD_MAX).await?;
+            if few.is_some() {
+                break;
+            }
+        }
+        if let Some(ids) = few {
+            self.is_empty = ids.is_empty();
+            self.bounds.add_ids(&ids);
+        }
+        Ok(())
     }
 
     /// Walks in steps.

@@ -65,6 +65,25 @@ pub(crate) enum TransformOf {
     Family(i64),
 }
 
+/// Ids of the runs of a space with these uids.
+pub(crate) async fn ids_of_uids(
+    conn: &impl ConnectionTrait,
+    space_id: i64,
+    uids: &[&str],
+) -> Result<Vec<(String, i64)>> {
+    #[derive(FromQueryResult)]
+    struct Named {
+        uid: String,
+        id: i64,
+    }
+    let mut sql = Sql::new("SELECT uid, id FROM runs WHERE uid IN ");
+    sql.bind_list(uids.iter().copied())
+        .push(" AND space_id = ")
+        .bind(space_id);
+    let rows: Vec<Named> = sql.all(conn).await?;
+    Ok(rows.into_iter().map(|row| (row.uid, row.id)).collect())
+}
+
 /// The run with this uid.
 pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &str) -> Result<Option<RunRow>> {
     let mut sql = Sql::new(COLUMNS);

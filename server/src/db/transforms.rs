@@ -54,6 +54,37 @@ pub(crate) struct TransformPage {
     pub(crate) rows: u64,
 }
 
+/// Ids of what these names mean, each with its name: uids one version, keys and stems all versions.
+pub(crate) async fn ids_of_names(
+    conn: &impl ConnectionTrait,
+    scope: Scope,
+    names: &[&str],
+) -> Result<Vec<(String, i64)>> {
+    let mut found = Vec::new();
+    for column in [
+        "transforms.uid",
+        "transform_families.stem",
+        "transform_families.\"key\"",
+    ] {
+        let mut sql = Sql::new("SELECT ");
+        sql.push(column).push(
+            " AS name, transforms.id AS id FROM transforms \
+             JOIN transform_families ON transform_families.id = transforms.family_id WHERE ",
+        );
+        sql.push(column).push(" IN ").bind_list(names.iter().copied());
+        sql.push(" AND transform_families.space_id IN ");
+        scope.bind(&mut sql);
+        found.extend(sql.all::<Named>(conn).await?);
+    }
+    Ok(found.into_iter().map(|row| (row.name, row.id)).collect())
+}
+
+#[derive(Debug, FromQueryResult)]
+struct Named {
+    name: String,
+    id: i64,
+}
+
 /// The version with this uid.
 pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &str) -> Result<Option<TransformRow>> {
     let mut sql = Sql::new(BRIEF);

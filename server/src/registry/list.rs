@@ -57,7 +57,7 @@ impl Registry {
     /// Lists artifacts of the caller's space. A page may have fewer records than were
     /// asked for, also none, before the last.
     pub async fn list(&self, caller: &Caller, query: &ListQuery) -> Result<Page<Place>> {
-        let listings = self.listings(caller, &query.selection, query.order)?;
+        let listings = self.listings(caller, &query.selection, query.order).await?;
         let conn = self.db.reader();
         let ranges = listings
             .iter()
@@ -73,7 +73,7 @@ impl Registry {
     /// Counts artifacts of the caller's space up to a number.
     pub async fn count(&self, caller: &Caller, selection: &Selection, most: u64) -> Result<Count> {
         let mut counted = 0;
-        for listing in self.listings(caller, selection, Order::default())? {
+        for listing in self.listings(caller, selection, Order::default()).await? {
             counted += listing::count(self.db.reader(), &listing, most + 1 - counted).await?;
         }
         Ok(Count {

@@ -73,7 +73,7 @@ impl Registry {
     /// Searches the caller's space. A page may have fewer hits than were asked for, also
     /// none, before the last.
     pub async fn search(&self, caller: &Caller, query: &SearchQuery) -> Result<Hits> {
-        let listings = self.listings(caller, &query.selection, Order::default())?;
+        let listings = self.listings(caller, &query.selection, Order::default()).await?;
         let mut searching = Searching {
             conn: self.db.reader(),
             space_id: caller.space_id,

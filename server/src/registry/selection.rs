@@ -1,11 +1,13 @@
 //! Which artifacts a caller means: a filter and visibilities, in the words of the database.
 
+mod record;
+
 use artifactd_domain::{
-    ArtifactField, ArtifactFields, Order, Visibility,
+    ArtifactField, Order, Visibility,
     filter::{Comparison, Entry, Field, Filter, Predicate, Subject, Test, Type, Value},
 };
 
-use super::{Caller, Registry, RegistryError, Result};
+use super::{Caller, Registry, Result};
 use crate::db::listing::Listing;
 
 /// Which artifacts of a space.
@@ -22,9 +24,8 @@ const VISIBILITIES: [Visibility; 3] = [Visibility::Default, Visibility::Hidden, 
 
 impl Registry {
     /// The listings that together hold the selection: one for each visibility that can match.
-    pub(super) fn listings(&self, caller: &Caller, selection: &Selection, order: Order) -> Result<Vec<Listing>> {
-        let filter = selection.filter.check(&ArtifactFields);
-        let filter = filter.map_err(|fault| RegistryError::field("filter", fault))?;
+    pub(super) async fn listings(&self, caller: &Caller, selection: &Selection, order: Order) -> Result<Vec<Listing>> {
+        let filter = self.predicate(caller, &selection.filter).await?;
         let visibilities = match selection.visibilities.as_slice() {
             [] if asks_for_visibility(&selection.filter) => &VISIBILITIES,
             [] => &[Visibility::Default][..],

@@ -47,6 +47,7 @@ mod published;
 mod races;
 mod ranges;
 mod readme;
+mod record_filters;
 mod replacing;
 mod requests;
 mod restored;

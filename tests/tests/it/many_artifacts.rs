@@ -1,15 +1,17 @@
 //! Lists among many artifacts: what they find, and that they search indexes for it.
 
 use artifactd_tests::{
-    Backend, Database, TestServer,
+    Backend, Calls, Database, TestServer,
+    database::RawDatabase,
     filled::{HUNDRED, fill},
     pb::{CountArtifactsRequest, ListArtifactsRequest},
+    records::feature,
 };
 
 const ARTIFACTS: u64 = 30_000;
 
 /// Filters, and how many artifacts match.
-const FILTERS: [(&str, u64); 12] = [
+const FILTERS: [(&str, u64); 19] = [
     ("", ARTIFACTS),
     ("key = 'hundred/*'", HUNDRED),
     ("key = 'percent/*'", ARTIFACTS / 100),
@@ -22,7 +24,28 @@ const FILTERS: [(&str, u64); 12] = [
     ("-description:*", ARTIFACTS / 2),
     ("NOT suffix = .csv AND key = 'bulk-1*'", 36),
     ("version_number > 1", 0),
+    // Values, which lie in tables of their own.
+    ("features.percent = 7", ARTIFACTS / 100),
+    ("features.percent = 7 AND suffix = .csv AND size <= 1000", 10),
+    ("features.percent < 50 AND size <= 1000", 500),
+    ("features.rank > 29900", 100),
+    ("features.percent = 7 OR features.rank = 8", ARTIFACTS / 100 + 1),
+    ("-features.rank:*", 0),
+    ("features.rank = 123456789", 0),
 ];
+
+/// Gives every artifact two values.
+async fn annotate(calls: &Calls, database: &RawDatabase) {
+    for (name, value) in [("percent", "size_bytes % 100"), ("rank", "size_bytes")] {
+        calls.create_feature(feature(name, "int")).await.unwrap();
+        let sql = format!(
+            "INSERT INTO feature_values (artifact_id, feature_id, int_value, is_item, artifact_at_us) \
+             SELECT artifacts.id, features.id, {value}, FALSE, artifacts.created_at_us FROM artifacts \
+             JOIN features ON features.name = '{name}'"
+        );
+        database.run(&sql).await;
+    }
+}
 
 #[tokio::test]
 async fn lists_among_many_are_whole_and_search_indexes() {
@@ -30,6 +53,7 @@ async fn lists_among_many_are_whole_and_search_indexes() {
         let mut server = TestServer::on(backend).await;
         let database = server.database().await;
         fill(&database, ARTIFACTS).await;
+        annotate(&server.calls(), &database).await;
         let before = scanned(&server).await;
         let calls = server.calls();
         for (filter, matching) in FILTERS {
@@ -42,7 +66,12 @@ async fn lists_among_many_are_whole_and_search_indexes() {
                 matching,
                 "{filter:?} on {backend:?}"
             );
-            for order_by in ["", "key", "size desc", "updated_at"] {
+            let orders: &[&str] = match filter.contains("features") {
+                // Which order it is changes nothing in what is asked of the values.
+                true => &["size desc"],
+                false => &["", "key", "size desc", "updated_at"],
+            };
+            for &order_by in orders {
                 let mut request = ListArtifactsRequest {
                     page_size: 1000,
                     filter: filter.to_owned(),
@@ -78,13 +107,14 @@ async fn lists_among_many_are_whole_and_search_indexes() {
     }
 }
 
-/// How many rows were read by going through the table of artifacts from its beginning;
+/// How many rows were read by going through a table from its beginning;
 /// SQLite is asked for its plans in the server's own tests.
 async fn scanned(server: &TestServer) -> i64 {
     match server.backend().database {
         Database::Sqlite => 0,
         Database::Postgres => {
-            let sql = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'artifacts'";
+            let sql = "SELECT sum(seq_tup_read)::BIGINT FROM pg_stat_user_tables \
+                       WHERE relname IN ('artifacts', 'feature_values')";
             server.query_integer(sql).await
         }
     }

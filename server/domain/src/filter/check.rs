@@ -127,12 +127,16 @@ fn test<Id: Clone>(
         };
         Fault::new(comparator_at, refused)
     };
-    let comparison = match comparison(comparator) {
-        Some(comparison) => comparison,
+    let (comparison, field) = match comparison(comparator) {
+        Some(comparison) => (comparison, field.clone()),
         None if literal.is_anything() => return Ok(set(field)),
-        None if field.repeated => Comparison::Equal,
+        None if field.repeated => {
+            let id = field.has.as_ref().unwrap_or(&field.id).clone();
+            (Comparison::Equal, Field { id, ..field.clone() })
+        }
         None => return Err(does_not_go()),
     };
+    let field = &field;
     let by_equality = matches!(comparison, Comparison::Equal | Comparison::NotEqual);
     if !by_equality && !field.r#type.is_ordered() {
         return Err(does_not_go());

@@ -147,6 +147,16 @@ pub enum FilterRefused {
         /// What was given.
         got: String,
     },
+    /// A value that names something, and nothing has the name.
+    #[error("there is no {what} `{name}`{why}")]
+    Unnamed {
+        /// What was looked for.
+        what: String,
+        /// The name that was given.
+        name: String,
+        /// Where it was looked for, or nothing.
+        why: String,
+    },
     /// A number that is too large for any type.
     #[error("the number `{0}` is too large")]
     Number(String),

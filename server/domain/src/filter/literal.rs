@@ -18,7 +18,8 @@ pub(super) fn compared<Id: Clone>(
     let refused = || value_refused(name, &field.r#type, text);
     let test = |value| Ok(Predicate::Is(Test::Compare(field.clone(), comparison, value)));
     match &field.r#type {
-        Type::Text => test(Value::Text(text.to_owned())),
+        Type::Text | Type::Name => test(Value::Text(text.to_owned())),
+        Type::Opaque => Err(refused()),
         Type::Bool | Type::Enum(_) | Type::Bytes(_) => test(scalar(&field.r#type, text).ok_or_else(refused)?),
         Type::Float => match number::float(text).ok_or_else(refused)? {
             float if float.is_infinite() => Err(FilterRefused::Number(shortened(text))),
@@ -35,7 +36,8 @@ pub(super) fn compared<Id: Clone>(
 pub(super) fn argument(r#type: &Type, name: &str, literal: &Literal) -> Result<Value> {
     let text = literal.text.as_str();
     let value = match r#type {
-        Type::Text => Some(Value::Text(text.to_owned())),
+        Type::Text | Type::Name => Some(Value::Text(text.to_owned())),
+        Type::Opaque => None,
         Type::Bool | Type::Enum(_) | Type::Bytes(_) => scalar(r#type, text),
         Type::Float => number::float(text).filter(|float| float.is_finite()).map(Value::Float),
         counted_type => {
@@ -158,6 +160,7 @@ fn value_refused(name: &str, r#type: &Type, text: &str) -> FilterRefused {
         Type::Time(_) => "a time such as 2026-01-31T12:00:00Z, or a date".to_owned(),
         Type::Date => "a date such as 2026-01-31".to_owned(),
         Type::Duration(_) => "a duration such as 1.5s".to_owned(),
+        Type::Opaque => "no value, it is tested by `:*` only".to_owned(),
         other => other.name().to_owned(),
     };
     FilterRefused::Value {

@@ -50,6 +50,8 @@ pub struct Field<Id> {
     pub nullable: bool,
     /// Whether it has several values; then none means that it is unset.
     pub repeated: bool,
+    /// What `field:value` asks instead of `field = value`, if that is something else.
+    pub has: Option<Id>,
 }
 
 impl<Id> Field<Id> {
@@ -60,6 +62,7 @@ impl<Id> Field<Id> {
             r#type,
             nullable: false,
             repeated: false,
+            has: None,
         }
     }
 
@@ -75,6 +78,11 @@ impl<Id> Field<Id> {
             repeated: true,
             ..self
         }
+    }
+
+    /// The same field, of which `:` asks something else than `=`.
+    pub fn has(self, id: Id) -> Self {
+        Self { has: Some(id), ..self }
     }
 }
 
@@ -110,6 +118,10 @@ pub enum Type {
     Enum(Vec<(String, i64)>),
     /// Bytes, and how many where that is fixed.
     Bytes(Option<usize>),
+    /// The name of something, which is looked up: it has no order and no parts.
+    Name,
+    /// Something that has no value to compare with: it is there or not.
+    Opaque,
 }
 
 /// What times are counted in.
@@ -149,11 +161,16 @@ impl Type {
             Self::Duration(_) => "a duration",
             Self::Enum(_) => "a name of a set",
             Self::Bytes(_) => "bytes",
+            Self::Name => "a name",
+            Self::Opaque => "an object",
         }
     }
 
     /// Whether values have an order that means something.
     pub(super) fn is_ordered(&self) -> bool {
-        !matches!(self, Self::Bool | Self::Enum(_) | Self::Bytes(_))
+        !matches!(
+            self,
+            Self::Bool | Self::Enum(_) | Self::Bytes(_) | Self::Name | Self::Opaque
+        )
     }
 }

@@ -2,7 +2,11 @@
 
 use std::fmt;
 
-use super::fault::Span;
+use super::{
+    FilterFault, FilterRefused,
+    cursor::shortened,
+    fault::{Fault, Span},
+};
 
 /// A filter that was read.
 #[derive(Debug, Clone)]
@@ -20,6 +24,16 @@ impl Filter {
     /// What it says; `None` when it matches everything.
     pub fn expression(&self) -> Option<&Expression> {
         self.root.as_ref()
+    }
+
+    /// The fault that nothing has the name which a value of the filter is.
+    pub fn unnamed(&self, value: &Literal, what: &str, why: &str) -> FilterFault {
+        let refused = FilterRefused::Unnamed {
+            what: what.to_owned(),
+            name: shortened(&value.text),
+            why: why.to_owned(),
+        };
+        Fault::new(value.span.start, refused).in_text(&self.text)
     }
 
     /// Every test, in the order of the text: what a schema has to know.
@@ -156,5 +170,10 @@ impl Literal {
     /// Whether it is a star alone, which stands for any value.
     pub fn is_anything(&self) -> bool {
         self.text == "*" && self.stars == [0]
+    }
+
+    /// Whether a star in it stands for any text.
+    pub fn is_pattern(&self) -> bool {
+        !self.stars.is_empty()
     }
 }

@@ -46,6 +46,17 @@ impl Bounds {
         Self { parts: parts.collect() }
     }
 
+    /// Adds that an artifact has one of these ids.
+    pub(super) fn add_ids(&mut self, ids: &[i64]) {
+        let is = |id: &i64| {
+            let field = ArtifactField::Id.field();
+            Predicate::Is(Test::Compare(field, Comparison::Equal, Value::Int((*id).into())))
+        };
+        let part = Predicate::any(ids.iter().map(is).collect());
+        let bound = bound(&part);
+        self.parts.push((part, bound));
+    }
+
     /// Every part.
     pub(super) fn parts(&self) -> impl Iterator<Item = (&Part, Option<Bound>)> {
         self.parts.iter().map(|(part, bound)| (part, *bound))

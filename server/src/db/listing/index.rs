@@ -2,12 +2,13 @@
 
 use std::mem::discriminant;
 
-use artifactd_domain::{ArtifactField, OrderBy};
+use artifactd_domain::{ArtifactField, OrderBy, filter::Test};
 use sea_orm::{
     DbBackend,
     sea_query::{Expr, Func},
 };
 
+use super::record;
 use crate::db::{
     entities::artifacts::{self, Column as Col},
     filter::Columns,
@@ -23,11 +24,12 @@ pub(super) enum Index {
     Created,
     Updated,
     Size,
+    Observations,
 }
 
 impl Index {
     /// Those that may lead to few rows, the likeliest first.
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 8] = [
         Self::Id,
         Self::Uid,
         Self::Content,
@@ -35,6 +37,7 @@ impl Index {
         Self::Created,
         Self::Updated,
         Self::Size,
+        Self::Observations,
     ];
 
     /// The index that holds artifacts in an order.
@@ -44,6 +47,7 @@ impl Index {
             OrderBy::UpdatedAt => Self::Updated,
             OrderBy::Key => Self::Key,
             OrderBy::Size => Self::Size,
+            OrderBy::NObservations => Self::Observations,
         }
     }
 
@@ -57,6 +61,7 @@ impl Index {
             Self::Created => Col::CreatedAtUs,
             Self::Updated => Col::UpdatedAtUs,
             Self::Size => Col::SizeBytes,
+            Self::Observations => Col::NObservations,
         }
     }
 
@@ -70,6 +75,7 @@ impl Index {
             Self::Created => ArtifactField::CreatedAt,
             Self::Updated => ArtifactField::UpdatedAt,
             Self::Size => ArtifactField::Size,
+            Self::Observations => ArtifactField::NObservations,
         }
     }
 
@@ -83,6 +89,7 @@ impl Index {
             Self::Created => &[Col::SpaceId, Col::Visibility, Col::CreatedAtUs, Col::Uid],
             Self::Updated => &[Col::SpaceId, Col::Visibility, Col::UpdatedAtUs, Col::Uid],
             Self::Size => &[Col::SpaceId, Col::Visibility, Col::SizeBytes, Col::Uid],
+            Self::Observations => &[Col::SpaceId, Col::Visibility, Col::NObservations, Col::Uid],
         };
         columns.iter().any(|held| discriminant(held) == discriminant(&column))
     }
@@ -122,6 +129,8 @@ impl On {
             | Col::CreatedAtUs
             | Col::UpdatedAtUs
             | Col::SizeBytes
+            | Col::NObservations
+            | Col::RunId
             | Col::FamilyId => ("+ ?", "$1 + 0"),
             Col::Uid | Col::Key => ("+ ?", "$1 || ''"),
             Col::Sha256 => ("+ ?", "$1 || ''::BYTEA"),
@@ -135,6 +144,17 @@ impl On {
 }
 
 impl Columns<ArtifactField> for On {
+    fn has(&self, field: &ArtifactField) -> bool {
+        !matches!(field, ArtifactField::Record(_))
+    }
+
+    fn other(&self, test: &Test<ArtifactField>) -> Option<Expr> {
+        match test.id() {
+            ArtifactField::Record(record) => Some(record::holds(*self, *record, test)),
+            _ => None,
+        }
+    }
+
     fn column(&self, field: &ArtifactField) -> Expr {
         self.col(match field {
             ArtifactField::Stem => {
@@ -166,6 +186,7 @@ impl Columns<ArtifactField> for On {
             ArtifactField::NObjects => Col::NObjects,
             ArtifactField::Accessor => Col::Accessor,
             ArtifactField::NObservations => Col::NObservations,
+            ArtifactField::Record(_) => unreachable!("what is around an artifact is in no column"),
         })
     }
 }

@@ -17,6 +17,7 @@ mod m0008_record;
 mod m0009_collections;
 mod m0010_storages;
 mod m0011_work;
+mod m0012_observations;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -42,6 +43,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0009_collections::Migration),
             Box::new(m0010_storages::Migration),
             Box::new(m0011_work::Migration),
+            Box::new(m0012_observations::Migration),
         ]
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use arrow_schema::SchemaRef;
-use artifactd_domain::{ArtifactFields, Order, filter::Filter};
+use artifactd_domain::{Order, filter::Filter};
 
 use super::super::{Artifact, Caller, ListQuery, Registry, RegistryError, Result, Selection, list::Place, looking};
 use crate::{arrays, db::tables};
@@ -30,10 +30,7 @@ impl Registry {
         after: Option<Place>,
     ) -> Result<(Vec<ListedTable>, Option<Place>)> {
         // Held against the fields as it was written, so that faults are found where they are.
-        let fault = selection.filter.check(&ArtifactFields).err();
-        if let Some(fault) = fault {
-            return Err(RegistryError::field("filter", fault));
-        }
+        self.predicate(caller, &selection.filter).await?;
         let tables_only = match selection.filter.as_str().trim() {
             "" => "accessor = DATA_FRAME".to_owned(),
             filter => format!("accessor = DATA_FRAME AND ({filter})"),
