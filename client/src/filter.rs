@@ -13,6 +13,9 @@
 //! );
 //! // What stands in a value means itself.
 //! assert_eq!(filter::key().is(r#"50% "new"*"#).to_string(), r#"key = "50% \"new\"\*""#);
+//! // What is said of an artifact is found by its name, whatever is in the name.
+//! let annotated = filter::feature("temperature").above(20) & filter::labels("CellType").within("T cell");
+//! assert_eq!(annotated.to_string(), r#"features."temperature" > 20 AND labels."CellType":"T cell""#);
 //! // What was written by hand is a piece like any other.
 //! let by_hand: Filter = "is_latest = true".parse()?;
 //! assert_eq!((by_hand & filter::description().is_unset()).to_string(), "is_latest = true AND -description:*");
@@ -26,7 +29,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use artifactd_domain::{Kind, Sha256, Stem, Uid, Visibility};
+use artifactd_domain::{ArtifactRef, Kind, RunUid, Sha256, Stem, Uid, Visibility};
 
 use crate::{Error, Result, convert};
 
@@ -310,6 +313,137 @@ impl Time {
     }
 }
 
+/// The values of a feature.
+pub fn feature(name: &str) -> Values {
+    Values(format!("features.{}", quoted(name)))
+}
+
+/// The values of a param.
+pub fn param(name: &str) -> Values {
+    Values(format!("params.{}", quoted(name)))
+}
+
+/// Its labels of a registry, also those that are values of features.
+pub fn labels(registry: &str) -> Values {
+    Values(format!("labels.{}", quoted(registry)))
+}
+
+/// The run with this uid has made it.
+pub fn run(uid: &RunUid) -> Filter {
+    Filter::single(format!("run = {}", quoted(&uid.to_string())))
+}
+
+/// A run of this transform has made it: its uid, or its stem or key for all of its versions.
+pub fn transform(name: &str) -> Filter {
+    Filter::single(format!("transform = {}", quoted(name)))
+}
+
+/// It is in this collection: its uid, or its stem or key for the latest version.
+pub fn collection(name: &str) -> Filter {
+    Filter::single(format!("collection = {}", quoted(name)))
+}
+
+/// The run with this uid has used it.
+pub fn input_of(run: &RunUid) -> Filter {
+    Filter::single(format!("input_of({})", quoted(&run.to_string())))
+}
+
+/// The run with this uid has made it, made it again or changed it.
+pub fn output_of(run: &RunUid) -> Filter {
+    Filter::single(format!("output_of({})", quoted(&run.to_string())))
+}
+
+/// It was made out of this artifact, in any number of steps.
+pub fn derived_from(artifact: &ArtifactRef) -> Filter {
+    Filter::single(format!("derived_from({})", quoted(&artifact.to_string())))
+}
+
+/// What was said of an artifact under a name: any number of values.
+#[derive(Debug, Clone)]
+pub struct Values(String);
+
+impl Values {
+    fn compare(&self, sign: &str, value: impl Into<Comparable>) -> Filter {
+        Filter::single(format!("{} {sign} {}", self.0, value.into().0))
+    }
+
+    /// One of them is this.
+    pub fn is(&self, value: impl Into<Comparable>) -> Filter {
+        self.compare("=", value)
+    }
+
+    /// There are some, and none of them is this.
+    pub fn is_not(&self, value: impl Into<Comparable>) -> Filter {
+        self.compare("!=", value)
+    }
+
+    /// One of them is larger.
+    pub fn above(&self, value: impl Into<Comparable>) -> Filter {
+        self.compare(">", value)
+    }
+
+    /// One of them is smaller.
+    pub fn below(&self, value: impl Into<Comparable>) -> Filter {
+        self.compare("<", value)
+    }
+
+    /// One of them is a text, or the name of a label, that begins so.
+    pub fn starts_with(&self, text: &str) -> Filter {
+        Filter::single(format!("{} = \"{}*\"", self.0, escaped(text)))
+    }
+
+    /// One of them is this label or any that lies below it.
+    pub fn within(&self, label: &str) -> Filter {
+        Filter::single(format!("{}:{}", self.0, quoted(label)))
+    }
+
+    /// There are some.
+    pub fn is_set(&self) -> Filter {
+        Filter::single(format!("{}:*", self.0))
+    }
+
+    /// There are none.
+    pub fn is_unset(&self) -> Filter {
+        Filter::single(format!("-{}:*", self.0))
+    }
+}
+
+/// Something that values are compared with, as a filter writes it.
+#[derive(Debug, Clone)]
+pub struct Comparable(String);
+
+impl From<&str> for Comparable {
+    /// A text, a label, or a date as `2026-01-31`.
+    fn from(text: &str) -> Self {
+        Self(quoted(text))
+    }
+}
+
+impl From<i64> for Comparable {
+    fn from(number: i64) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl From<f64> for Comparable {
+    /// What is no finite number is refused by the server.
+    fn from(number: f64) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl From<bool> for Comparable {
+    fn from(value: bool) -> Self {
+        Self(value.to_string())
+    }
+}
+
+impl From<SystemTime> for Comparable {
+    fn from(time: SystemTime) -> Self {
+        Self(rfc3339(time))
+    }
+}
+
 fn quoted(text: &str) -> String {
     format!("\"{}\"", escaped(text))
 }
@@ -382,6 +516,34 @@ mod tests {
                 read(&(!filter.clone() & key().is("b") | filter));
             }
         }
+    }
+
+    #[test]
+    fn what_is_around_an_artifact_is_named_safely() {
+        let run: RunUid = "0123456789abcdef".parse().unwrap();
+        let reference: ArtifactRef = "cells/a b.csv@@2".parse().unwrap();
+        let all = feature("n \"genes\"").above(-1)
+            & param("lr").is(0.1)
+            & !labels("Cell Type").starts_with("T*")
+            & feature("done").is(true)
+            & feature("day").is_not("2026-01-31")
+            & feature("at").below(UNIX_EPOCH)
+            & (run_filters(&run) | derived_from(&reference) | collection("train") | transform("a.py"));
+        let expected = [
+            r#"features."n \"genes\"" > -1"#,
+            r#"params."lr" = 0.1"#,
+            r#"NOT labels."Cell Type" = "T\**""#,
+            r#"features."done" = true"#,
+            r#"features."day" != "2026-01-31""#,
+            r#"features."at" < 1970-01-01T00:00:00Z"#,
+            r#"(run = "0123456789abcdef" OR input_of("0123456789abcdef") OR output_of("0123456789abcdef") OR derived_from("cells/a b.csv@@2") OR collection = "train" OR transform = "a.py")"#,
+        ];
+        assert_eq!(all.to_string(), expected.join(" AND "));
+        read(&all);
+    }
+
+    fn run_filters(uid: &RunUid) -> Filter {
+        run(uid) | input_of(uid) | output_of(uid)
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(crate) struct Find {
     /// The filter, as explained in `queries.proto`; all artifacts when it is left out
     #[arg(default_value = "")]
     filter: String,
-    /// created_at, updated_at, key or size, with `desc` or `asc`; newest first unless set
+    /// created_at, updated_at, key, size or n_observations, with `desc` or `asc`; newest first unless set
     #[arg(long, short, value_name = "ORDER")]
     order: Option<Order>,
     /// Print how many there are instead
