@@ -93,6 +93,25 @@ pub(crate) const CACHE: Case = case("cache/empty-call", Measure::MillisecondsMor
 /// `artifactctl cat` to nowhere beside a read in one program.
 pub(crate) const CAT: Case = case("cat/read-content", RATE_GIB, Some(0.9), None);
 
+/// An Arrow file of 1 GiB, beside a Flight server of pyarrow that has it in memory.
+pub(crate) const TABLE_IPC: Case = case("tables/ipc", Measure::TimesAsFast, Some(0.95), Some(1.1));
+/// What the servers' threads do for it.
+pub(crate) const TABLE_IPC_CPU: Case = case("tables/ipc-cpu", Measure::TimesTheTime, Some(1.5), Some(1.0));
+/// All of 1.1 million rows of packed parquet, beside that server, and beside polars without one.
+pub(crate) const TABLE_PARQUET: Case = case("tables/parquet", Measure::TimesAsFast, Some(1.0), Some(1.2));
+pub(crate) const TABLE_PARQUET_POLARS: Case = case("tables/parquet-polars", Measure::TimesTheTime, None, Some(1.25));
+/// Two of its columns, where one has a large value.
+pub(crate) const TABLE_COLUMNS: Case = case("tables/columns", Measure::TimesAsFast, Some(1.3), Some(2.0));
+/// 1% of its ids.
+pub(crate) const TABLE_RANGE_PEER: Case = case("tables/range-peer", Measure::TimesAsFast, None, None);
+pub(crate) const TABLE_RANGE_POLARS: Case = case("tables/range-polars", Measure::TimesTheTime, Some(2.0), Some(1.3));
+/// All of it in two streams to our client, beside the parquet crate on one thread.
+pub(crate) const TABLE_CLIENT: Case = case("tables/rust-client", Measure::TimesAsFast, Some(0.8), Some(1.0));
+/// 1 GiB of batches that become a durable file, beside pyarrow that writes one.
+pub(crate) const TABLE_PUT: Case = case("tables/put", Measure::TimesAsFast, Some(0.7), Some(0.9));
+pub(crate) const TABLE_STOPPED: Case = case("tables/stopped", Measure::MebibytesMore, Some(128.0), None);
+pub(crate) const TABLE_READERS: Case = case("tables/16-readers", Measure::MebibytesMore, Some(512.0), None);
+
 pub(crate) const BATCH: Case = case("batch/lamindb", Measure::TimesAsFast, Some(50.0), Some(100.0));
 
 pub(crate) const FOLDER: Case = case("folder/lamindb", Measure::TimesAsFast, Some(5.0), Some(10.0));
@@ -143,6 +162,27 @@ pub(crate) const LARGE: &[Case] = &[
 /// Content in small chunks beside content in large ones.
 pub(crate) const CHUNKS: &[Case] = &[CHUNKS_UP, CHUNKS_DOWN];
 
+/// Tables.
+pub(crate) const TABLES: &[Case] = &[
+    TABLE_IPC,
+    TABLE_IPC_CPU,
+    TABLE_PARQUET,
+    TABLE_PARQUET_POLARS,
+    TABLE_COLUMNS,
+    TABLE_RANGE_PEER,
+    TABLE_RANGE_POLARS,
+    TABLE_CLIENT,
+    TABLE_PUT,
+    TABLE_STOPPED,
+    TABLE_READERS,
+];
+
+/// Those of them that pyarrow reads.
+pub(crate) const TABLES_READ: &[Case] = TABLES.split_at(7).0;
+
+/// Those that are about memory.
+pub(crate) const TABLES_MEMORY: &[Case] = TABLES.split_at(9).1;
+
 /// What a program on the other side sees.
 pub(crate) const USING: &[Case] = &[CACHE, CAT];
 
@@ -156,7 +196,7 @@ pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let [parallel, load, page] = [&[PARALLEL], &[GET_P99], &[PAGE_LAMINDB]];
     [
-        SMALL, load, page, AMONG, MANY, FOLDERS, LARGE, CHUNKS, parallel, USING, MEMORY,
+        SMALL, load, page, AMONG, MANY, FOLDERS, LARGE, CHUNKS, parallel, USING, TABLES, MEMORY,
     ]
     .into_iter()
     .flatten()

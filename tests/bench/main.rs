@@ -35,6 +35,7 @@ mod server;
 mod shelf;
 mod small;
 mod table;
+mod tables;
 mod using;
 
 use cases::Case;
@@ -101,6 +102,9 @@ fn main() {
     }
     if wanted.has_any(cases::USING) {
         threads.block_on(using::run(&wanted));
+    }
+    if wanted.has_any(cases::TABLES) {
+        threads.block_on(tables::run(&wanted));
     }
     if wanted.has_any(cases::MEMORY) {
         threads.block_on(memory::run(&wanted));

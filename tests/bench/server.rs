@@ -73,6 +73,11 @@ impl Server {
         Calls::over(endpoint.connect().await.expect("connect"))
     }
 
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory after one call and some rest.
     pub(crate) async fn idle_mib(&self) -> f64 {
         self.client().await.server_info().await.expect("it answers");
@@ -105,6 +110,19 @@ impl Server {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
+}
+
+/// How long the threads of a process have been busy so far.
+pub(crate) fn cpu_of(pid: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("read its state");
+    // Behind the name, which may hold anything.
+    let fields = stat.rsplit(')').next().expect("a state has a name").split_whitespace();
+    let ticks: u64 = fields
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u64>().expect("ticks are a number"))
+        .sum();
+    Duration::from_millis(ticks * 1_000 / rustix::param::clock_ticks_per_second())
 }
 
 impl Drop for Server {
