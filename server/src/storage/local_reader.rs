@@ -71,28 +71,29 @@ struct Buffers {
 impl Buffers {
     fn read(&self, file: &File, range: Range<u64>) -> Result<Bytes> {
         let bytes = (range.end - range.start) as usize;
-        let mut buffer = self.free(bytes);
-        buffer.resize(bytes, 0);
-        file.read_exact_at(&mut buffer, range.start)
-            .map_err(|error| object_store::Error::Generic {
-                store: "local",
-                source: Box::new(error),
-            })?;
-        let data = buffer.freeze();
+        let read = match self.free(bytes) {
+            Some(mut buffer) => {
+                buffer.resize(bytes, 0);
+                let read = file.read_exact_at(&mut buffer, range.start);
+                read.map(|()| buffer.freeze())
+            }
+            None => read_anew(file, bytes, range.start),
+        };
+        let data = read.map_err(|error| object_store::Error::Generic {
+            store: "local",
+            source: Box::new(error),
+        })?;
         self.keep(&data);
         Ok(data)
     }
 
-    fn free(&self, bytes: usize) -> BytesMut {
-        let mut used = self.used.lock().expect("no holder panics");
-        let free = used.iter().position(Bytes::is_unique);
-        match free
-            .filter(|_| bytes >= KEPT_BYTES_MIN)
-            .and_then(|free| used.remove(free))
-        {
-            Some(free) => free.into(),
-            None => BytesMut::with_capacity(bytes),
+    fn free(&self, bytes: usize) -> Option<BytesMut> {
+        if bytes < KEPT_BYTES_MIN {
+            return None;
         }
+        let mut used = self.used.lock().expect("no holder panics");
+        let free = used.iter().position(Bytes::is_unique)?;
+        used.remove(free).map(BytesMut::from)
     }
 
     fn keep(&self, data: &Bytes) {
@@ -105,6 +106,21 @@ impl Buffers {
             used.pop_front();
         }
     }
+}
+
+/// Reads into new memory, which nobody has to clear first.
+fn read_anew(file: &File, bytes: usize, start: u64) -> std::io::Result<Bytes> {
+    let mut buffer = Vec::with_capacity(bytes);
+    while buffer.len() < bytes {
+        let at = start + buffer.len() as u64;
+        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), at) {
+            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    buffer.truncate(bytes);
+    Ok(buffer.into())
 }
 
 impl fmt::Display for LocalReader {
