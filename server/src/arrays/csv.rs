@@ -22,7 +22,7 @@ use super::{
     error::{ArrayError, Result},
     filter::{columns_of, mask},
     source::Place,
-    table::{Batch, Batches, ColumnFacts, Numbers, Part, Scan, Table},
+    table::{Batch, Batches, ColumnFacts, Numbers, Part, ReadOn, Scan, Table, ended_by_errors},
     text::{MARK_BYTES, Mark, Text, mark_bytes},
 };
 
@@ -193,7 +193,7 @@ impl Table for CsvTable {
             .as_ref()
             .map(|filter| columns_of(filter))
             .unwrap_or_default();
-        let mut reading = Reading {
+        let reading = Reading {
             kinds: kinds.collect::<Result<_>>()?,
             schema: scan.schema(&self.schema),
             left: scan.limit.unwrap_or(u64::MAX),
@@ -203,15 +203,7 @@ impl Table for CsvTable {
             records,
             asked,
         };
-        let mut ended = false;
-        Ok(Box::new(std::iter::from_fn(move || {
-            if ended {
-                return None;
-            }
-            let next = reading.next_batch().transpose();
-            ended = !matches!(next, Some(Ok(_)));
-            next
-        })))
+        Ok(ended_by_errors(reading))
     }
 }
 
@@ -349,7 +341,7 @@ struct Reading {
     waiting: VecDeque<Batch>,
 }
 
-impl Reading {
+impl ReadOn for Reading {
     fn next_batch(&mut self) -> Result<Option<Batch>> {
         while self.left > 0 {
             if let Some(batch) = self.waiting.pop_front() {
@@ -366,7 +358,9 @@ impl Reading {
         }
         Ok(None)
     }
+}
 
+impl Reading {
     /// Reads some records and keeps what is wanted of them; false at the end.
     fn read(&mut self) -> Result<bool> {
         let mut rows = BATCH_ROWS_MAX;

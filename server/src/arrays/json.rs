@@ -21,7 +21,7 @@ use super::{
     error::{ArrayError, Result},
     filter::mask,
     source::Place,
-    table::{Batch, Batches, ColumnFacts, Numbers, Part, Scan, Table},
+    table::{Batch, Batches, ColumnFacts, Numbers, Part, ReadOn, Scan, Table, ended_by_errors},
     text::{MARK_BYTES, Mark, Text, mark_bytes},
 };
 
@@ -141,21 +141,13 @@ impl Table for JsonTable {
             _ => None,
         };
         let lines = Lines::new(self.place.until(&scan.cancel), self.packing, known)?;
-        let mut reading = Reading {
+        let reading = Reading {
             left: scan.limit.unwrap_or(u64::MAX),
             table: self,
             scan,
             lines,
         };
-        let mut ended = false;
-        Ok(Box::new(std::iter::from_fn(move || {
-            if ended {
-                return None;
-            }
-            let next = reading.next_batch().transpose();
-            ended = !matches!(next, Some(Ok(_)));
-            next
-        })))
+        Ok(ended_by_errors(reading))
     }
 }
 
@@ -231,7 +223,7 @@ struct Reading {
     left: u64,
 }
 
-impl Reading {
+impl ReadOn for Reading {
     fn next_batch(&mut self) -> Result<Option<Batch>> {
         while self.left > 0 {
             let Some(batch) = self.read()? else { break };
@@ -246,7 +238,9 @@ impl Reading {
         }
         Ok(None)
     }
+}
 
+impl Reading {
     /// Reads some lines and keeps what is wanted of them.
     fn read(&mut self) -> Result<Option<Batch>> {
         let mut rows = BATCH_ROWS_MAX;

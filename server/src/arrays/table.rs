@@ -87,6 +87,25 @@ impl Scan {
 /// Batches on their way. The first error ends them.
 pub(crate) type Batches = Box<dyn Iterator<Item = Result<Batch>> + Send>;
 
+/// A scan that goes on from batch to batch.
+pub(crate) trait ReadOn {
+    /// The next batch; `None` at the end.
+    fn next_batch(&mut self) -> Result<Option<Batch>>;
+}
+
+/// The batches of a scan, up to its end or its first error.
+pub(crate) fn ended_by_errors(mut reading: impl ReadOn + Send + 'static) -> Batches {
+    let mut ended = false;
+    Box::new(std::iter::from_fn(move || {
+        if ended {
+            return None;
+        }
+        let next = reading.next_batch().transpose();
+        ended = !matches!(next, Some(Ok(_)));
+        next
+    }))
+}
+
 /// Some rows of a table.
 #[derive(Debug, Clone)]
 pub(crate) struct Batch {

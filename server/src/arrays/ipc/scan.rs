@@ -17,7 +17,7 @@ use crate::arrays::{
     error::{ArrayError, Result},
     filter::{columns_of, mask},
     source::Source,
-    table::{Batch, Batches, Numbers, Scan},
+    table::{Batch, Batches, Numbers, ReadOn, Scan, ended_by_errors},
 };
 
 /// A batch whose body is not larger is fetched from its first byte to its last.
@@ -54,7 +54,7 @@ pub(super) fn scan(table: Arc<IpcTable>, scan: Scan) -> Result<Batches> {
         scan,
         table,
     };
-    Ok(Box::new(reading.fuse()))
+    Ok(ended_by_errors(reading))
 }
 
 struct Reading {
@@ -117,20 +117,7 @@ impl BodyReader for Body<'_> {
     }
 }
 
-impl Reading {
-    /// Ends the batches after the first error.
-    fn fuse(mut self) -> impl Iterator<Item = Result<Batch>> + Send {
-        let mut ended = false;
-        std::iter::from_fn(move || {
-            if ended {
-                return None;
-            }
-            let next = self.next_batch().transpose();
-            ended = !matches!(next, Some(Ok(_)));
-            next
-        })
-    }
-
+impl ReadOn for Reading {
     fn next_batch(&mut self) -> Result<Option<Batch>> {
         while self.left > 0 {
             let Some(windows) = &mut self.windows else {
@@ -154,7 +141,9 @@ impl Reading {
         }
         Ok(None)
     }
+}
 
+impl Reading {
     /// Begins the next batch that has wanted rows; false at the end.
     fn open_next(&mut self) -> Result<bool> {
         let table = Arc::clone(&self.table);

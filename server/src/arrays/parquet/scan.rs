@@ -1,4 +1,4 @@
-//! A scan of a parquet file: one row group after the other.
+//! A scan of a parquet file: one row group after the other, the next one begun ahead.
 
 use std::{
     collections::VecDeque,
@@ -26,7 +26,7 @@ use crate::arrays::{
     error::{ArrayError, Result},
     filter::{Column, columns_of, mask},
     source::Source,
-    table::{Batch, Batches, Numbering, Scan},
+    table::{Batch, Batches, Numbering, ReadOn, Scan, ended_by_errors},
 };
 
 /// Rows of a batch, at least and at most; a multiple of 64, so that bits of batches stand alone.
@@ -45,6 +45,9 @@ const BYTES_PER_THREAD_MIN: u64 = 4 * 1024 * 1024;
 /// Batches that one thread may be ahead of the others.
 const BATCHES_AHEAD: usize = 1;
 
+/// Row groups that are begun beside the one of which batches are taken.
+const ROW_GROUPS_AHEAD: usize = 1;
+
 /// Reads a selection of a table.
 pub(super) fn scan(table: Arc<ParquetTable>, scan: Scan) -> Result<Batches> {
     let selected = match &scan.rows {
@@ -60,29 +63,50 @@ pub(super) fn scan(table: Arc<ParquetTable>, scan: Scan) -> Result<Batches> {
     let reading = Reading {
         row_groups: (0..metadata.num_row_groups()).collect(),
         left: scan.limit.unwrap_or(u64::MAX),
-        table,
-        metadata,
-        reader_metadata,
-        selected,
-        scan,
+        groups: Arc::new(RowGroups {
+            table,
+            metadata,
+            reader_metadata,
+            selected,
+            scan,
+        }),
         current: None,
+        ahead: VecDeque::new(),
     };
-    Ok(Box::new(reading.fuse()))
+    Ok(ended_by_errors(reading))
 }
 
+/// A scan under way.
 struct Reading {
+    groups: Arc<RowGroups>,
+    /// Those that are to come and were not begun.
+    row_groups: VecDeque<usize>,
+    /// Rows that are still wanted.
+    left: u64,
+    current: Option<Current>,
+    /// Those that follow, on threads of their own.
+    ahead: VecDeque<Ahead>,
+}
+
+/// What a scan reads of each row group.
+struct RowGroups {
     table: Arc<ParquetTable>,
     metadata: Arc<ParquetMetaData>,
     reader_metadata: ArrowReaderMetadata,
     scan: Scan,
     /// Rows that were asked for by number.
     selected: Rows,
-    /// Those that are to come.
-    row_groups: VecDeque<usize>,
-    /// Rows that are still wanted.
-    left: u64,
-    current: Option<RowGroup>,
 }
+
+/// The row group of which batches are taken.
+enum Current {
+    Here(RowGroup),
+    Ahead(Ahead),
+}
+
+/// Batches of a row group from a thread of its own, and `None` where it has ended: a
+/// thread that breaks off says nothing.
+type Ahead = Receiver<Result<Option<Batch>>>;
 
 /// What rows are held against once they are read, and the places of the columns that were.
 type LateFilter = (Arc<Predicate<Column>>, Arc<[usize]>);
@@ -95,45 +119,32 @@ struct RowGroup {
     filter: Option<LateFilter>,
 }
 
-impl Reading {
-    /// Ends the batches after the first error.
-    fn fuse(mut self) -> impl Iterator<Item = Result<Batch>> + Send {
-        let mut ended = false;
-        std::iter::from_fn(move || {
-            if ended {
-                return None;
-            }
-            let next = self.next_batch().transpose();
-            ended = !matches!(next, Some(Ok(_)));
-            next
-        })
-    }
-
+impl ReadOn for Reading {
     fn next_batch(&mut self) -> Result<Option<Batch>> {
         while self.left > 0 {
             let Some(current) = &mut self.current else {
-                let Some(row_group) = self.row_groups.pop_front() else {
-                    break;
+                self.current = match self.ahead.pop_front() {
+                    Some(ahead) => Some(Current::Ahead(ahead)),
+                    None => match self.row_groups.pop_front() {
+                        Some(row_group) => self.groups.open(row_group, self.left)?.map(Current::Here),
+                        None => break,
+                    },
                 };
-                self.current = self.open(row_group)?;
+                self.read_ahead();
                 continue;
             };
-            let Some(batch) = current.batches.next() else {
+            let next = match current {
+                Current::Here(row_group) => row_group.next_batch(&self.groups.scan)?,
+                Current::Ahead(batches) => batches
+                    .recv()
+                    .unwrap_or_else(|_| Err(ArrayError::Internal("a row group broke off".to_owned())))?,
+            };
+            let Some(batch) = next else {
                 self.current = None;
                 continue;
             };
-            let mut batch = current.number(batch?)?;
-            if let Some((predicate, places)) = &current.filter {
-                let mask = mask(predicate, &batch.batch, places)?;
-                batch = batch
-                    .filter(&mask)
-                    .map_err(|error| ArrayError::from_arrow(FORMAT, error))?;
-                batch.batch = project(&batch.batch, places, &self.scan.columns)?;
-            }
-            let rows = batch
-                .batch
-                .num_rows()
-                .min(usize::try_from(self.left).unwrap_or(usize::MAX));
+            let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+            let rows = batch.batch.num_rows().min(left);
             if rows > 0 {
                 self.left -= rows as u64;
                 return Ok(Some(batch.slice(0..rows)));
@@ -141,9 +152,56 @@ impl Reading {
         }
         Ok(None)
     }
+}
+
+impl Reading {
+    /// Begins with what follows, where one row group alone keeps one thread busy. Where
+    /// only the first rows are wanted, it may never be asked for.
+    fn read_ahead(&mut self) {
+        if self.groups.scan.limit.is_some() {
+            return;
+        }
+        while self.ahead.len() < ROW_GROUPS_AHEAD
+            && let Some(row_group) = self.row_groups.front()
+            && self.groups.is_for_one_thread(*row_group)
+        {
+            self.ahead.push_back(Arc::clone(&self.groups).on_a_thread(*row_group));
+            self.row_groups.pop_front();
+        }
+    }
+}
+
+impl RowGroups {
+    /// Whether so little of a row group is wanted that one thread unpacks it.
+    fn is_for_one_thread(&self, row_group: usize) -> bool {
+        let asked = self.scan.filter.iter().flat_map(|filter| columns_of(filter));
+        let columns: Vec<usize> = asked.chain(self.scan.columns.iter().copied()).collect();
+        let wanted = self.selected.within(&self.table.footer.rows_of(row_group));
+        self.sets(row_group, &wanted, &columns).len() < 2
+    }
+
+    /// Reads a row group ahead of whoever takes its batches.
+    fn on_a_thread(self: Arc<Self>, row_group: usize) -> Ahead {
+        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
+        Handle::current().spawn_blocking(move || {
+            let mut opened = match self.open(row_group, u64::MAX) {
+                Ok(Some(opened)) => opened,
+                Ok(None) => return drop(sender.send(Ok(None))),
+                Err(error) => return drop(sender.send(Err(error))),
+            };
+            loop {
+                let next = opened.next_batch(&self.scan);
+                let is_last = !matches!(next, Ok(Some(_)));
+                if sender.send(next).is_err() || is_last {
+                    break;
+                }
+            }
+        });
+        receiver
+    }
 
     /// Begins to read a row group; `None` when nothing of it is wanted.
-    fn open(&self, row_group: usize) -> Result<Option<RowGroup>> {
+    fn open(&self, row_group: usize, left: u64) -> Result<Option<RowGroup>> {
         let footer = &self.table.footer;
         let rows = footer.rows_of(row_group);
         let mut wanted = self.selected.within(&rows).counted_from(rows.start);
@@ -151,9 +209,7 @@ impl Reading {
         let Some(predicate) = &self.scan.filter else {
             return match wanted.is_empty() {
                 true => Ok(None),
-                false => self
-                    .row_group(row_group, &wanted.first(self.left), columns, None)
-                    .map(Some),
+                false => self.row_group(row_group, &wanted.first(left), columns, None).map(Some),
             };
         };
         if wanted.is_empty() || !guarded(|| Ok(prune::row_group_can_match(predicate, footer, row_group)))? {
@@ -171,11 +227,24 @@ impl Reading {
             return Ok(None);
         }
         let asked: Arc<[usize]> = columns_of(predicate).into();
-        if columns.iter().all(|column| asked.contains(column)) {
-            let filter = Some((Arc::clone(predicate), Arc::clone(&asked)));
-            return self.row_group(row_group, &wanted, &asked, filter).map(Some);
+        let bytes = |columns: &[usize]| -> u64 {
+            let bytes = columns
+                .iter()
+                .map(|column| self.table.unpacked_bytes(row_group, *column));
+            bytes.sum()
+        };
+        let others: Vec<usize> = columns
+            .iter()
+            .filter(|column| !asked.contains(column))
+            .copied()
+            .collect();
+        // What a filter asks for is unpacked twice when matching rows are looked for first.
+        if bytes(&others) <= bytes(&asked) {
+            let all: Arc<[usize]> = [&asked[..], &others].concat().into();
+            let filter = Some((Arc::clone(predicate), Arc::clone(&all)));
+            return self.row_group(row_group, &wanted, &all, filter).map(Some);
         }
-        let matching = self.matching(row_group, &wanted, predicate, &asked)?.first(self.left);
+        let matching = self.matching(row_group, &wanted, predicate, &asked, left)?.first(left);
         match matching.is_empty() {
             true => Ok(None),
             false => self.row_group(row_group, &matching, columns, None).map(Some),
@@ -189,6 +258,7 @@ impl Reading {
         wanted: &Rows,
         predicate: &Predicate<Column>,
         asked: &[usize],
+        left: u64,
     ) -> Result<Rows> {
         let batches = self.batches(row_group, wanted, asked, FILTER_BATCH_ROWS)?;
         let (mut numbering, mut found, mut ranges) = (Numbering::new(wanted), 0, Vec::new());
@@ -203,7 +273,7 @@ impl Reading {
                     false => ranges.extend((start..end).map(|row| batch.number(row)..batch.number(row) + 1)),
                 }
             }
-            if found >= self.left {
+            if found >= left {
                 break;
             }
         }
@@ -364,6 +434,22 @@ impl Reading {
 }
 
 impl RowGroup {
+    /// The next batch, without the rows that do not match; `None` at the end.
+    fn next_batch(&mut self, scan: &Scan) -> Result<Option<Batch>> {
+        let Some(batch) = self.batches.next() else {
+            return Ok(None);
+        };
+        let mut batch = self.number(batch?)?;
+        if let Some((predicate, places)) = &self.filter {
+            let mask = mask(predicate, &batch.batch, places)?;
+            batch = batch
+                .filter(&mask)
+                .map_err(|error| ArrayError::from_arrow(FORMAT, error))?;
+            batch.batch = project(&batch.batch, places, &scan.columns)?;
+        }
+        Ok(Some(batch))
+    }
+
     fn number(&mut self, batch: RecordBatch) -> Result<Batch> {
         number(&mut self.numbering, batch)
     }
