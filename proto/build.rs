@@ -5,7 +5,7 @@ use std::{env, error::Error, fs, path::PathBuf};
 
 use prost::Message;
 
-const PROTOS: [&str; 21] = [
+const PROTOS: [&str; 22] = [
     "artifactd/v1/admin_service.proto",
     "artifactd/v1/aliases.proto",
     "artifactd/v1/annotation.proto",
@@ -21,6 +21,7 @@ const PROTOS: [&str; 21] = [
     "artifactd/v1/lineage_service.proto",
     "artifactd/v1/queries.proto",
     "artifactd/v1/run_service.proto",
+    "artifactd/v1/schema_service.proto",
     "artifactd/v1/storage_service.proto",
     "artifactd/v1/transform_service.proto",
     "artifactd/v1/upload_service.proto",

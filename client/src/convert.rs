@@ -78,6 +78,7 @@ pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
         inherit_annotations,
         request_id,
         expect_accessor,
+        schema,
         // Of folders, in a header of their own.
         allow_case_collisions: _,
     } = options;
@@ -112,6 +113,7 @@ pub(crate) fn save_header(options: SaveOptions) -> pb::SaveHeader {
         annotations: annotations.map(|annotations| annotations.to_message()),
         register_missing,
         inherit_annotations,
+        schema,
     }
 }
 

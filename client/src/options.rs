@@ -60,6 +60,8 @@ pub struct SaveOptions {
     pub request_id: Option<String>,
     /// What a look into the content must find; anything when unset.
     pub expect_accessor: Option<Accessor>,
+    /// Name of the schema that the content must keep to.
+    pub schema: Option<String>,
     /// Of a folder: takes names that differ only in case, which no file system that
     /// ignores case can hold. They are refused otherwise.
     pub allow_case_collisions: bool,

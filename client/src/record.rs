@@ -9,6 +9,7 @@ mod features;
 mod labels;
 mod lineage;
 mod runs;
+mod schemas;
 mod transforms;
 mod watch;
 

@@ -24,6 +24,7 @@ mod members;
 mod pages;
 mod queries;
 mod runs;
+mod schemas;
 pub(crate) mod status;
 mod storages;
 mod transforms;
@@ -40,8 +41,9 @@ use artifactd_proto::{
         content_service_server::ContentServiceServer, event_service_server::EventServiceServer,
         feature_service_server::FeatureServiceServer, label_service_server::LabelServiceServer,
         lineage_service_server::LineageServiceServer, run_service_server::RunServiceServer,
-        storage_service_server::StorageServiceServer, transform_service_server::TransformServiceServer,
-        upload_service_server::UploadServiceServer, work_service_server::WorkServiceServer,
+        schema_service_server::SchemaServiceServer, storage_service_server::StorageServiceServer,
+        transform_service_server::TransformServiceServer, upload_service_server::UploadServiceServer,
+        work_service_server::WorkServiceServer,
     },
 };
 use tonic::{Extensions, Request, Status, metadata::MetadataMap, service::Routes};
@@ -92,6 +94,7 @@ pub(crate) fn routes(registry: &Arc<Registry>, key: &MasterKey) -> Routes {
         .add_service(FeatureServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(LineageServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(RunServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
+        .add_service(SchemaServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(StorageServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(WorkServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))
         .add_service(TransformServiceServer::new(api.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX))

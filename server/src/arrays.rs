@@ -11,6 +11,7 @@ mod budget;
 #[cfg(test)]
 mod conformance;
 mod csv;
+mod dtype;
 mod error;
 mod filter;
 mod ipc;
@@ -33,6 +34,7 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
 
+pub(crate) use dtype::found_columns;
 pub use error::ArrayError;
 pub(crate) use error::Result;
 pub(crate) use filter::{Column, check as check_filter};

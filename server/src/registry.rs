@@ -15,6 +15,7 @@ mod content;
 mod describe;
 mod error;
 mod events;
+mod feature_sets;
 mod features;
 mod folders;
 mod garbage;
@@ -31,6 +32,7 @@ mod record;
 mod replace;
 mod runs;
 mod save;
+mod schemas;
 mod search;
 mod selection;
 mod sequencer;
@@ -65,6 +67,7 @@ pub use collections::{
 pub use content::{Content, ContentSource, Data, Declared, Piece};
 pub use describe::Description;
 pub use error::{RegistryError, Rule, Thing};
+pub use feature_sets::{FeatureSet, SlotOfArtifact};
 pub use features::{Feature, FeatureField, FeatureRef, FeatureUpdate, FeaturesQuery, NewFeature};
 pub use folders::{
     DiffFound, FolderBegun, FolderDiff, FolderEdit, FolderSave, FolderSource, MemberHead, MemberPage, MemberPiece,
@@ -87,6 +90,7 @@ pub use record::Artifact;
 pub use replace::{Replaced, Replacement};
 pub use runs::{NewRun, Run, RunEnd, RunField, RunUpdate, RunsQuery};
 pub use save::{NewArtifact, Revises, Saved};
+pub use schemas::{NewSchema, NewSchemaSlot, Schema, SchemaFault, SchemaSlot, SchemasQuery};
 pub use search::{Hit, Hits, SearchPlace, SearchQuery};
 pub use selection::Selection;
 pub use storages::{FilesInPlace, InPlace, NewStorage, RegisteredFile, StorageRecord, StorageRoots};
@@ -235,9 +239,10 @@ impl Registry {
         Ok(self.db.check().await?)
     }
 
-    /// Fails when a storage does not take a small object.
+    /// Fails when the default storage of a space does not take a small object. One that was
+    /// registered besides may be away without making all others useless.
     pub async fn check_storage(&self) -> Result<()> {
-        for storage in self.places.storages() {
+        for storage in self.places.default_storages() {
             storage.store.writer.probe().await?;
         }
         Ok(())

@@ -11,7 +11,7 @@
 //! - `failure`: a refused call. Every refusal of every test goes through it, so
 //!   that an error without a published reason fails the test that met it.
 //! - `collections`, `events`: streams of contents and of events, checked.
-//! - `records`, `runs`, `storages`: features, labels, runs and the like.
+//! - `records`, `runs`, `schemas`, `storages`: features, labels, runs and the like.
 //! - `web`: a host of files over HTTP.
 //! - `flight`: calls of Arrow Flight, and tables.
 //! - `folders`: saves of folders, step by step or whole.
@@ -59,6 +59,7 @@ pub mod published;
 pub mod records;
 pub mod runs;
 pub mod s3;
+pub mod schemas;
 pub mod server;
 pub mod storages;
 pub mod storm;

@@ -106,7 +106,7 @@ async fn run(args: Args) -> Result<Code, Failure> {
         settings: Settings::read(&args.global)?,
     };
     let done = match args.command {
-        Command::Put(command) => put::run(&mut context, command).await,
+        Command::Put(command) => Box::pin(put::run(&mut context, command)).await,
         Command::Get(command) => get::run(&mut context, command).await,
         Command::Cat(command) => cat::run(&mut context, command).await,
         Command::Ls(command) => ls::run(&mut context, command).await,

@@ -9,6 +9,7 @@ mod address;
 mod alias;
 mod artifact_field;
 mod checksum;
+mod columns;
 mod dtype;
 mod etag;
 pub mod filter;
@@ -37,6 +38,9 @@ pub use address::is_public;
 pub use alias::{AliasName, AliasRefused};
 pub use artifact_field::{ArtifactField, ArtifactFields};
 pub use checksum::{BLOCK_BYTES, BlockChecksums, combine_crc32c, crc32c, crc32c_append};
+pub use columns::{
+    COLUMNS_SLOT, ColumnFault, ColumnHolds, ExpectedColumn, FoundColumn, column_faults, feature_set_hash,
+};
 pub use dtype::{Dtype, DtypeRefused, Item};
 pub use etag::content_etag;
 pub use hash::{ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, Sha256Hasher};

@@ -1,7 +1,7 @@
 //! `AnnotationService`, and annotations in messages.
 
 use artifactd_domain::{ArtifactRef, Json, Value, moment};
-use artifactd_proto::v1::{self as pb, annotation_service_server::AnnotationService};
+use artifactd_proto::v1::{self as pb, ErrorReason, annotation_service_server::AnnotationService};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
@@ -9,7 +9,7 @@ use super::{
     convert::{self, refused, request_key, timestamp},
     labels::label_name,
     layer::CallId,
-    runs, status, transforms,
+    runs, schemas, status, transforms,
 };
 use crate::registry::{Annotated, Annotation, Annotations, AnnotationsOf, Description, NamedValues, Rule, ValuesOf};
 
@@ -94,6 +94,8 @@ fn description(described: Description) -> pb::DescribeArtifactResponse {
         collections,
         more_collections,
         versions,
+        feature_sets,
+        schema,
     } = described;
     pb::DescribeArtifactResponse {
         artifact: Some(convert::artifact(artifact)),
@@ -105,6 +107,8 @@ fn description(described: Description) -> pb::DescribeArtifactResponse {
         collections: collections.into_iter().map(super::collections::collection).collect(),
         more_collections,
         versions,
+        feature_sets: feature_sets.into_iter().map(schemas::slot_of_artifact).collect(),
+        schema,
     }
 }
 
@@ -198,7 +202,7 @@ pub(super) fn annotations(message: pb::Annotations, path: &str, call_id: &CallId
     };
     let (features, params) = (named(features, "features"), named(params, "params"));
     if !faults.is_empty() {
-        return Err(status::annotation(call_id, &faults));
+        return Err(status::faults(call_id, ErrorReason::AnnotationInvalid, &faults));
     }
     let labels = labels.into_iter().map(|label| label_name(label, "labels", call_id));
     Ok(Annotations {

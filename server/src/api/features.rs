@@ -178,7 +178,8 @@ fn update(mut message: pb::UpdateFeatureRequest, call_id: &CallId) -> Result<Fea
     })
 }
 
-fn feature(feature: Feature) -> pb::Feature {
+/// A feature or param.
+pub(super) fn feature(feature: Feature) -> pb::Feature {
     let Feature {
         uid,
         role,

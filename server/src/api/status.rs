@@ -11,7 +11,7 @@ use super::layer::CallId;
 use crate::{
     arrays::ArrayError,
     db::DbError,
-    registry::{RegistryError, Rule, Thing},
+    registry::{RegistryError, Rule, SchemaFault, Thing},
     storage::StorageError,
 };
 
@@ -56,7 +56,7 @@ pub(crate) fn field_with(call_id: &CallId, reason: ErrorReason, field: &str, rul
 }
 
 /// Several fields that are at fault: as many as fit into the details.
-pub(crate) fn annotation(call_id: &CallId, faults: &[(String, String)]) -> Status {
+pub(crate) fn faults(call_id: &CallId, reason: ErrorReason, faults: &[(String, String)]) -> Status {
     let mut details = ErrorDetails::new();
     let (mut bytes, mut told) = (0, 0);
     for (path, why) in faults {
@@ -73,13 +73,7 @@ pub(crate) fn annotation(call_id: &CallId, faults: &[(String, String)]) -> Statu
         [(path, why), ..] => format!("{path}: {why} ({} faults, {told} of them told)", faults.len()),
         [] => String::new(),
     };
-    with_details(
-        call_id,
-        Code::InvalidArgument,
-        ErrorReason::AnnotationInvalid,
-        message,
-        details,
-    )
+    with_details(call_id, Code::InvalidArgument, reason, message, details)
 }
 
 fn with_details(
@@ -118,7 +112,17 @@ pub(crate) fn from_registry(error: RegistryError, call_id: &CallId) -> Status {
                 .into_iter()
                 .map(|fault| (fault.path, fault.why.to_string()))
                 .collect();
-            return annotation(call_id, &faults);
+            return self::faults(call_id, ErrorReason::AnnotationInvalid, &faults);
+        }
+        RegistryError::SchemaBroken { faults, .. } => {
+            let faults: Vec<_> = faults
+                .into_iter()
+                .map(|SchemaFault { slot, name, why }| match name.as_str() {
+                    "" => (slot, why),
+                    name => (format!("{slot}.{name}"), why),
+                })
+                .collect();
+            return self::faults(call_id, ErrorReason::SchemaBroken, &faults);
         }
         RegistryError::Array(ArrayError::Selection { field, rule }) => {
             return self::field(call_id, &field, rule);
@@ -227,6 +231,7 @@ fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
         E::InUse { .. } => (Code::FailedPrecondition, ErrorReason::InUse),
         E::Changed { .. } => (Code::Aborted, ErrorReason::EtagMismatch),
         E::Annotation(_) => (Code::InvalidArgument, ErrorReason::AnnotationInvalid),
+        E::SchemaBroken { .. } => (Code::InvalidArgument, ErrorReason::SchemaBroken),
         E::WrongKind { .. } => (Code::FailedPrecondition, ErrorReason::WrongKind),
         E::RunRequired => (Code::FailedPrecondition, ErrorReason::RunRequired),
         E::RunFinished(_) => (Code::FailedPrecondition, ErrorReason::RunFinished),
@@ -247,6 +252,8 @@ fn missing(what: Thing) -> ErrorReason {
         Thing::Artifact => ErrorReason::ArtifactNotFound,
         Thing::Collection => ErrorReason::CollectionNotFound,
         Thing::Storage => ErrorReason::StorageNotFound,
+        Thing::FeatureSet => ErrorReason::FeatureSetNotFound,
+        Thing::Schema => ErrorReason::SchemaNotFound,
     }
 }
 

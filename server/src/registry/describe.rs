@@ -8,8 +8,8 @@ use crate::{
         lineage,
     },
     registry::{
-        AnnotationsOf, Artifact, ArtifactCollection, Caller, Registry, RegistryError, Result, Run, Transform,
-        TransformRef, annotations,
+        AnnotationsOf, Artifact, ArtifactCollection, Caller, Registry, RegistryError, Result, Run, SlotOfArtifact,
+        Transform, TransformRef, annotations,
     },
 };
 
@@ -35,6 +35,10 @@ pub struct Description {
     pub more_collections: bool,
     /// Versions of its family, those in trash too.
     pub versions: i64,
+    /// What its content has by slot.
+    pub feature_sets: Vec<SlotOfArtifact>,
+    /// Name of the schema under which it was saved.
+    pub schema: Option<String>,
 }
 
 impl Registry {
@@ -63,6 +67,8 @@ impl Registry {
         let more_collections = members.len() as u64 > NAMED_MAX;
         members.truncate(NAMED_MAX as usize);
         let members = members.into_iter().map(|row| self.to_collection(row));
+        let feature_sets = self.slots_of(&row).await?;
+        let schema = self.schema_of(row.id).await?;
         let artifact = self.to_artifact(row)?;
         let run = match artifact.run_uid.as_deref().map(str::parse::<RunUid>) {
             Some(Ok(uid)) => seen(self.run(caller, &uid).await)?,
@@ -83,6 +89,8 @@ impl Registry {
             collections: members.collect::<Result<_>>()?,
             more_collections,
             versions,
+            feature_sets,
+            schema,
             artifact,
         })
     }

@@ -5,7 +5,7 @@ use artifactd_domain::{
     TextRefused, Uid,
 };
 
-use super::AnnotationFault;
+use super::{AnnotationFault, SchemaFault};
 use crate::{
     arrays::ArrayError,
     db::{DbError, WriteError},
@@ -33,6 +33,10 @@ pub enum Thing {
     Collection,
     /// A storage.
     Storage,
+    /// A set of features.
+    FeatureSet,
+    /// A schema.
+    Schema,
 }
 
 impl std::fmt::Display for Thing {
@@ -47,6 +51,8 @@ impl std::fmt::Display for Thing {
             Self::Artifact => "artifact",
             Self::Collection => "collection",
             Self::Storage => "storage",
+            Self::FeatureSet => "feature set",
+            Self::Schema => "schema",
         })
     }
 }
@@ -168,6 +174,14 @@ pub enum RegistryError {
         expected: Accessor,
         /// Why it is not.
         why: String,
+    },
+    /// The content breaks the schema under which it was to be saved.
+    #[error("the content breaks the schema {schema} in {} ways", .faults.len())]
+    SchemaBroken {
+        /// Name of the schema.
+        schema: String,
+        /// All of them.
+        faults: Vec<SchemaFault>,
     },
     /// A table could not be read or written.
     #[error(transparent)]

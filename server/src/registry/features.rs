@@ -9,9 +9,10 @@ use serde_json::json;
 
 use super::{Caller, Registry, RegistryError, Result, Thing, draw_stem, events, idempotency::RequestKey, now_us};
 use crate::db::{
-    Batch, DbError, Txn,
+    Batch, DbError, Txn, feature_sets,
     features::{self, FeaturePage, FeatureRow},
     labels::{self, RegistryRow},
+    schemas,
     scope::Scope,
 };
 
@@ -251,6 +252,14 @@ impl Registry {
                     let (name, by) = (row.name, "values of artifacts");
                     return Err(RegistryError::InUse { what, name, by });
                 }
+                if feature_sets::release(txn, row.id).await? {
+                    let (name, by) = (row.name, "feature sets of artifacts");
+                    return Err(RegistryError::InUse { what, name, by });
+                }
+                if schemas::name_feature(txn, row.id).await? {
+                    let (name, by) = (row.name, "schemas");
+                    return Err(RegistryError::InUse { what, name, by });
+                }
                 features::delete(txn, row.id).await?;
                 let detail = json!({ "name": row.name });
                 log(txn, &caller, "feature_deleted", &row.uid, detail).await
@@ -290,7 +299,7 @@ async fn log(txn: &Txn, caller: &Caller, kind: &'static str, uid: &str, detail: 
     Ok(batch.run(txn).await?)
 }
 
-async fn with_synonyms(conn: &impl ConnectionTrait, rows: Vec<FeatureRow>) -> Result<Vec<Stored>> {
+pub(super) async fn with_synonyms(conn: &impl ConnectionTrait, rows: Vec<FeatureRow>) -> Result<Vec<Stored>> {
     let ids: Vec<i64> = rows.iter().map(|row| row.id).collect();
     let mut synonyms: HashMap<i64, Vec<String>> = HashMap::new();
     for (id, synonym) in features::synonyms(conn, &ids).await? {

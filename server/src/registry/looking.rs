@@ -6,7 +6,7 @@
 
 use std::{ops::Deref, sync::Arc};
 
-use artifactd_domain::{Accessor, Sha256, Suffix};
+use artifactd_domain::{Accessor, COLUMNS_SLOT, FoundColumn, Sha256, Suffix};
 use bytes::Bytes;
 use object_store::path::Path;
 use tokio_util::sync::CancellationToken;
@@ -17,7 +17,7 @@ use super::{
     placing::integer,
 };
 use crate::{
-    arrays::{self, ColumnSummary, Found, Place, TableSummary},
+    arrays::{self, Found, Place, TableSummary},
     blocking,
     db::{
         Batch,
@@ -60,10 +60,18 @@ impl Facts {
         }
     }
 
-    /// The columns, for whoever annotates artifacts by them.
-    #[expect(dead_code, reason = "feature sets will be made from them")]
-    pub(in crate::registry) fn columns(&self) -> &[ColumnSummary] {
-        self.table.as_ref().map_or(&[], |table| &table.columns)
+    /// The names that were found, by slot; whatever finds further slots adds them here.
+    pub(in crate::registry) fn slots(&self) -> Vec<(&'static str, Vec<&str>)> {
+        let table = self.table.as_ref();
+        let columns = table.map(|table| table.columns.iter().map(|column| column.name.as_str()).collect());
+        columns.map(|columns| (COLUMNS_SLOT, columns)).into_iter().collect()
+    }
+
+    /// The columns with what they hold, where there is a table.
+    pub(in crate::registry) fn typed_columns(&self) -> Result<Option<Vec<FoundColumn>>> {
+        let Some(table) = &self.table else { return Ok(None) };
+        let schema = arrays::read_schema(&table.schema).map_err(RegistryError::Array)?;
+        Ok(Some(arrays::found_columns(&schema)))
     }
 
     pub(in crate::registry) fn accessor_code(&self) -> Option<i16> {

@@ -261,6 +261,12 @@ impl Places {
         self.storages.iter()
     }
 
+    /// The storages of saves that name none: without them the server can do little.
+    pub(super) fn default_storages(&self) -> impl Iterator<Item = &StoragePlace> {
+        let is_default = |id| self.spaces.iter().any(|space| space.default_storage_id == id);
+        self.storages().filter(move |storage| is_default(storage.id))
+    }
+
     /// Takes a storage that was registered; one that is there already stays.
     pub(super) fn add(&self, place: StoragePlace) {
         self.storages.add(place);

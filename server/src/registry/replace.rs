@@ -9,13 +9,13 @@ use serde_json::json;
 use super::{
     Artifact, Caller, Content, Registry, RegistryError, Result,
     content::{Declared, Stored},
-    events,
+    events, feature_sets,
     idempotency::{Repeatable, RequestKey},
     lineage::{note_update, open_run},
     looking::Facts,
     now_us,
     placing::{integer, place_object},
-    versions,
+    schemas, versions,
 };
 use crate::{
     db::{
@@ -215,6 +215,8 @@ impl Commit {
         }
         let mut row = artifacts::run_then_read(batch, txn, &self.uid).await?;
         if changed {
+            schemas::require_of_artifact(txn, row.id, &self.found).await?;
+            feature_sets::derive_anew(txn, &self.caller, &self.found, row.id).await?;
             note_update(txn, run.as_ref(), &mut row).await?;
         }
         let answer = Answer { row, changed };

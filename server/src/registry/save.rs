@@ -5,7 +5,7 @@ pub(super) mod commit;
 use std::sync::Arc;
 
 use artifactd_domain::{
-    Accessor, Description, FileName, IfContentExists, Key, Kind, Label, MediaType, SaveOutcome, Sha256, Stem,
+    Accessor, Description, FileName, IfContentExists, Key, Kind, Label, MediaType, Name, SaveOutcome, Sha256, Stem,
     StorageName, Suffix, Uid, Visibility,
 };
 
@@ -55,6 +55,8 @@ pub struct NewArtifact {
     pub in_place: bool,
     /// What the content must be.
     pub expect_accessor: Option<Accessor>,
+    /// Name of the schema that it must keep to.
+    pub schema: Option<Name>,
 }
 
 /// How the family of a new version is named.

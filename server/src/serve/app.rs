@@ -7,8 +7,8 @@ use artifactd_proto::{
     v1::{
         admin_service_server, annotation_service_server, artifact_service_server, collection_service_server,
         content_service_server, event_service_server, feature_service_server, label_service_server,
-        lineage_service_server, run_service_server, storage_service_server, transform_service_server,
-        upload_service_server, work_service_server,
+        lineage_service_server, run_service_server, schema_service_server, storage_service_server,
+        transform_service_server, upload_service_server, work_service_server,
     },
 };
 use futures::FutureExt;
@@ -30,7 +30,7 @@ use crate::{
     registry::Registry,
 };
 
-const SERVICES: [&str; 15] = [
+const SERVICES: [&str; 16] = [
     artifact_service_server::SERVICE_NAME,
     content_service_server::SERVICE_NAME,
     upload_service_server::SERVICE_NAME,
@@ -39,6 +39,7 @@ const SERVICES: [&str; 15] = [
     label_service_server::SERVICE_NAME,
     lineage_service_server::SERVICE_NAME,
     run_service_server::SERVICE_NAME,
+    schema_service_server::SERVICE_NAME,
     storage_service_server::SERVICE_NAME,
     transform_service_server::SERVICE_NAME,
     work_service_server::SERVICE_NAME,

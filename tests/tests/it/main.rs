@@ -59,6 +59,7 @@ mod rust_client_folders;
 mod rust_client_lines;
 mod rust_client_tables;
 mod rust_client_uploads;
+mod schemas;
 mod search;
 mod slow_callers;
 mod starting;

@@ -57,6 +57,7 @@ pub(in crate::api) fn record(
         annotations: said,
         register_missing,
         inherit_annotations,
+        schema,
     } = header;
     let said = said.map(|said| annotations(said, "header.annotations", call_id));
     let new = NewArtifact {
@@ -82,6 +83,7 @@ pub(in crate::api) fn record(
         },
         in_place: false,
         expect_accessor: accessor(expect_accessor, "header.expect_accessor", call_id)?,
+        schema: optional(schema.as_ref(), "header.schema", call_id)?,
     };
     Ok((new, claim))
 }

@@ -18,6 +18,7 @@ mod m0009_collections;
 mod m0010_storages;
 mod m0011_work;
 mod m0012_observations;
+mod m0014_schemas;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -44,6 +45,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0010_storages::Migration),
             Box::new(m0011_work::Migration),
             Box::new(m0012_observations::Migration),
+            Box::new(m0014_schemas::Migration),
         ]
     }
 }

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{NewArtifact, Revises};
 use crate::{
     db::{
-        Batch, DbError, Txn, WriteError,
+        self, Batch, DbError, Txn, WriteError,
         artifacts::{self, ArtifactRow, NewRow, ObjectName},
         blobs,
         entities::{blobs::Model as Blob, families::Model as Family},
@@ -26,14 +26,14 @@ use crate::{
         Caller, RegistryError, Result,
         content::{Declared, Stored},
         error::Rule,
-        events,
+        events, feature_sets,
         folders::FolderContent,
         idempotency::{Finished, Repeatable},
         lineage::{note_update, open_run},
         looking::Facts,
         now_us,
         placing::{integer, place_blob, place_object},
-        versions,
+        schemas, versions,
     },
 };
 
@@ -141,13 +141,20 @@ impl Commit {
         let (family, head) = self.family(txn).await?;
         let blob = self.blob(txn).await?;
         let size_bytes = self.size_bytes(blob.as_ref())?;
+        let schema = match &self.new.schema {
+            Some(schema) => Some(schemas::require(txn, self.caller.scope(), schema, &self.found).await?),
+            None => None,
+        };
         let same = self
             .same_content(txn, family.is_some(), head.as_ref(), size_bytes)
             .await?;
         match (same, self.new.if_content_exists) {
             (Some(same), IfContentExists::ReturnExisting) => self.return_existing(txn, same, blob, run.as_ref()).await,
             (Some(same), IfContentExists::Fail) => Err(RegistryError::ContentExists(same.uid()?)),
-            _ => self.create(txn, (family, head), (blob, size_bytes), run).await,
+            _ => {
+                self.create(txn, (family, head), (blob, size_bytes), (run, schema))
+                    .await
+            }
         }
     }
 
@@ -317,6 +324,7 @@ impl Commit {
                     .is_some_and(|visibility| visibility.code() != row.visibility),
             ),
             ("annotations", !new.annotations.said.is_empty()),
+            ("schema", new.schema.is_some()),
         ];
         differing
             .into_iter()
@@ -330,7 +338,7 @@ impl Commit {
         txn: &Txn,
         (family, head): (Option<Family>, Option<ArtifactRow>),
         (blob, size_bytes): (Option<Blob>, i64),
-        run: Option<OpenRun>,
+        (run, schema): (Option<OpenRun>, Option<i64>),
     ) -> Result<Run> {
         let now = now_us();
         let new = &*self.new;
@@ -405,6 +413,10 @@ impl Commit {
         let row = artifacts::insert(txn, row, object).await?;
         if !new.annotations.are_none() {
             new.annotations.write(txn, &self.caller, &row, head.as_ref()).await?;
+        }
+        feature_sets::derive(txn, &self.caller, &self.found, row.id).await?;
+        if let Some(schema) = schema {
+            db::schemas::link(txn, row.id, schema).await?;
         }
         let detail = json!({
             "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": size_bytes, "key": key,
