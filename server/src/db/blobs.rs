@@ -12,7 +12,7 @@ use sea_orm::{
 use super::{
     DbError, Insert, Inserted, Result, Txn, all_of,
     entities::{artifacts, blob_checksums, blobs, manifest_page_blobs, objects},
-    numbered::row,
+    numbered::{pieces, row},
     statement,
 };
 
@@ -263,7 +263,7 @@ pub(crate) async fn with_digests(
     digests: &[Sha256],
 ) -> Result<Vec<blobs::Model>> {
     let mut found = Vec::new();
-    for digests in digests.chunks(DIGESTS_AT_ONCE) {
+    for digests in pieces(digests, DIGESTS_AT_ONCE) {
         let query = blobs::Entity::find()
             .filter(Col::StorageId.eq(storage_id))
             .filter(Col::Sha256.is_in(digests.iter().map(|digest| digest.as_bytes().to_vec())));

@@ -13,7 +13,7 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult, QueryResult, Value};
 use super::{
     DbError, Result, Txn,
     blobs::BlobPlace,
-    numbered::{ROWS_AT_ONCE, list_of, places_for},
+    numbered::{ROWS_AT_ONCE, list_of, pieces, places_for},
     statement,
 };
 
@@ -51,7 +51,7 @@ pub(crate) async fn pages_with_digests(
     digests: &[Sha256],
 ) -> Result<Vec<(Sha256, i64)>> {
     let mut found = Vec::new();
-    for digests in digests.chunks(ROWS_AT_ONCE) {
+    for digests in pieces(digests, ROWS_AT_ONCE) {
         let sql = format!(
             "SELECT id, sha256 FROM manifest_pages WHERE storage_id = $1 AND sha256 IN ({})",
             list_of(digests.len(), 2)
@@ -73,7 +73,7 @@ pub(crate) async fn insert_pages(
     now_us: i64,
 ) -> Result<Vec<(Sha256, i64)>> {
     let mut inserted = Vec::with_capacity(pages.len());
-    for pages in pages.chunks(PAGES_AT_ONCE) {
+    for pages in pieces(pages, PAGES_AT_ONCE) {
         let sql = format!(
             "INSERT INTO manifest_pages (storage_id, sha256, entries, created_at_us) VALUES {} RETURNING id, sha256",
             places_for(pages.len(), 4)
@@ -97,7 +97,7 @@ pub(crate) async fn insert_blobs(
     now_us: i64,
 ) -> Result<Vec<(Sha256, i64, i64)>> {
     let mut inserted = Vec::with_capacity(blobs.len());
-    for blobs in blobs.chunks(ROWS_AT_ONCE) {
+    for blobs in pieces(blobs, ROWS_AT_ONCE) {
         let sql = format!(
             "INSERT INTO blobs (storage_id, sha256, size_bytes, object_id, offset_bytes, crc32c, kept, created_at_us) \
              VALUES {} RETURNING id, sha256, size_bytes",
@@ -125,7 +125,7 @@ pub(crate) async fn insert_blobs(
 
 /// Says which blobs the entries of pages name. Each pair once.
 pub(crate) async fn insert_page_blobs(txn: &Txn, pairs: &[(i64, i64)]) -> Result<()> {
-    for pairs in pairs.chunks(ROWS_AT_ONCE) {
+    for pairs in pieces(pairs, ROWS_AT_ONCE) {
         let sql = format!(
             "INSERT INTO manifest_page_blobs (page_id, blob_id) VALUES {}",
             places_for(pairs.len(), 2)
@@ -154,7 +154,7 @@ pub(crate) async fn insert(txn: &Txn, storage_id: i64, digest: &ManifestDigest, 
 
 /// Says which pages a manifest consists of.
 pub(crate) async fn insert_places(txn: &Txn, manifest_id: i64, places: &[(&MemberPath, i64)]) -> Result<()> {
-    for places in places.chunks(ROWS_AT_ONCE) {
+    for places in pieces(places, ROWS_AT_ONCE) {
         let sql = format!(
             "INSERT INTO manifest_page_places (manifest_id, first_path, page_id) VALUES {}",
             places_for(places.len(), 3)
@@ -323,7 +323,7 @@ pub(crate) async fn delete_page_if_unused(txn: &Txn, page_id: i64, keeps_bytes: 
 /// which none is left.
 pub(crate) async fn delete_blobs_if_unused(txn: &Txn, blob_ids: &[i64], now_us: i64) -> Result<()> {
     let mut object_ids = std::collections::BTreeSet::new();
-    for ids in blob_ids.chunks(ROWS_AT_ONCE) {
+    for ids in pieces(blob_ids, ROWS_AT_ONCE) {
         let sql = format!(
             "DELETE FROM blobs WHERE id IN ({}) AND NOT kept \
              AND NOT EXISTS (SELECT 1 FROM artifacts WHERE artifacts.blob_id = blobs.id) \

@@ -9,6 +9,24 @@ use super::{Result, Txn, statement};
 /// Rows in one statement; both databases take 30,000 values in one.
 pub(super) const ROWS_AT_ONCE: usize = 256;
 
+/// Cuts rows into pieces of at most `most`, the last of which have a power of two each.
+///
+/// Statements for each number of rows are compiled and kept on their own: of 256 rows
+/// with 8 values each one has 200 KiB, and a connection keeps 200 of them.
+pub(super) fn pieces<T>(rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
+    let mut rest = rows;
+    std::iter::from_fn(move || {
+        let len = match rest.len() {
+            0 => return None,
+            len if len >= most => most,
+            len => 1 << len.ilog2(),
+        };
+        let (piece, after) = rest.split_at(len);
+        rest = after;
+        Some(piece)
+    })
+}
+
 /// `($1, $2), ($3, $4)`: numbered places for values, for some rows.
 pub(super) fn places_for(rows: usize, columns: usize) -> String {
     let mut text = String::with_capacity(rows * columns * 7);
@@ -131,4 +149,21 @@ pub(super) async fn inserted(txn: &Txn, sql: &str, values: impl IntoIterator<Ite
     let row = txn.query_one_raw(statement(txn, sql, values)).await?;
     let row = row.ok_or(sea_orm::DbErr::RecordNotInserted)?;
     Ok(row.try_get("", "id")?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_all_rows_in_order_in_few_lengths() {
+        for len in 0..1_000 {
+            let rows: Vec<_> = (0..len).collect();
+            let pieces: Vec<_> = pieces(&rows, 256).collect();
+            assert_eq!(pieces.concat(), rows);
+            assert!(pieces.iter().all(|piece| piece.len().is_power_of_two()), "{len}");
+            assert!(pieces.len() <= len / 256 + 8, "{len}");
+        }
+        assert_eq!(pieces(&[0; 12], 5).map(<[_]>::len).collect::<Vec<_>>(), [5, 5, 2]);
+    }
 }
