@@ -32,6 +32,7 @@ pub(crate) mod lineage;
 pub(crate) mod listing;
 pub(crate) mod manifests;
 mod migrations;
+mod named;
 mod numbered;
 pub(crate) mod places;
 pub(crate) mod requests;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Result, Txn,
+    named::{self, OfFamily, Versioned},
     numbered::{self, ROWS_AT_ONCE, Sql, inserted, places_for},
     scope::Scope,
 };
@@ -93,32 +94,11 @@ pub(crate) async fn ids_of_names(
     scope: Scope,
     names: &[&str],
 ) -> Result<Vec<(String, i64)>> {
-    let mut found = Vec::new();
-    for column in [
-        "collections.uid",
-        "collection_families.stem",
-        "collection_families.\"key\"",
-    ] {
-        let mut sql = Sql::new("SELECT ");
-        sql.push(column).push(
-            " AS name, collections.id AS id FROM collections \
-             JOIN collection_families ON collection_families.id = collections.family_id WHERE ",
-        );
-        sql.push(column).push(" IN ").bind_list(names.iter().copied());
-        if column != "collections.uid" {
-            sql.push(" AND collections.is_latest");
-        }
-        sql.push(" AND collection_families.space_id IN ");
-        scope.bind(&mut sql);
-        found.extend(sql.all::<Named>(conn).await?);
-    }
-    Ok(found.into_iter().map(|row| (row.name, row.id)).collect())
-}
-
-#[derive(Debug, FromQueryResult)]
-struct Named {
-    name: String,
-    id: i64,
+    const TABLES: Versioned = Versioned {
+        versions: "collections",
+        families: "collection_families",
+    };
+    named::ids_of_names(conn, scope, TABLES, OfFamily::LatestVersion, names).await
 }
 
 /// The version with this uid.

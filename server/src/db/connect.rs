@@ -18,7 +18,7 @@ use super::{
     sqlite::{self, Access, Readers, Sqlite},
     write::Writer,
 };
-use crate::storage::Secret;
+use crate::{blocking, storage::Secret};
 
 /// How long a connection that comes back may take to show that it can be used again.
 const RETURN_WAIT: Duration = Duration::from_secs(2);
@@ -59,8 +59,7 @@ impl Db {
 async fn open_sqlite(path: &Path) -> Result<Db> {
     sqlite::migrated(Sqlite::open(path, Access::Write)?, migrate).await?;
     // Closed again, its log is gone.
-    let database = path.to_owned();
-    crate::blocking::in_place(|| sqlite::make_room(&database));
+    blocking::in_place(|| sqlite::make_room(path));
     Ok(Db {
         reader: Reader::Sqlite(Arc::new(Readers::open(path)?)),
         writer: Writer::queue(path)?,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Result, Txn,
+    named::{self, OfFamily, Versioned},
     numbered::{self, Sql, inserted},
     scope::Scope,
 };
@@ -60,29 +61,11 @@ pub(crate) async fn ids_of_names(
     scope: Scope,
     names: &[&str],
 ) -> Result<Vec<(String, i64)>> {
-    let mut found = Vec::new();
-    for column in [
-        "transforms.uid",
-        "transform_families.stem",
-        "transform_families.\"key\"",
-    ] {
-        let mut sql = Sql::new("SELECT ");
-        sql.push(column).push(
-            " AS name, transforms.id AS id FROM transforms \
-             JOIN transform_families ON transform_families.id = transforms.family_id WHERE ",
-        );
-        sql.push(column).push(" IN ").bind_list(names.iter().copied());
-        sql.push(" AND transform_families.space_id IN ");
-        scope.bind(&mut sql);
-        found.extend(sql.all::<Named>(conn).await?);
-    }
-    Ok(found.into_iter().map(|row| (row.name, row.id)).collect())
-}
-
-#[derive(Debug, FromQueryResult)]
-struct Named {
-    name: String,
-    id: i64,
+    const TABLES: Versioned = Versioned {
+        versions: "transforms",
+        families: "transform_families",
+    };
+    named::ids_of_names(conn, scope, TABLES, OfFamily::AllVersions, names).await
 }
 
 /// The version with this uid.
