@@ -16,6 +16,7 @@
 //! - `flight`: calls of Arrow Flight, and tables.
 //! - `folders`: saves of folders, step by step or whole.
 //! - `command`: the command line as a program of its own, also on a terminal.
+//! - `example`: the dataset that the record's own examples are about.
 //! - `entries`: answered artifacts, as filters see them.
 //! - `filled`: very many records at once.
 //! - `content`: content that looks random and can be made again.
@@ -43,6 +44,7 @@ pub mod crash;
 pub mod database;
 pub mod entries;
 pub mod events;
+pub mod example;
 pub mod failing_calls;
 pub mod failure;
 pub mod filled;

@@ -3,10 +3,11 @@
 use artifactd_tests::{
     Backend, Calls, Failure, TestServer,
     calls::{by_key, by_uid, keyed, saved},
+    example,
     pb::{self, AnnotateRequest, ErrorReason, value::Kind},
     records::{
-        boolean, date, dict, feature, feature_named, features, float, int, label, label_in, label_named, label_of,
-        label_value, labels, list, of, param, params, said, text, values,
+        boolean, date, dict, feature, feature_named, features, float, int, label, label_in, label_named, label_value,
+        labels, list, of, param, params, said, text, values,
     },
     refusal,
 };
@@ -27,35 +28,6 @@ async fn of_key(calls: &Calls, key: &str) -> Vec<String> {
     said(&calls.annotations_of(by_key(key)).await.unwrap())
 }
 
-/// The features of the model's own example, and the labels of its values.
-async fn example(calls: &Calls) {
-    calls.create_registry("Organism").await.unwrap();
-    calls.create_label(label_of("Organism", "iris")).await.unwrap();
-    for name in ["Barbara McClintock", "Edgar Anderson"] {
-        calls.create_label(label(name)).await.unwrap();
-    }
-    for (name, dtype) in [
-        ("species", "cat[Organism]"),
-        ("scientist", "cat[ULabel]"),
-        ("temperature", "float"),
-        ("study", "str"),
-    ] {
-        calls.create_feature(feature(name, dtype)).await.unwrap();
-    }
-}
-
-fn example_values() -> Option<pb::Annotations> {
-    features(vec![
-        values("species", vec![label_value(label_in("Organism", "iris"))]),
-        values(
-            "scientist",
-            vec![list(vec![text("Barbara McClintock"), text("Edgar Anderson")])],
-        ),
-        values("temperature", vec![float(27.6)]),
-        values("study", vec![text("Study 0: initial plant gathering")]),
-    ])
-}
-
 const EXAMPLE: [&str; 4] = [
     "scientist: ULabel:Barbara McClintock, ULabel:Edgar Anderson",
     "species: Organism:iris",
@@ -68,14 +40,14 @@ async fn a_dataset_takes_the_values_of_the_example() {
     for backend in Backend::DATABASES {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
-        example(&calls).await;
+        example::register(&calls).await;
         let before = dataset(&calls, "iris.csv").await;
-        let done = calls.add(by_key("iris.csv"), example_values()).await.unwrap();
+        let done = calls.add(by_key("iris.csv"), example::annotations()).await.unwrap();
         assert_eq!((done.added, done.removed), (5, 0), "{backend:?}");
         assert_ne!(done.artifacts[0].etag, before.etag);
         assert_eq!(calls.get(by_key("iris.csv")).await.unwrap(), done.artifacts[0]);
         assert_eq!(of_key(&calls, "iris.csv").await, EXAMPLE);
-        let again = calls.add(by_key("iris.csv"), example_values()).await.unwrap();
+        let again = calls.add(by_key("iris.csv"), example::annotations()).await.unwrap();
         assert_eq!((again.added, again.removed), (0, 0), "the same again changes nothing");
         assert_eq!(again.artifacts[0].etag, done.artifacts[0].etag);
     }
@@ -222,7 +194,7 @@ async fn every_fault_is_told_and_nothing_is_written() {
     for backend in Backend::DATABASES {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
-        example(&calls).await;
+        example::register(&calls).await;
         dataset(&calls, "a.csv").await;
         let mut request = AnnotateRequest {
             artifacts: vec![by_key("a.csv")],
@@ -404,10 +376,10 @@ async fn values_are_added_set_and_removed() {
     for backend in Backend::DATABASES {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
-        example(&calls).await;
+        example::register(&calls).await;
         calls.create_feature(feature("tags", "list[str]")).await.unwrap();
         dataset(&calls, "a.csv").await;
-        calls.add(by_key("a.csv"), example_values()).await.unwrap();
+        calls.add(by_key("a.csv"), example::annotations()).await.unwrap();
         let tags = |tags: &[&str]| list(tags.iter().map(|tag| text(tag)).collect());
         calls
             .add(
@@ -461,7 +433,7 @@ async fn labels_are_added_once_and_features_that_hold_them_say_it_all() {
     for backend in Backend::DATABASES {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
-        example(&calls).await;
+        example::register(&calls).await;
         dataset(&calls, "a.csv").await;
         let edgar = || labels(vec![label_named("Edgar Anderson"), label_named("Edgar Anderson")]);
         let done = calls.add(by_key("a.csv"), edgar()).await.unwrap();
@@ -587,7 +559,7 @@ async fn annotations_are_copied_to_others_of_the_kind() {
     for backend in Backend::DATABASES {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
-        example(&calls).await;
+        example::register(&calls).await;
         calls
             .create_feature(feature("pairs", "list[cat[ULabel]]"))
             .await
@@ -596,7 +568,7 @@ async fn annotations_are_copied_to_others_of_the_kind() {
             dataset(&calls, key).await;
         }
         model(&calls, "a.pt").await;
-        calls.add(by_key("from.csv"), example_values()).await.unwrap();
+        calls.add(by_key("from.csv"), example::annotations()).await.unwrap();
         let more = pb::Annotations {
             features: vec![values("pairs", vec![list(vec![text("Edgar Anderson")])])],
             labels: vec![label_in("Organism", "iris")],
@@ -627,9 +599,9 @@ async fn a_new_version_inherits_nothing_and_a_destroyed_artifact_takes_its_value
     for backend in Backend::DATABASES {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
-        example(&calls).await;
+        example::register(&calls).await;
         let old = dataset(&calls, "a.csv").await;
-        calls.add(by_key("a.csv"), example_values()).await.unwrap();
+        calls.add(by_key("a.csv"), example::annotations()).await.unwrap();
         calls.save(keyed("a.csv"), b"other").await.unwrap();
         assert!(of_key(&calls, "a.csv").await.is_empty(), "{backend:?}");
         assert_eq!(said(&calls.annotations_of(by_uid(&old.uid)).await.unwrap()), EXAMPLE);

@@ -4,6 +4,7 @@ use artifactd_tests::{
     Backend, Calls, TestServer,
     calls::{by_key, by_uid, keyed, saved},
     collections::{following, key_ref, pinned},
+    example,
     pb::{self, CountArtifactsRequest, ErrorReason, ListArtifactsRequest, SaveHeader},
     records::{
         boolean, date, dict, feature, features, float, int, label, label_in, label_named, label_of, label_value,
@@ -45,36 +46,15 @@ async fn require(calls: &Calls, backend: Backend, expected: &[(&str, &[&str])]) 
 }
 
 /// The example of the model, on two datasets and a model, and one dataset without annotations.
-async fn example(calls: &Calls) {
-    calls.create_registry("Organism").await.unwrap();
-    calls.create_label(label_of("Organism", "iris")).await.unwrap();
-    for name in ["Barbara McClintock", "Edgar Anderson"] {
-        calls.create_label(label(name)).await.unwrap();
-    }
-    for (name, dtype) in [
-        ("species", "cat[Organism]"),
-        ("scientist", "cat[ULabel]"),
-        ("temperature", "float"),
-        ("study", "str"),
-    ] {
-        calls.create_feature(feature(name, dtype)).await.unwrap();
-    }
+async fn prepare(calls: &Calls) {
+    example::register(calls).await;
     for name in ["hidden_size", "bottleneck_size", "batch_size"] {
         calls.create_feature(param(name, "int")).await.unwrap();
     }
     for key in ["iris.csv", "other.csv", "plain.csv"] {
         dataset(calls, key).await;
     }
-    let iris = features(vec![
-        values("species", vec![label_value(label_in("Organism", "iris"))]),
-        values(
-            "scientist",
-            vec![list(vec![text("Barbara McClintock"), text("Edgar Anderson")])],
-        ),
-        values("temperature", vec![float(27.6)]),
-        values("study", vec![text("Study 0: initial plant gathering")]),
-    ]);
-    calls.add(by_key("iris.csv"), iris).await.unwrap();
+    calls.add(by_key("iris.csv"), example::annotations()).await.unwrap();
     let other = features(vec![
         values("scientist", vec![text("Edgar Anderson")]),
         values("temperature", vec![int(19), float(20.5)]),
@@ -98,7 +78,7 @@ async fn the_examples_of_the_model_are_found() {
     for backend in Backend::DATABASES {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
-        example(&calls).await;
+        prepare(&calls).await;
         let expected: [(&str, &[&str]); 29] = [
             ("features.species = iris", &["iris.csv"]),
             // Both names are of one artifact, which is found once.
