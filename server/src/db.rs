@@ -13,6 +13,7 @@ pub(crate) mod annotations;
 pub(crate) mod artifacts;
 mod batch;
 pub(crate) mod blobs;
+mod cells;
 pub(crate) mod collections;
 mod connect;
 mod connection;
@@ -55,7 +56,7 @@ use tokio::sync::watch;
 
 pub(crate) use batch::Batch;
 pub use connect::DatabaseConfig;
-pub(crate) use connection::{Reader, Txn};
+pub(crate) use connection::{Connection, Reader, Txn};
 pub use error::DbError;
 pub(crate) use error::Result;
 use insert::{Insert, Inserted};

@@ -11,11 +11,12 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, DbError, Insert, Result, Txn,
+    Batch, Connection, DbError, Insert, Result, Txn,
     blobs::blob_id_in,
+    cells::{Cell, Cells, FromCells},
     entities::{aliases, artifacts, blobs, families, objects},
     families::family_id_of,
-    numbered, runs,
+    runs, statement,
 };
 
 type Col = artifacts::Column;
@@ -88,6 +89,64 @@ pub(crate) struct ArtifactRow {
     pub(crate) crc32c: Option<i64>,
 }
 
+impl FromCells for ArtifactRow {
+    /// In the order in which [`select`] names its columns.
+    fn from_cells(cells: &mut Cells<'_>) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            id: cells.next()?,
+            uid: cells.next()?,
+            family_id: cells.next()?,
+            space_id: cells.next()?,
+            storage_id: cells.next()?,
+            version_number: cells.next()?,
+            version_label: cells.next()?,
+            is_latest: cells.next()?,
+            key: cells.next()?,
+            key_is_virtual: cells.next()?,
+            description: cells.next()?,
+            kind: cells.next()?,
+            suffix: cells.next()?,
+            file_name: cells.next()?,
+            media_type: cells.next()?,
+            size_bytes: cells.next()?,
+            sha256: cells.next()?,
+            hash_type: cells.next()?,
+            n_objects: cells.next()?,
+            blob_id: cells.next()?,
+            manifest_id: cells.next()?,
+            visibility: cells.next()?,
+            visibility_before_trash: cells.next()?,
+            trash_batch: cells.next()?,
+            trashed_at_us: cells.next()?,
+            revision: cells.next()?,
+            created_by: cells.next()?,
+            created_at_us: cells.next()?,
+            updated_at_us: cells.next()?,
+            run_id: cells.next()?,
+            has_previous_runs: cells.next()?,
+            accessor: cells.next()?,
+            n_observations: cells.next()?,
+            object_name: cells.next()?,
+            object_is_pack: cells.next()?,
+            run_uid: cells.next()?,
+            transform_uid: cells.next()?,
+            object_id: cells.next()?,
+            offset_bytes: cells.next()?,
+            crc32c: cells.next()?,
+            previous_runs: Vec::new(),
+        })
+    }
+}
+
+/// An artifact, and what the query names behind its columns.
+struct With<T>(ArtifactRow, T);
+
+impl<T: Cell + Send> FromCells for With<T> {
+    fn from_cells(cells: &mut Cells<'_>) -> std::result::Result<Self, DbErr> {
+        Ok(Self(ArtifactRow::from_cells(cells)?, cells.next()?))
+    }
+}
+
 impl ArtifactRow {
     /// Counts a change of the record, as [`touch`] does in a statement.
     pub(crate) fn touch(&mut self, now_us: i64) {
@@ -153,7 +212,7 @@ pub(super) fn select() -> SelectStatement {
 }
 
 /// Adds to records the runs that made them again or changed them, where there are some.
-async fn with_previous_runs(conn: &impl ConnectionTrait, mut rows: Vec<ArtifactRow>) -> Result<Vec<ArtifactRow>> {
+async fn with_previous_runs(conn: &impl Connection, mut rows: Vec<ArtifactRow>) -> Result<Vec<ArtifactRow>> {
     let ids: Vec<i64> = rows
         .iter()
         .filter(|row| row.has_previous_runs)
@@ -178,39 +237,39 @@ fn outside_trash() -> Expr {
     col(Col::Visibility).ne(Visibility::Trash.code())
 }
 
-async fn one(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Option<ArtifactRow>> {
-    let row = conn.query_one(select).await?;
-    let row = row.map(|row| ArtifactRow::from_query_result(&row, "")).transpose()?;
+async fn one(conn: &impl Connection, select: &SelectStatement) -> Result<Option<ArtifactRow>> {
+    let row: Option<ArtifactRow> = conn.read_first(conn.get_database_backend().build(select)).await?;
     match row {
         Some(row) if row.has_previous_runs => Ok(with_previous_runs(conn, vec![row]).await?.pop()),
         row => Ok(row),
     }
 }
 
-pub(super) async fn all(conn: &impl ConnectionTrait, select: &SelectStatement) -> Result<Vec<ArtifactRow>> {
-    let rows = conn.query_all(select).await?;
-    let rows = rows.iter().map(|row| Ok(ArtifactRow::from_query_result(row, "")?));
-    with_previous_runs(conn, rows.collect::<Result<_>>()?).await
+pub(super) async fn all(conn: &impl Connection, select: &SelectStatement) -> Result<Vec<ArtifactRow>> {
+    let rows = conn.read(conn.get_database_backend().build(select)).await?;
+    with_previous_runs(conn, rows).await
 }
 
 /// What a query answers that is [`ARTIFACTS`] and a condition.
 async fn by_text<const VALUES: usize>(
-    conn: &impl ConnectionTrait,
+    conn: &impl Connection,
     condition: &str,
     values: [Value; VALUES],
 ) -> Result<Vec<ArtifactRow>> {
-    let rows = numbered::rows(conn, &format!("{} {condition}", *ARTIFACTS), values).await?;
+    let rows = conn
+        .read(statement(conn, format!("{} {condition}", *ARTIFACTS), values))
+        .await?;
     with_previous_runs(conn, rows).await
 }
 
 /// The artifact with this uid, wherever it is.
-pub(crate) async fn by_uid(conn: &impl ConnectionTrait, uid: &Uid) -> Result<Option<ArtifactRow>> {
+pub(crate) async fn by_uid(conn: &impl Connection, uid: &Uid) -> Result<Option<ArtifactRow>> {
     let rows = by_text(conn, "WHERE artifacts.uid = $1", [uid.as_str().into()]).await?;
     Ok(rows.into_iter().next())
 }
 
 /// The artifacts with these uids, wherever they are.
-pub(crate) async fn by_uids(conn: &impl ConnectionTrait, uids: &[&str]) -> Result<Vec<ArtifactRow>> {
+pub(crate) async fn by_uids(conn: &impl Connection, uids: &[&str]) -> Result<Vec<ArtifactRow>> {
     let mut found = Vec::with_capacity(uids.len());
     for uids in uids.chunks(256) {
         let mut select = select();
@@ -221,7 +280,7 @@ pub(crate) async fn by_uids(conn: &impl ConnectionTrait, uids: &[&str]) -> Resul
 }
 
 /// The latest versions of the families with these stems, in no order.
-pub(crate) async fn latest_of_stems(conn: &impl ConnectionTrait, stems: BTreeSet<&str>) -> Result<Vec<ArtifactRow>> {
+pub(crate) async fn latest_of_stems(conn: &impl Connection, stems: BTreeSet<&str>) -> Result<Vec<ArtifactRow>> {
     if stems.is_empty() {
         return Ok(Vec::new());
     }
@@ -234,7 +293,7 @@ pub(crate) async fn latest_of_stems(conn: &impl ConnectionTrait, stems: BTreeSet
 
 /// The latest versions of the families that have these keys now, with their keys and in no order.
 pub(crate) async fn latest_of_keys(
-    conn: &impl ConnectionTrait,
+    conn: &impl Connection,
     storage_id: i64,
     keys: BTreeSet<&str>,
 ) -> Result<Vec<(String, ArtifactRow)>> {
@@ -245,10 +304,10 @@ pub(crate) async fn latest_of_keys(
         .and_where(Expr::col((families::Entity, families::Column::StorageId)).eq(storage_id))
         .and_where(Expr::col(live_key).is_in(keys))
         .and_where(col(Col::IsLatest));
-    let rows = conn.query_all(&select).await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get("", "live_key")?, ArtifactRow::from_query_result(row, "")?)))
-        .collect()
+    let rows = conn.read(conn.get_database_backend().build(&select)).await?;
+    let (keys, rows): (Vec<_>, _) = rows.into_iter().map(|With(row, key)| (key, row)).unzip();
+    let rows = with_previous_runs(conn, rows).await?;
+    Ok(keys.into_iter().zip(rows).collect())
 }
 
 /// Runs a batch and answers the artifact with this uid as it is then.
@@ -265,7 +324,7 @@ pub(crate) async fn run_then_read(batch: Batch, txn: &Txn, uid: &Uid) -> Result<
 }
 
 /// The artifacts with these ids, in no order.
-pub(crate) async fn by_ids(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<ArtifactRow>> {
+pub(crate) async fn by_ids(conn: &impl Connection, ids: &[i64]) -> Result<Vec<ArtifactRow>> {
     let mut found = Vec::with_capacity(ids.len());
     for ids in ids.chunks(256) {
         let mut select = select();
@@ -275,8 +334,15 @@ pub(crate) async fn by_ids(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<V
     Ok(found)
 }
 
+/// The same on SQLite for one page, in one statement whose text is always the same.
+pub(super) async fn with_ids(conn: &impl Connection, ids: &[i64]) -> Result<Vec<ArtifactRow>> {
+    const LISTED: &str = "WHERE artifacts.id IN (SELECT value FROM json_each($1))";
+    let ids = serde_json::to_string(ids).expect("numbers are plain data");
+    by_text(conn, LISTED, [ids.into()]).await
+}
+
 /// The latest versions of some families, in no order.
-pub(crate) async fn latest_of_families(conn: &impl ConnectionTrait, families: &[i64]) -> Result<Vec<ArtifactRow>> {
+pub(crate) async fn latest_of_families(conn: &impl Connection, families: &[i64]) -> Result<Vec<ArtifactRow>> {
     let mut found = Vec::with_capacity(families.len());
     for families in families.chunks(256) {
         let mut select = select();
@@ -305,24 +371,20 @@ pub(crate) async fn uids_of_ids(conn: &impl ConnectionTrait, ids: &[i64]) -> Res
 }
 
 /// The latest version of the family with this stem.
-pub(crate) async fn latest_of_stem(conn: &impl ConnectionTrait, stem: &str) -> Result<Option<ArtifactRow>> {
+pub(crate) async fn latest_of_stem(conn: &impl Connection, stem: &str) -> Result<Option<ArtifactRow>> {
     const LATEST: &str =
         "JOIN families ON families.id = artifacts.family_id WHERE families.stem = $1 AND artifacts.is_latest";
     Ok(by_text(conn, LATEST, [stem.into()]).await?.into_iter().next())
 }
 
 /// The latest version of the family that has this key now.
-pub(crate) async fn latest_of_key(
-    conn: &impl ConnectionTrait,
-    storage_id: i64,
-    key: &str,
-) -> Result<Option<ArtifactRow>> {
+pub(crate) async fn latest_of_key(conn: &impl Connection, storage_id: i64, key: &str) -> Result<Option<ArtifactRow>> {
     one(conn, of_live_key(storage_id, key).and_where(col(Col::IsLatest))).await
 }
 
 /// The version outside trash that a name means, of the family that has this key now.
 pub(crate) async fn version_of_key(
-    conn: &impl ConnectionTrait,
+    conn: &impl Connection,
     storage_id: i64,
     key: &str,
     name: &Label,
@@ -331,17 +393,13 @@ pub(crate) async fn version_of_key(
 }
 
 /// The version outside trash that a name means, of the family with this stem.
-pub(crate) async fn version_of_stem(
-    conn: &impl ConnectionTrait,
-    stem: Stem,
-    name: &Label,
-) -> Result<Option<ArtifactRow>> {
+pub(crate) async fn version_of_stem(conn: &impl Connection, stem: Stem, name: &Label) -> Result<Option<ArtifactRow>> {
     version(conn, || of_family(families::Column::Stem, stem.as_str().into()), name).await
 }
 
 /// A name is a label, or the number of a version whose label was chosen, or an alias.
 async fn version(
-    conn: &impl ConnectionTrait,
+    conn: &impl Connection,
     family: impl Fn() -> SelectStatement,
     name: &Label,
 ) -> Result<Option<ArtifactRow>> {
@@ -407,14 +465,14 @@ fn of_live_key(storage_id: i64, key: &str) -> SelectStatement {
 }
 
 /// All versions of a family, highest number first.
-pub(crate) async fn versions(conn: &impl ConnectionTrait, family_id: i64) -> Result<Vec<ArtifactRow>> {
+pub(crate) async fn versions(conn: &impl Connection, family_id: i64) -> Result<Vec<ArtifactRow>> {
     const ALL: &str = "WHERE artifacts.family_id = $1 ORDER BY artifacts.version_number DESC";
     by_text(conn, ALL, [family_id.into()]).await
 }
 
 /// One page of the versions of a family below a number, highest first.
 pub(crate) async fn versions_page(
-    conn: &impl ConnectionTrait,
+    conn: &impl Connection,
     family_id: i64,
     visibilities: &[Visibility],
     below: Option<VersionNumber>,
@@ -437,7 +495,7 @@ pub(crate) type Content<'d> = (HashType, &'d Sha256, i64);
 
 /// The newest live artifact of a space with this content.
 pub(crate) async fn newest_with_content(
-    conn: &impl ConnectionTrait,
+    conn: &impl Connection,
     space_id: i64,
     content: Content<'_>,
 ) -> Result<Option<ArtifactRow>> {
@@ -447,7 +505,7 @@ pub(crate) async fn newest_with_content(
 
 /// Uids of live artifacts of a space with this content, newest first.
 pub(crate) async fn uids_with_content(
-    conn: &impl ConnectionTrait,
+    conn: &impl Connection,
     space_id: i64,
     content: Content<'_>,
     most: u64,

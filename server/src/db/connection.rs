@@ -7,7 +7,10 @@ use sea_orm::{
     QueryResult, RuntimeErr, Statement,
 };
 
-use super::sqlite::{Readers, Sqlite};
+use super::{
+    cells::{Cells, FromCells},
+    sqlite::{Readers, Sqlite},
+};
 use crate::blocking;
 
 /// A connection for queries that change nothing.
@@ -26,6 +29,16 @@ pub(crate) enum Txn {
     Sqlite(Sqlite),
     /// A transaction of a pool.
     Postgres(DatabaseTransaction),
+}
+
+/// A connection that reads rows by the numbers of their columns, see [`Cells`].
+#[async_trait::async_trait]
+pub(crate) trait Connection: ConnectionTrait {
+    /// The rows that a query answers.
+    async fn read<T: FromCells>(&self, statement: Statement) -> Result<Vec<T>, DbErr>;
+
+    /// The first of them.
+    async fn read_first<T: FromCells>(&self, statement: Statement) -> Result<Option<T>, DbErr>;
 }
 
 impl Txn {
@@ -74,6 +87,11 @@ const ANSWER_WAIT: Duration = Duration::from_secs(20);
 pub(super) async fn answered<T>(call: impl Future<Output = Result<T, DbErr>>) -> Result<T, DbErr> {
     let late = |_| DbErr::Conn(RuntimeErr::Internal("the database did not answer in time".to_owned()));
     tokio::time::timeout(ANSWER_WAIT, call).await.map_err(late)?
+}
+
+fn from_results<T: FromCells>(rows: impl IntoIterator<Item = QueryResult>) -> Result<Vec<T>, DbErr> {
+    let rows = rows.into_iter();
+    rows.map(|row| T::from_cells(&mut Cells::of_postgres(&row))).collect()
 }
 
 fn executed(done: ProxyExecResult) -> ExecResult {
@@ -164,5 +182,41 @@ impl ConnectionTrait for Txn {
             Self::Sqlite(sqlite) => sqlite.query(&statement, usize::MAX).map(results),
             Self::Postgres(txn) => answered(txn.query_all_raw(statement)).await,
         }
+    }
+}
+
+#[async_trait::async_trait]
+impl Connection for Reader {
+    async fn read<T: FromCells>(&self, statement: Statement) -> Result<Vec<T>, DbErr> {
+        match self {
+            Self::Sqlite(readers) => blocking::in_place(|| readers.with(|sqlite| sqlite.read(&statement, usize::MAX))),
+            Self::Postgres(pool) => from_results(answered(pool.query_all_raw(statement)).await?),
+        }
+    }
+
+    async fn read_first<T: FromCells>(&self, statement: Statement) -> Result<Option<T>, DbErr> {
+        let mut rows = match self {
+            Self::Sqlite(readers) => readers.with(|sqlite| sqlite.read(&statement, 1))?,
+            Self::Postgres(pool) => from_results(answered(pool.query_one_raw(statement)).await?)?,
+        };
+        Ok(rows.pop())
+    }
+}
+
+#[async_trait::async_trait]
+impl Connection for Txn {
+    async fn read<T: FromCells>(&self, statement: Statement) -> Result<Vec<T>, DbErr> {
+        match self {
+            Self::Sqlite(sqlite) => sqlite.read(&statement, usize::MAX),
+            Self::Postgres(txn) => from_results(answered(txn.query_all_raw(statement)).await?),
+        }
+    }
+
+    async fn read_first<T: FromCells>(&self, statement: Statement) -> Result<Option<T>, DbErr> {
+        let mut rows = match self {
+            Self::Sqlite(sqlite) => sqlite.read(&statement, 1)?,
+            Self::Postgres(txn) => from_results(answered(txn.query_one_raw(statement)).await?)?,
+        };
+        Ok(rows.pop())
     }
 }

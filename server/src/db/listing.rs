@@ -13,6 +13,7 @@
 //!   page that was not filled after all ends where the walk got to.
 
 mod bounds;
+mod gather;
 mod index;
 mod record;
 #[cfg(test)]
@@ -24,31 +25,20 @@ use artifactd_domain::{
     ArtifactField, Order, OrderBy, Visibility,
     filter::{Predicate, Test},
 };
-use sea_orm::{
-    ConnectionTrait, DbBackend,
-    sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement},
-};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
 use serde::{Deserialize, Serialize};
 
 use self::{
     bounds::{Bounds, Side},
+    gather::Patience,
     index::{Index, On},
 };
 use super::{
-    Result,
+    Connection, Result,
     artifacts::{self, ArtifactRow},
     entities::artifacts::{Column as Col, Entity},
     filter::condition,
 };
-
-/// Most rows of another index that are put in order when its columns say all.
-const COVERED_MAX: u64 = 16_000;
-
-/// Most when each has to be looked up.
-const LOOKED_UP_MAX: u64 = 2_000;
-
-/// Most of both after a walk that found too little.
-const PATIENT_MAX: u64 = 200_000;
 
 /// Most artifacts that a part of the filter over the record leaves, if these are looked up.
 /// Their ids are values of a statement.
@@ -132,12 +122,7 @@ impl Place {
 }
 
 /// The next `rows` artifacts after a place, or fewer with the place up to which they were looked for.
-pub(crate) async fn next(
-    conn: &impl ConnectionTrait,
-    listing: &Listing,
-    after: Option<&Place>,
-    rows: u64,
-) -> Result<Found> {
+pub(crate) async fn next(conn: &impl Connection, listing: &Listing, after: Option<&Place>, rows: u64) -> Result<Found> {
     let mut found = Found {
         rows: Vec::new(),
         up_to: None,
@@ -155,14 +140,14 @@ pub(crate) async fn next(
 }
 
 /// How many artifacts match, or `most` when more do.
-pub(crate) async fn count(conn: &impl ConnectionTrait, listing: &Listing, most: u64) -> Result<u64> {
+pub(crate) async fn count(conn: &impl Connection, listing: &Listing, most: u64) -> Result<u64> {
     let mut counted = 0;
     for mut half in Half::all(listing, None) {
         half.narrow(conn).await?;
         if half.is_empty {
             continue;
         }
-        let few = half.few(conn, COVERED_MAX, LOOKED_UP_MAX).await?;
+        let few = half.few(conn, Patience::FIRST).await?;
         let index = few.unwrap_or_else(|| half.index_to_count());
         counted += half.count(conn, index, Rows::Matching, most - counted).await?;
     }
@@ -170,11 +155,7 @@ pub(crate) async fn count(conn: &impl ConnectionTrait, listing: &Listing, most: 
 }
 
 /// Those of some artifacts that match, in no order.
-pub(crate) async fn among(
-    conn: &impl ConnectionTrait,
-    listing: &Listing,
-    which: Which<'_>,
-) -> Result<Vec<ArtifactRow>> {
+pub(crate) async fn among(conn: &impl Connection, listing: &Listing, which: Which<'_>) -> Result<Vec<ArtifactRow>> {
     let mut rows = Vec::new();
     for half in Half::all(listing, None) {
         let mut select = artifacts::select();
@@ -256,7 +237,7 @@ impl<'l> Half<'l> {
         Index::of_order(self.listing.order.by)
     }
 
-    async fn next(&mut self, conn: &impl ConnectionTrait, rows: u64) -> Result<Found> {
+    async fn next(&mut self, conn: &impl Connection, rows: u64) -> Result<Found> {
         self.narrow(conn).await?;
         if self.is_empty {
             return self.found(Vec::new(), rows, None);
@@ -264,15 +245,15 @@ impl<'l> Half<'l> {
         if self.bounds.are_all_of(self.index()) && !self.bounds.has(self.index(), Side::Points) {
             return self.found(self.walk(conn, self.after.as_ref(), None, rows).await?, rows, None);
         }
-        if let Some(index) = self.few(conn, COVERED_MAX, LOOKED_UP_MAX).await? {
-            return self.found(self.collect(conn, index, self.after.as_ref(), rows).await?, rows, None);
+        if let Some(found) = self.gathered(conn, self.after.as_ref(), rows, Patience::FIRST).await? {
+            return Ok(found);
         }
         self.search(conn, rows).await
     }
 
     /// Reads which artifacts a part of the filter over the record leaves, when these are
     /// few: then they are looked up like any others that are known by their ids.
-    async fn narrow(&mut self, conn: &impl ConnectionTrait) -> Result<()> {
+    async fn narrow(&mut self, conn: &impl Connection) -> Result<()> {
         if self.bounds.leave_few(Index::Id) {
             return Ok(());
         }
@@ -291,7 +272,7 @@ impl<'l> Half<'l> {
     }
 
     /// Walks in steps.
-    async fn search(&self, conn: &impl ConnectionTrait, rows: u64) -> Result<Found> {
+    async fn search(&self, conn: &impl Connection, rows: u64) -> Result<Found> {
         let (mut step, mut walked, mut was_patient) = (Ord::max(STEP_ROWS, 4 * rows), 0, false);
         let (mut found, mut at) = (Vec::new(), self.after.clone());
         loop {
@@ -307,10 +288,13 @@ impl<'l> Half<'l> {
             }
             if walked >= WALKED_BEFORE_PATIENCE && !was_patient {
                 was_patient = true;
-                if let Some(index) = self.few(conn, PATIENT_MAX, PATIENT_MAX).await? {
-                    let wanted = rows - found.len() as u64;
-                    found.extend(self.collect(conn, index, at.as_ref(), wanted).await?);
-                    return self.found(found, rows, None);
+                let wanted = rows - found.len() as u64;
+                if let Some(rest) = self.gathered(conn, at.as_ref(), wanted, Patience::SECOND).await? {
+                    found.extend(rest.rows);
+                    return Ok(Found {
+                        rows: found,
+                        up_to: rest.up_to,
+                    });
                 }
             }
             step = Ord::min(step * 4, STEP_ROWS_MAX);
@@ -330,29 +314,8 @@ impl<'l> Half<'l> {
         Index::ALL.into_iter().find(says_all).unwrap_or(self.index())
     }
 
-    /// An index of which the filter leaves few rows. That of the order is walked instead,
-    /// unless the filter leaves several points of it, which lie anywhere.
-    async fn few(&self, conn: &impl ConnectionTrait, covered: u64, looked_up: u64) -> Result<Option<Index>> {
-        for index in Index::ALL {
-            let is_walked = index == self.index() && !self.bounds.has(index, Side::Points);
-            if is_walked || !self.bounds.bound(index) {
-                continue;
-            }
-            if self.bounds.leave_few(index) {
-                return Ok(Some(index));
-            }
-            let mut needed = [self.index().column(), Col::Uid, Col::Visibility].into_iter();
-            let is_covered = self.bounds.are_all_of(index) && needed.all(|column| index.holds(column));
-            let most = if is_covered { covered } else { looked_up };
-            if self.count(conn, index, Rows::Bounded, most + 1).await? <= most {
-                return Ok(Some(index));
-            }
-        }
-        Ok(None)
-    }
-
     /// How many rows there are on an index, at most so many.
-    async fn count(&self, conn: &impl ConnectionTrait, index: Index, rows: Rows<'_>, most: u64) -> Result<u64> {
+    async fn count(&self, conn: &impl Connection, index: Index, rows: Rows<'_>, most: u64) -> Result<u64> {
         let on = self.on(conn, index);
         let mut few = Query::select();
         few.expr(Expr::Constant(1.into())).from(Entity);
@@ -373,12 +336,7 @@ impl<'l> Half<'l> {
     }
 
     /// The place so many rows further on, whether they match or not.
-    async fn place_after(
-        &self,
-        conn: &impl ConnectionTrait,
-        after: Option<&Place>,
-        rows: u64,
-    ) -> Result<Option<Place>> {
+    async fn place_after(&self, conn: &impl Connection, after: Option<&Place>, rows: u64) -> Result<Option<Place>> {
         let on = self.on(conn, self.index());
         let mut place = Query::select();
         place
@@ -404,7 +362,7 @@ impl<'l> Half<'l> {
     /// The first matching rows between two places of the order, the last included.
     async fn walk(
         &self,
-        conn: &impl ConnectionTrait,
+        conn: &impl Connection,
         after: Option<&Place>,
         up_to: Option<&Place>,
         rows: u64,
@@ -419,36 +377,7 @@ impl<'l> Half<'l> {
         artifacts::all(conn, select.limit(rows)).await
     }
 
-    /// The first matching rows after a place, found on another index and put in order.
-    async fn collect(
-        &self,
-        conn: &impl ConnectionTrait,
-        index: Index,
-        after: Option<&Place>,
-        rows: u64,
-    ) -> Result<Vec<ArtifactRow>> {
-        let on = self.on(conn, index);
-        // What the index itself holds: rows of SQLite have their ids in every index.
-        let key = match on.backend {
-            DbBackend::Postgres => Index::Uid,
-            _ => Index::Id,
-        };
-        let mut first = Query::select();
-        first.column((Entity, key.column())).from(Entity);
-        self.restrict(&mut first, on, Rows::Matching);
-        if let Some(after) = after {
-            first.and_where(self.beyond(on, after));
-        }
-        self.put_in_order(&mut first, on);
-        first.limit(rows);
-        let by_key = self.on(conn, key);
-        let mut select = artifacts::select();
-        select.and_where(by_key.col(key.column()).in_subquery(first));
-        self.put_in_order(&mut select, by_key);
-        artifacts::all(conn, &select).await
-    }
-
-    fn on(&self, conn: &impl ConnectionTrait, index: Index) -> On {
+    fn on(&self, conn: &impl Connection, index: Index) -> On {
         let backend = conn.get_database_backend();
         On { backend, index }
     }

@@ -24,6 +24,7 @@ use sea_orm::{DbErr, ProxyExecResult, ProxyRow, RuntimeErr, Statement};
 
 use self::fault::failed;
 pub(super) use self::{log::make_room, migrating::migrated};
+use super::cells::{Cells, FromCells};
 
 type Result<T> = std::result::Result<T, DbErr>;
 
@@ -123,6 +124,20 @@ impl Sqlite {
                     columns.get_or_insert_with(|| values::columns(row.as_ref())),
                     row,
                 )?),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    /// The same as what is read from cells, without sea-orm's rows in between.
+    pub(super) fn read<T: FromCells>(&self, statement: &Statement, most: usize) -> Result<Vec<T>> {
+        let connection = self.connection();
+        let mut prepared = prepared(&connection, statement)?;
+        let (mut found, mut rows) = (Vec::new(), prepared.raw_query());
+        while found.len() < most {
+            match rows.next().map_err(|error| DbErr::Query(failed(error)))? {
+                Some(row) => found.push(T::from_cells(&mut Cells::of_sqlite(row))?),
                 None => break,
             }
         }

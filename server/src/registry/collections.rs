@@ -6,7 +6,6 @@ mod read;
 use std::collections::HashMap;
 
 use artifactd_domain::{ArtifactRef, Description, Key, Label, Sha256, Stem, Uid};
-use sea_orm::ConnectionTrait;
 
 pub(super) use change::{Answer, Named, append, create};
 pub use read::{CollectionPiece, CollectionStart, CollectionToRead};
@@ -17,7 +16,7 @@ use super::{
     idempotency::RequestKey,
 };
 use crate::db::{
-    DbError, artifacts,
+    Connection, DbError, artifacts,
     artifacts::ArtifactRow,
     collections::{self, CollectionPage, CollectionRow, MemberRow},
     scope::Scope,
@@ -214,7 +213,7 @@ impl Registry {
     /// Members with their artifacts: two queries, however many there are.
     async fn resolved(
         &self,
-        conn: &impl ConnectionTrait,
+        conn: &impl Connection,
         caller: &Caller,
         members: Vec<MemberRow>,
     ) -> Result<Vec<(MemberRow, Option<ArtifactRow>)>> {
@@ -275,11 +274,7 @@ impl Registry {
 }
 
 /// The row that a reference names.
-pub(super) async fn find(
-    conn: &impl ConnectionTrait,
-    scope: Scope,
-    reference: &CollectionRef,
-) -> Result<CollectionRow> {
+pub(super) async fn find(conn: &impl Connection, scope: Scope, reference: &CollectionRef) -> Result<CollectionRow> {
     let found = match reference {
         CollectionRef::Uid(uid) => collections::by_uid(conn, uid.as_str()).await?,
         CollectionRef::Stem(stem) => collections::latest_of_stem(conn, stem.as_str()).await?,

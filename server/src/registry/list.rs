@@ -102,7 +102,13 @@ impl Registry {
 }
 
 /// What several ranges of one order hold together, as far as all of them were looked through.
-fn merged(found: Vec<Found>, order: Order, most: usize) -> (Vec<ArtifactRow>, Option<Place>) {
+fn merged(mut found: Vec<Found>, order: Order, most: usize) -> (Vec<ArtifactRow>, Option<Place>) {
+    if let [Found { rows, up_to }] = found.as_mut_slice() {
+        let more = rows.len() > most;
+        rows.truncate(most);
+        let last = rows.last().filter(|_| more).map(|row| Place::of(row, order.by));
+        return (std::mem::take(rows), last.or(up_to.take()));
+    }
     let ends = found.iter().filter_map(|found| found.up_to.as_ref());
     let end = ends.min_by(|one, other| one.compare(other, order)).cloned();
     let mut rows: Vec<(Place, ArtifactRow)> = found

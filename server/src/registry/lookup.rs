@@ -6,10 +6,10 @@ use std::{
 };
 
 use artifactd_domain::{ArtifactRef, VersionName, Visibility};
-use sea_orm::ConnectionTrait;
 
 use super::{Artifact, Caller, Registry, RegistryError, Result};
 use crate::db::{
+    Connection,
     artifacts::{self, ArtifactRow},
     entities::families::Model as Family,
     families,
@@ -89,7 +89,7 @@ impl Registry {
     /// The family of what a reference names. A stem finds it also when all of it is in trash.
     pub(super) async fn family(
         &self,
-        conn: &impl ConnectionTrait,
+        conn: &impl Connection,
         caller: &Caller,
         reference: &ArtifactRef,
     ) -> Result<Family> {
@@ -105,7 +105,7 @@ impl Registry {
     /// The row that a reference names, on the given connection.
     pub(super) async fn find(
         &self,
-        conn: &impl ConnectionTrait,
+        conn: &impl Connection,
         caller: &Caller,
         reference: &ArtifactRef,
         include_hidden: bool,
