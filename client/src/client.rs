@@ -86,6 +86,15 @@ impl Client {
         Ok(client)
     }
 
+    /// The same client, whose calls are made for the run that `ARTIFACTD_RUN` names: what
+    /// `artifactctl run exec` tells the programs that it starts. Without one it stays as it is.
+    pub fn with_run_of_environment(&self) -> Result<Self> {
+        match std::env::var("ARTIFACTD_RUN") {
+            Ok(run) if !run.is_empty() => self.with_run(run),
+            _ => Ok(self.clone()),
+        }
+    }
+
     pub(crate) fn artifacts(&self) -> ArtifactServiceClient<ClientAside<Line>> {
         ArtifactServiceClient::new(self.line(0))
     }

@@ -26,6 +26,7 @@
 //! | a file or folder on the disk | [`Client::download`]; a kept, checked copy: [`Client::cache`] |
 //! | to change, replace, delete, restore | [`Client::update`], [`Client::replace_file`], [`Client::delete`], [`Client::restore`] |
 //! | to annotate artifacts, and say what made them and what they are collected in | [`Client::annotate`], [`Client::with_run`], [`Client::lineage`], [`Client::create_collection`] |
+//! | to keep files where they lie; to commit the work of a run at once, and do it once | [`Client::register_file`], [`Client::register_storage`]; [`Client::commit_work`], [`Client::reserve_output`] |
 //! | to show how far a transfer is | [`Client::watched`] |
 //! | TLS, keys, deadlines, tries | [`Client::builder`] |
 //!
@@ -99,7 +100,7 @@ pub use options::{
     ReadOptions, ReplaceOptions, RestoreOptions, Revises, SaveOptions, Update,
 };
 pub use queries::{Count, Hit, SearchOptions};
-pub use record::{Annotations, CollectionPiece, IntoValue};
+pub use record::{Annotations, CollectionPiece, IntoValue, Reserved};
 pub use reference::IntoReference;
 pub use resumable::{Upload, UploadOptions, UploadProgress, UploadState};
 pub use steady::SteadyContent;

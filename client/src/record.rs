@@ -10,11 +10,14 @@ mod labels;
 mod lineage;
 mod runs;
 mod schemas;
+mod storages;
 mod transforms;
 mod watch;
+mod work;
 
 pub use annotate::{Annotations, IntoValue};
 pub use collections::CollectionPiece;
+pub use work::Reserved;
 
 use futures::{Stream, TryStreamExt, stream};
 
