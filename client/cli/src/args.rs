@@ -5,9 +5,36 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use crate::{
-    alias::Alias, cat::Cat, completions::Completions, diff::Diff, export::Export, find::Find, get::Get, head::Head,
-    info::Info, ls::Ls, put::Put, replace::Replace, restore::Restore, rm::Rm, schema::Schema, search::Search,
-    status::Status, versions::Versions,
+    alias::Alias,
+    cat::Cat,
+    completions::Completions,
+    diff::Diff,
+    export::Export,
+    find::Find,
+    get::Get,
+    head::Head,
+    info::Info,
+    ls::Ls,
+    put::Put,
+    record::{
+        annotate::Annotate,
+        collection::Collection,
+        describe::Describe,
+        feature::{Feature, Param},
+        label::Label,
+        lineage::Lineage,
+        run::Run,
+        storage::Storage,
+        transform::Transform,
+        watch::Watch,
+    },
+    replace::Replace,
+    restore::Restore,
+    rm::Rm,
+    schema::Schema,
+    search::Search,
+    status::Status,
+    versions::Versions,
 };
 
 const REFERENCES: &str = "\
@@ -19,7 +46,7 @@ and from artifactctl.toml in the user's configuration folder; the first that is 
 
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 conflict, 5 denied, 6 unavailable,
 7 damaged content, 8 local file, 9 not confirmed, 10 partly failed, 11 differs,
-130 interrupted, 141 output closed, 143 terminated.";
+130 interrupted, 141 output closed, 143 terminated. `run exec` ends as its command does.";
 
 /// Artifacts from the command line: save, find, read and manage them on an artifactd server.
 #[derive(Debug, Parser)]
@@ -88,6 +115,17 @@ pub(crate) enum Command {
     Restore(Restore),
     Replace(Replace),
     Alias(Alias),
+    Annotate(Annotate),
+    Describe(Describe),
+    Feature(Feature),
+    Param(Param),
+    Label(Label),
+    Transform(Transform),
+    Run(Run),
+    Lineage(Lineage),
+    Collection(Collection),
+    Storage(Storage),
+    Watch(Watch),
     Status(Status),
     Completions(Completions),
 }
@@ -100,6 +138,11 @@ impl Command {
             Self::Get(_) => true,
             _ => false,
         }
+    }
+
+    /// Whether it hears of signals itself.
+    pub(crate) fn hears_signals(&self) -> bool {
+        matches!(self, Self::Run(run) if run.is_exec())
     }
 }
 

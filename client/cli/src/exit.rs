@@ -9,40 +9,59 @@ use tonic::Code as Status;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
     /// All was done.
-    Done = 0,
+    Done,
     /// Something failed that no other code tells.
-    Failed = 1,
+    Failed,
     /// The command line, a setting or a value in it is wrong.
-    Usage = 2,
+    Usage,
     /// There is no such artifact, version, file, storage or space.
-    NotFound = 3,
+    NotFound,
     /// What is there is in the way: a taken key, another etag, trash, a file at the target.
-    Conflict = 4,
+    Conflict,
     /// The server does not let the caller do that.
-    Denied = 5,
+    Denied,
     /// The server cannot be reached, or did not answer in time.
-    Unavailable = 6,
+    Unavailable,
     /// Content is not what its digest says.
-    Damaged = 7,
+    Damaged,
     /// A file here cannot be read or written.
-    File = 8,
+    File,
     /// It cannot be undone, and nobody confirmed it.
-    NotConfirmed = 9,
+    NotConfirmed,
     /// Some of several things failed.
-    Partly = 10,
+    Partly,
     /// `diff --exit-code` found differences.
-    Differs = 11,
+    Differs,
     /// Stopped by the user.
-    Interrupted = 130,
+    Interrupted,
     /// Whoever read the output has gone.
-    PipeClosed = 141,
+    PipeClosed,
     /// Stopped by the system.
-    Terminated = 143,
+    Terminated,
+    /// As a command ended that was executed.
+    OfCommand(u8),
 }
 
 impl From<Code> for i32 {
     fn from(code: Code) -> Self {
-        code as Self
+        match code {
+            Code::Done => 0,
+            Code::Failed => 1,
+            Code::Usage => 2,
+            Code::NotFound => 3,
+            Code::Conflict => 4,
+            Code::Denied => 5,
+            Code::Unavailable => 6,
+            Code::Damaged => 7,
+            Code::File => 8,
+            Code::NotConfirmed => 9,
+            Code::Partly => 10,
+            Code::Differs => 11,
+            Code::Interrupted => 130,
+            Code::PipeClosed => 141,
+            Code::Terminated => 143,
+            Code::OfCommand(code) => code.into(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! One file a command; what they share:
 //!
 //! - `args` parses the command line, `settings` adds environment and file;
+//! - `record` holds the commands for all that is not content;
 //! - `selection` says what is read of a table;
 //! - `output` prints for people or as the protos' JSON, `progress` shows transfers on a
 //!   terminal, `confirm` asks before anything that cannot be undone;
@@ -26,6 +27,7 @@ mod ls;
 mod output;
 mod progress;
 mod put;
+mod record;
 mod replace;
 mod restore;
 mod rm;
@@ -76,6 +78,11 @@ async fn until_signal(args: Args) -> Code {
     let (Ok(mut interrupted), Ok(mut terminated)) = (interrupted, terminated) else {
         return exit::report(&Failure::new(Code::Failed, "signals cannot be heard"));
     };
+    if args.command.hears_signals() {
+        return Box::pin(run(args))
+            .await
+            .unwrap_or_else(|failure| exit::report(&failure));
+    }
     let goes_on = args.command.goes_on();
     let failure = tokio::select! {
         done = Box::pin(run(args)) => match done {
@@ -122,6 +129,17 @@ async fn run(args: Args) -> Result<Code, Failure> {
         Command::Restore(command) => restore::run(&mut context, command).await,
         Command::Replace(command) => replace::run(&mut context, command).await,
         Command::Alias(command) => alias::run(&mut context, command).await,
+        Command::Annotate(command) => record::annotate::run(&mut context, command).await,
+        Command::Describe(command) => record::describe::run(&mut context, command).await,
+        Command::Feature(command) => record::feature::run_feature(&mut context, command).await,
+        Command::Param(command) => record::feature::run_param(&mut context, command).await,
+        Command::Label(command) => record::label::run(&mut context, command).await,
+        Command::Transform(command) => record::transform::run(&mut context, command).await,
+        Command::Run(command) => record::run::run(&mut context, command).await,
+        Command::Lineage(command) => record::lineage::run(&mut context, command).await,
+        Command::Collection(command) => record::collection::run(&mut context, command).await,
+        Command::Storage(command) => record::storage::run(&mut context, command).await,
+        Command::Watch(command) => record::watch::run(&mut context, command).await,
         Command::Status(command) => status::run(&mut context, command).await,
         Command::Completions(_) => unreachable!("it needs no settings"),
     };

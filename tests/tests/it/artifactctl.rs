@@ -386,8 +386,11 @@ async fn every_shell_is_helped() {
         assert!(script.contains("artifactctl") && script.contains("versions"), "{shell}");
     }
     let bash = ctl.run(&["completions", "bash"]).ok();
+    let file = ctl.home().join("completions.bash");
+    fs::write(&file, bash).unwrap();
     let checked = std::process::Command::new("bash")
-        .args(["-n", "-c", &bash])
+        .arg("-n")
+        .arg(&file)
         .status()
         .unwrap();
     assert!(checked.success());

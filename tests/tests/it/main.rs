@@ -7,6 +7,7 @@ mod annotated_saves;
 mod annotations;
 mod artifactctl;
 mod artifactctl_exits;
+mod artifactctl_record;
 mod artifactctl_tables;
 mod artifactctl_terminal;
 mod artifactctl_transfers;
