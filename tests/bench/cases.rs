@@ -192,11 +192,50 @@ pub(crate) const AMONG: &[Case] = &[AMONG_EQUAL, AMONG_PREFIX, AMONG_PERCENT, AM
 /// How much memory the server takes at its busiest.
 pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
 
+/// Two values for one artifact, durable.
+pub(crate) const ANNOTATE: Case = case("record/annotate", Measure::TimesAsFast, Some(12.0), Some(20.0));
+/// 10,000 artifacts by claim in batches of 1,000, beside ml-metadata in its process.
+pub(crate) const REGISTER: Case = case("record/register", Measure::TimesAsFast, Some(1.0), Some(2.0));
+/// A page of 100 that have a value, among 10,000.
+pub(crate) const VALUE_LAMINDB: Case = case("record/value-lamindb", Measure::TimesAsFast, Some(5.0), Some(8.0));
+pub(crate) const VALUE_ML_METADATA: Case = case("record/value-ml-metadata", Measure::TimesAsFast, Some(1.5), Some(3.0));
+/// A page of 100 of the 1% with a value, among 1,000,000 with 5,000,000 values and among 10,000 with 50,000.
+pub(crate) const VALUE_EQUAL: Case = case("record/value-equal", Measure::TimesTheTime, Some(2.0), Some(1.3));
+/// The hundred above a value, there and there.
+pub(crate) const VALUE_HUNDRED: Case = case("record/value-hundred", Measure::TimesTheTime, Some(2.0), Some(1.3));
+/// A page of 100 of the 1% above a value, there and there.
+pub(crate) const VALUE_PERCENT: Case = case("record/value-percent", Measure::TimesTheTime, Some(6.0), Some(3.0));
+/// The same three on PostgreSQL.
+pub(crate) const POSTGRES_EQUAL: Case = case("record/postgres-equal", Measure::TimesTheTime, Some(2.0), Some(1.3));
+pub(crate) const POSTGRES_HUNDRED: Case = case("record/postgres-hundred", Measure::TimesTheTime, Some(2.0), Some(1.3));
+pub(crate) const POSTGRES_PERCENT: Case = case("record/postgres-percent", Measure::TimesTheTime, Some(6.0), Some(3.0));
+/// 10,000 artifacts and runs in 10 steps, beside a query that a hand wrote.
+pub(crate) const LINEAGE: Case = case("record/lineage", Measure::TimesTheTime, Some(2.0), Some(1.2));
+
+/// What is said of artifacts, and what made them.
+pub(crate) const RECORD: &[Case] = &[
+    ANNOTATE,
+    REGISTER,
+    VALUE_LAMINDB,
+    VALUE_ML_METADATA,
+    VALUE_EQUAL,
+    VALUE_HUNDRED,
+    VALUE_PERCENT,
+    POSTGRES_EQUAL,
+    POSTGRES_HUNDRED,
+    POSTGRES_PERCENT,
+    LINEAGE,
+];
+
+/// Those of them among a million, on each database.
+pub(crate) const VALUES_SQLITE: [Case; 3] = [VALUE_EQUAL, VALUE_HUNDRED, VALUE_PERCENT];
+pub(crate) const VALUES_POSTGRES: [Case; 3] = [POSTGRES_EQUAL, POSTGRES_HUNDRED, POSTGRES_PERCENT];
+
 /// Every case, in the order in which they run.
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let [parallel, load, page] = [&[PARALLEL], &[GET_P99], &[PAGE_LAMINDB]];
     [
-        SMALL, load, page, AMONG, MANY, FOLDERS, LARGE, CHUNKS, parallel, USING, TABLES, MEMORY,
+        SMALL, load, page, AMONG, RECORD, MANY, FOLDERS, LARGE, CHUNKS, parallel, USING, TABLES, MEMORY,
     ]
     .into_iter()
     .flatten()

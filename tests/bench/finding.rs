@@ -10,8 +10,8 @@ use futures::TryStreamExt;
 use crate::{
     Wanted,
     cases::{self, Case},
-    lamindb::Lamindb,
     machine,
+    peer::Peer,
     rounds::{Both, time_of},
     server::Server,
     shelf,
@@ -38,7 +38,7 @@ async fn beside_lamindb() {
     let client = server.client().await;
     shelf::fill(&client).await;
     let peer = machine::folder();
-    let lamindb = Lamindb::start(peer.path()).await;
+    let lamindb = Peer::lamindb(peer.path());
     lamindb.call("fill", shelf::ARTIFACTS).await;
     let mut both = Both::default();
     for number in 0..ROUNDS {

@@ -11,9 +11,8 @@ use artifactd_client::{
 use futures::{StreamExt, TryStreamExt};
 
 use crate::{
-    Wanted, cases,
-    lamindb::Lamindb,
-    machine,
+    Wanted, cases, machine,
+    peer::Peer,
     rounds::{Both, time_of, timed},
     server::Server,
     shelf,
@@ -62,7 +61,7 @@ pub(crate) async fn run(wanted: &Wanted) {
 /// A folder that neither side has seen, as one artifact.
 async fn beside_lamindb(client: &Client) {
     let folder = machine::folder();
-    let lamindb = Lamindb::start(folder.path()).await;
+    let lamindb = Peer::lamindb(folder.path());
     let mut both = Both::default();
     for number in 0..ROUNDS {
         let many = folder.path().join(format!("folder-{number}"));

@@ -120,7 +120,46 @@ def page(number):
     return took
 
 
+def annotatable(count):
+    """Features, and as many artifacts that are annotated one by one."""
+    lamindb.Feature(name="temperature", dtype="float").save()
+    lamindb.Feature(name="study", dtype="str").save()
+    for number in range(count):
+        source(f"a{number}").write_bytes(b"%d" % number)
+        artifacts[f"a{number}"] = lamindb.Artifact(source(f"a{number}"), key=f"annotated/{number}.bin").save()
+    return 0.0
+
+
+def annotate(number):
+    artifact = artifacts[f"a{number}"]
+    values = {"temperature": 20.5 + number, "study": f"study {number}"}
+    _, took = timed(lambda: artifact.features.add_values(values))
+    assert artifact.features.get_values() == values
+    return took
+
+
+def valued(count):
+    """Values of the artifacts of `fill`, without which as many saves would take minutes."""
+    feature = lamindb.Feature(name="group", dtype="int").save()
+    values = [lamindb.models.JsonValue(feature=feature, value=group, hash=f"group-{group}") for group in range(100)]
+    lamindb.models.JsonValue.objects.bulk_create(values)
+    ids = lamindb.Artifact.objects.filter(key__startswith="fill/").values_list("id", flat=True)
+    through = lamindb.Artifact.json_values.through
+    links = [through(artifact_id=id, jsonvalue_id=values[place % 100].pk) for place, id in enumerate(ids[:count])]
+    _, took = timed(lambda: through.objects.bulk_create(links, batch_size=500))
+    return took
+
+
+def page_valued(number):
+    """A page of those that have a value of a feature, newest first."""
+    query = lambda: list(lamindb.Artifact.filter(group=7).order_by("-created_at")[:100])
+    found, took = timed(query)
+    assert len(found) == 100
+    return took
+
+
 everything = (save, save_again, save_many, save_folder, trash, restore, delete, fill, page)
+everything += (annotatable, annotate, valued, page_valued)
 operations = {work.__name__: work for work in everything}
 
 # A first save loads what is loaded late.

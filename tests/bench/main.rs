@@ -22,7 +22,6 @@ mod delay;
 mod finding;
 mod folders;
 mod grpcio;
-mod lamindb;
 mod large;
 mod load;
 mod machine;
@@ -30,6 +29,8 @@ mod many;
 mod memory;
 mod nginx;
 mod parallel;
+mod peer;
+mod record;
 mod rounds;
 mod server;
 mod shelf;
@@ -86,6 +87,10 @@ fn main() {
     if wanted.has_any(cases::MANY) {
         let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
         one_thread.expect("a runtime").block_on(many::run(&wanted));
+    }
+    if wanted.has_any(cases::RECORD) {
+        let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        one_thread.expect("a runtime").block_on(record::run(&wanted));
     }
     let threads = tokio::runtime::Runtime::new().expect("a runtime");
     if wanted.has_any(cases::FOLDERS) {

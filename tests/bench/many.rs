@@ -4,7 +4,7 @@ use std::{path::Path, time::Instant};
 
 use artifactd_client::{Client, SaveOptions};
 
-use crate::{Wanted, cases, lamindb::Lamindb, machine, rounds::Both, server::Server, shelf};
+use crate::{Wanted, cases, machine, peer::Peer, rounds::Both, server::Server, shelf};
 
 const ROUNDS: u64 = 5;
 const FILES: u64 = 1_000;
@@ -21,7 +21,7 @@ pub(crate) async fn run(wanted: &Wanted) {
 /// 1,000 files of 1 KiB that neither side has seen, each as an artifact of its own.
 async fn batch(client: &Client) {
     let folder = machine::folder();
-    let lamindb = Lamindb::start(folder.path()).await;
+    let lamindb = Peer::lamindb(folder.path());
     let mut both = Both::default();
     for number in 0..ROUNDS {
         let many = folder.path().join(format!("many-{number}"));

@@ -22,10 +22,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts a server on `folder` and waits until it is ready.
     pub(crate) async fn start(folder: &Path) -> Self {
+        Self::start_with(folder, None).await
+    }
+
+    /// The same on a database of PostgreSQL, when there is one.
+    pub(crate) async fn start_with(folder: &Path, database_url: Option<&str>) -> Self {
         let binary = std::env::var_os("ARTIFACTD_BIN").expect("start the benchmark with tests/bench/run");
         let ready = folder.join("ready");
         let _ = std::fs::remove_file(&ready);
-        let mut child = Command::new(binary)
+        let mut command = Command::new(binary);
+        if let Some(url) = database_url {
+            command.env("ARTIFACTD_DATABASE__URL", url);
+        }
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--ready-file"])
             .arg(&ready)
             .arg("--data-dir")

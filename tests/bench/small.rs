@@ -5,9 +5,8 @@ use std::{path::Path, time::Instant};
 use artifactd_client::{Client, DeleteOptions, SaveOptions};
 
 use crate::{
-    Wanted, bare, cases,
-    lamindb::Lamindb,
-    machine,
+    Wanted, bare, cases, machine,
+    peer::Peer,
     rounds::{Both, time_of, timed},
     server::Server,
     shelf,
@@ -79,7 +78,7 @@ async fn get(client: &Client) {
 /// Everything that lamindb does too, on files that neither side has seen. Both hold as many artifacts.
 async fn beside_lamindb(client: &Client, wanted: &Wanted) {
     let folder = machine::folder();
-    let lamindb = Lamindb::start(folder.path()).await;
+    let lamindb = Peer::lamindb(folder.path());
     lamindb.call("fill", shelf::ARTIFACTS).await;
     let mut sides = BesideLamindb {
         client,
@@ -100,7 +99,7 @@ async fn beside_lamindb(client: &Client, wanted: &Wanted) {
 /// Both sides, and what was measured of each of `cases::BESIDE_LAMINDB`.
 struct BesideLamindb<'b> {
     client: &'b Client,
-    lamindb: Lamindb,
+    lamindb: Peer,
     folder: &'b Path,
     measured: [Both; 5],
 }

@@ -76,3 +76,71 @@ pub async fn fill(database: &RawDatabase, artifacts: u64) {
         database.run(end).await;
     }
 }
+
+/// Adds five values to each of the artifacts of `fill`: `group`, which one in a hundred
+/// shares, `rank`, a number from 0 that no other has, and three that are as they may be.
+///
+/// # Panics
+/// When the database refuses them.
+pub async fn fill_values(database: &RawDatabase, artifacts: u64) {
+    let features = [
+        ("group", "int"),
+        ("rank", "int"),
+        ("share", "float"),
+        ("batch", "str"),
+        ("well", "int"),
+    ];
+    for (number, (name, dtype)) in features.iter().enumerate() {
+        let id = number + 1;
+        database
+            .run(&format!(
+                "INSERT INTO features (id, uid, space_id, role, name, dtype, revision, created_by, created_at_us, \
+                 updated_at_us) VALUES ({id}, 'filled{id:010}', 1, 1, '{name}', '{dtype}', 1, 1, 1, 1)"
+            ))
+            .await;
+    }
+    for (id, column, value) in [
+        (1, "int_value", "id % 100".to_owned()),
+        (2, "int_value", format!("id * 7919 % {artifacts}")),
+        (3, "float_value", "id * 0.25".to_owned()),
+        (4, "text_value", "'batch ' || id % 97".to_owned()),
+        (5, "int_value", "id % 384".to_owned()),
+    ] {
+        database
+            .run(&format!(
+                "INSERT INTO feature_values (artifact_id, feature_id, {column}, is_item, artifact_at_us) \
+                 SELECT id, {id}, {value}, FALSE, created_at_us FROM artifacts"
+            ))
+            .await;
+    }
+    if matches!(database, RawDatabase::Postgres(_)) {
+        database.run("ANALYZE").await;
+    }
+}
+
+/// Makes a lineage of the first artifacts of `fill`: from one of them a run each makes
+/// `width` others, from each of these one, and so on, until there are so many.
+///
+/// # Panics
+/// When the database refuses it.
+pub async fn fill_lineage(database: &RawDatabase, artifacts: u64, width: u64) {
+    let of_all = format!("FROM artifacts WHERE id BETWEEN 2 AND {artifacts}");
+    database
+        .run(&format!(
+            "INSERT INTO runs (id, uid, space_id, name, status, params, revision, created_by, created_at_us, \
+             updated_at_us) SELECT id, substr(uid, 1, 16), 1, 'step', 3, '{{}}', 1, 1, created_at_us, created_at_us \
+             {of_all}"
+        ))
+        .await;
+    database
+        .run(&format!(
+            "UPDATE artifacts SET run_id = id WHERE id BETWEEN 2 AND {artifacts}"
+        ))
+        .await;
+    database
+        .run(&format!(
+            "INSERT INTO run_inputs (run_id, artifact_id, artifact_at_us, at_us) \
+             SELECT id, CASE WHEN id > {width} + 1 THEN id - {width} ELSE 1 END, created_at_us, created_at_us {of_all}"
+        ))
+        .await;
+}

@@ -1,5 +1,6 @@
-//! The peer that does what we do: lamindb on SQLite and a local folder, driven
-//! line by line. It times itself, so neither Python's start nor the pipe counts.
+//! The peers that do what we do: lamindb on SQLite and a local folder, and ml-metadata in
+//! its own process on SQLite; both driven line by line. They time themselves, so neither
+//! Python's start nor the pipe counts.
 
 use std::{
     fs::File,
@@ -14,30 +15,39 @@ use tokio::{
     sync::Mutex,
 };
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/lamindb_peer.py");
-
-/// A running lamindb.
-pub(crate) struct Lamindb {
+/// A running peer.
+pub(crate) struct Peer {
     /// Ends with the peer, as its pipes do.
     _child: Child,
     log: PathBuf,
     pipes: Mutex<(ChildStdin, Lines<BufReader<ChildStdout>>)>,
 }
 
-impl Lamindb {
-    /// Starts it on a fresh instance in `folder`, where it also looks for the files it is to save.
-    pub(crate) async fn start(folder: &Path) -> Self {
-        let python = std::env::var_os("ARTIFACTD_BENCH_PYTHON").expect("start the benchmark with tests/bench/run");
-        let log = folder.join("lamindb.log");
+impl Peer {
+    /// Starts lamindb on a fresh instance in `folder`, where it also looks for the files it is to save.
+    pub(crate) fn lamindb(folder: &Path) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/lamindb_peer.py");
+        Self::start("ARTIFACTD_BENCH_PYTHON", script, folder)
+    }
+
+    /// Starts ml-metadata on a fresh database in `folder`.
+    pub(crate) fn ml_metadata(folder: &Path) -> Self {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/ml_metadata_peer.py");
+        Self::start("ARTIFACTD_BENCH_ML_METADATA", script, folder)
+    }
+
+    fn start(python: &str, script: &str, folder: &Path) -> Self {
+        let python = std::env::var_os(python).expect("start the benchmark with tests/bench/run");
+        let log = folder.join("peer.log");
         let mut child = Command::new(python)
-            .arg(SCRIPT)
+            .arg(script)
             .arg(folder)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(File::create(&log).expect("create the log of lamindb"))
+            .stderr(File::create(&log).expect("create its log"))
             .kill_on_drop(true)
             .spawn()
-            .expect("start lamindb");
+            .expect("start the peer");
         let to = child.stdin.take().expect("its input is piped");
         let from = BufReader::new(child.stdout.take().expect("its output is piped")).lines();
         Self {
@@ -52,12 +62,12 @@ impl Lamindb {
         let mut pipes = self.pipes.lock().await;
         let (to, from) = &mut *pipes;
         let line = format!("{operation} {number}\n");
-        to.write_all(line.as_bytes()).await.expect("lamindb takes a line");
-        let answer = from.next_line().await.expect("read lamindb's answer");
+        to.write_all(line.as_bytes()).await.expect("the peer takes a line");
+        let answer = from.next_line().await.expect("read its answer");
         let Some(seconds) = answer.and_then(|answer| answer.parse().ok()) else {
             // A peer that failed has no time.
             let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-            panic!("lamindb failed at {line}{log}");
+            panic!("the peer failed at {line}{log}");
         };
         Duration::from_secs_f64(seconds)
     }
