@@ -35,7 +35,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 use super::{
     FinishedObject, ObjectName, ObjectWriter, PendingObject, StorageError, StoredObject, Unfinished,
     error::Result,
-    gather::Gathered,
+    gather::{self, Gathered},
     local_parts::UPLOADS_FOLDER,
     name::{FOLDERS, NOTE, OBJECTS_FOLDER, SYSTEM_FOLDER},
 };
@@ -560,14 +560,12 @@ fn sync_file(file: &File) -> Result<()> {
     Ok(())
 }
 
-fn write_at(file: &File, parts: &[Bytes], mut offset: u64) -> Result<()> {
-    for part in parts {
-        file.write_all_at(part, offset)
-            .map_err(|error| StorageError::from_write("write a file", error))?;
-        offset += part.len() as u64;
-        fault::point("local.mid_write");
-    }
-    Ok(())
+fn write_at(file: &File, parts: &[Bytes], offset: u64) -> Result<()> {
+    let written = gather::write_all_at(file, parts, offset);
+    fault::point("local.mid_write");
+    written
+        .map(|_| ())
+        .map_err(|error| StorageError::from_write("write a file", error))
 }
 
 #[async_trait]

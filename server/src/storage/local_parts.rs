@@ -25,7 +25,7 @@ use rustix::{
 use super::{
     ObjectName, StorageError,
     error::Result,
-    gather::Gathered,
+    gather::{self, Gathered},
     local::{LocalWriter, blocking},
     parts::{ClosedParts, PartPlace, PartStore, PartedObject, PendingPart},
 };
@@ -183,16 +183,13 @@ fn open_to_write(name: &ObjectName, path: &Path) -> Result<File> {
 impl PendingLocalPart {
     async fn write(&mut self, is_last: bool) -> Result<()> {
         let (name, path, file) = (self.name.clone(), self.path.clone(), self.file.take());
-        let (pieces, mut at) = (self.waiting.take(), self.at);
+        let (pieces, at) = (self.waiting.take(), self.at);
         let (file, at) = blocking(move || {
             let file = match file {
                 Some(file) => file,
                 None => open_to_write(&name, &path)?,
             };
-            for piece in pieces {
-                file.write_all_at(&piece, at).map_err(failed)?;
-                at += piece.len() as u64;
-            }
+            let at = gather::write_all_at(&file, &pieces, at).map_err(failed)?;
             fault::point("uploads.part_written");
             if is_last {
                 file.sync_data().map_err(failed)?;
