@@ -6,6 +6,8 @@
 //!
 //! - When a part of the filter leaves few rows of another index, these are read and put
 //!   in order.
+//! - By creation, the index of a value or label is walked, in which its artifacts lie in
+//!   that order already.
 //! - Else the order is walked in steps that grow, and rows are tried. Each step ends at
 //!   a place that is found before its rows are read, so that it does not matter what
 //!   others write meanwhile.
@@ -14,6 +16,7 @@
 
 mod bounds;
 mod gather;
+mod held;
 mod index;
 mod record;
 #[cfg(test)]
@@ -31,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use self::{
     bounds::{Bounds, Side},
     gather::Patience,
+    held::Walk,
     index::{Index, On},
 };
 use super::{
@@ -238,6 +242,15 @@ impl<'l> Half<'l> {
     }
 
     async fn next(&mut self, conn: &impl Connection, rows: u64) -> Result<Found> {
+        let timeline = self.timeline(conn);
+        let mut walk = Walk::from(self.after.as_ref());
+        if let Some(timeline) = timeline.as_ref().filter(|timeline| timeline.is_point) {
+            // One step, which is a page unless the rest of the filter leaves something out.
+            walk = self.walk_held(conn, timeline, walk, rows, 1).await?;
+            if walk.is_done {
+                return self.found(walk.rows, rows, None);
+            }
+        }
         self.narrow(conn).await?;
         if self.is_empty {
             return self.found(Vec::new(), rows, None);
@@ -248,7 +261,17 @@ impl<'l> Half<'l> {
         if let Some(found) = self.gathered(conn, self.after.as_ref(), rows, Patience::FIRST).await? {
             return Ok(found);
         }
-        self.search(conn, rows).await
+        if let Some(timeline) = timeline
+            && self.may_sort(conn, &timeline).await?
+        {
+            walk = self
+                .walk_held(conn, &timeline, walk, rows, WALKED_BEFORE_PATIENCE)
+                .await?;
+            if walk.is_done {
+                return self.found(walk.rows, rows, None);
+            }
+        }
+        self.search(conn, walk, rows).await
     }
 
     /// Reads which artifacts a part of the filter over the record leaves, when these are
@@ -272,9 +295,9 @@ impl<'l> Half<'l> {
     }
 
     /// Walks in steps.
-    async fn search(&self, conn: &impl Connection, rows: u64) -> Result<Found> {
+    async fn search(&self, conn: &impl Connection, walk: Walk, rows: u64) -> Result<Found> {
         let (mut step, mut walked, mut was_patient) = (Ord::max(STEP_ROWS, 4 * rows), 0, false);
-        let (mut found, mut at) = (Vec::new(), self.after.clone());
+        let (mut found, mut at) = (walk.rows, walk.at);
         loop {
             let end = self.place_after(conn, at.as_ref(), step).await?;
             let wanted = rows - found.len() as u64;

@@ -18,7 +18,7 @@ use sea_orm::{
     sea_query::{Alias, Condition, Expr, ExprTrait, Func, JoinType, Query, SelectStatement},
 };
 
-use super::index::On;
+use super::{held::Timeline, index::On};
 use crate::db::{
     Result,
     entities::artifacts::{Column as Col, Entity},
@@ -89,6 +89,33 @@ pub(super) async fn few(
         }
     }
     Ok(Some(ids.into_iter().collect()))
+}
+
+/// The rows of an index by which artifacts lie in the order of their creation, when a part
+/// of a filter asks for one value or label, or for a range of values.
+pub(super) fn timeline(backend: DbBackend, part: &Predicate<ArtifactField>) -> Option<Timeline> {
+    let Predicate::Is(test) = part else { return None };
+    let ArtifactField::Record(record) = *test.id() else {
+        return None;
+    };
+    let (table, is_point) = match (record, test) {
+        (RecordField::Value { .. }, Test::Compare(_, Comparison::Equal, _)) => ("feature_values", true),
+        (RecordField::Value { .. }, Test::Compare(_, _, Value::Int(_) | Value::Float(_))) => ("feature_values", false),
+        (
+            RecordField::Category(_)
+            | RecordField::CategoryWithin(_)
+            | RecordField::Labels(_)
+            | RecordField::LabelsWithin(_),
+            Test::Call(_, ids),
+        ) if ids.len() == 1 => ("artifact_labels", true),
+        _ => return None,
+    };
+    let select = rows(backend, record, test, Way::List).pop()?;
+    Some(Timeline {
+        select,
+        table,
+        is_point,
+    })
 }
 
 fn lists(backend: DbBackend, record: RecordField, test: &Test<ArtifactField>) -> Vec<SelectStatement> {

@@ -447,6 +447,52 @@ async fn a_page_costs_the_same_wherever_it_lies() {
     }
 }
 
+#[tokio::test]
+async fn equal_values_are_walked_as_their_artifacts_were_created() {
+    let (_folder, db) = filled(3_000).await;
+    let steps = Arc::<Mutex<Vec<String>>>::default();
+    let conn = Explaining {
+        reader: db.reader().clone(),
+        steps: Arc::clone(&steps),
+    };
+    let both = [true, false].map(|is_descending| Order {
+        by: OrderBy::CreatedAt,
+        is_descending,
+    });
+    // The second time with all of them at one moment.
+    for moment in [None, Some(5)] {
+        if let Some(moment) = moment {
+            let script = format!(
+                "UPDATE artifacts SET created_at_us = {moment}; UPDATE feature_values SET artifact_at_us = {moment}"
+            );
+            let write = db.write::<_, DbError, _>(move |txn| {
+                let script = script.clone();
+                Box::pin(async move { Ok(txn.execute_unprepared(&script).await.map(drop)?) })
+            });
+            write.await.unwrap();
+        }
+        let rows = rows_of(&db).await;
+        for order in both {
+            for filter in [
+                "features.n = 103",
+                "features.n = 103 AND size < 25",
+                "features.n > 20 AND key = 'k*'",
+            ] {
+                let listing = listing(filter, order);
+                let what = format!("{filter:?} by {order} at {moment:?}");
+                assert_eq!(walked(&conn, &listing, 7).await, expected(&rows, &listing), "{what}");
+                let steps = std::mem::take(&mut *steps.lock().unwrap());
+                if filter.contains("= 103") {
+                    let index =
+                        "SEARCH feature_values USING COVERING INDEX feature_values_int (feature_id=? AND int_value=?";
+                    assert!(steps[0].starts_with(index), "{what}: {steps:?}");
+                    assert!(!steps[1].contains("TEMP B-TREE"), "{what}: {steps:?}");
+                }
+            }
+        }
+    }
+}
+
 /// Any filter made of the tests above, which are few so that they meet.
 fn filters() -> impl Strategy<Value = String> {
     let tests = [
@@ -478,6 +524,8 @@ fn filters() -> impl Strategy<Value = String> {
         "n_observations < 9",
         "features.n > 30",
         "features.n = 103",
+        "features.n = 48",
+        "features.s = t4",
         "features.s:*",
         "features.c = blue",
         "labels.T = '*e*'",
