@@ -128,7 +128,7 @@ pub async fn fill_lineage(database: &RawDatabase, artifacts: u64, width: u64) {
     database
         .run(&format!(
             "INSERT INTO runs (id, uid, space_id, name, status, params, revision, created_by, created_at_us, \
-             updated_at_us) SELECT id, substr(uid, 1, 16), 1, 'step', 3, '{{}}', 1, 1, created_at_us, created_at_us \
+             updated_at_us) SELECT id, substr(uid, 1, 16), 1, 'step', 0, '{{}}', 1, 1, created_at_us, created_at_us \
              {of_all}"
         ))
         .await;
