@@ -24,8 +24,8 @@ pub enum Reserved {
 }
 
 impl Client {
-    /// Commits what a run used and made, what it says of artifacts, to which versions it
-    /// points aliases and what it collects, in one transaction.
+    /// Commits what a run used and made, what it says of artifacts and what it collects, in
+    /// one transaction.
     pub async fn commit_work(&self, work: pb::CommitWorkRequest) -> Result<pb::CommitWorkResponse> {
         change!(self, WorkServiceClient, commit_work, "CommitWork", work)
     }
