@@ -143,7 +143,10 @@ impl Registry {
             }
             Content::Stream(_) => unreachable!("a batch holds no streams"),
         };
-        let (suffix, storage) = (new.suffix(caller)?, self.storage_of(caller, &new).await?.clone());
+        let (suffix, storage) = (
+            self.suffix_of(caller, &new).await?,
+            self.storage_of(caller, &new).await?.clone(),
+        );
         let found = match &content {
             Small::Bytes(bytes, _) => looking::look_here(&suffix, bytes),
             Small::Claimed => self.look_at_claim(&storage, &suffix, new.declared).await?,

@@ -5,8 +5,8 @@ pub(super) mod commit;
 use std::sync::Arc;
 
 use artifactd_domain::{
-    Accessor, Description, FileName, IfContentExists, Key, Kind, Label, MediaType, Name, SaveOutcome, Sha256, Stem,
-    StorageName, Suffix, Uid, Visibility,
+    Accessor, ArtifactRef, Description, FileName, IfContentExists, Key, Kind, Label, MediaType, Name, SaveOutcome,
+    Sha256, Stem, StorageName, Suffix, Uid, Visibility,
 };
 
 use self::commit::{Answer, Commit, NewContent, Run};
@@ -102,7 +102,7 @@ pub struct Saved {
 impl Registry {
     /// Saves one file: makes its content durable, then its record.
     pub async fn save(self: &Arc<Self>, caller: &Caller, new: NewArtifact, content: Content) -> Result<Saved> {
-        let suffix = new.suffix(caller)?;
+        let suffix = self.suffix_of(caller, &new).await?;
         self.check_declared_size(new.declared)?;
         let repeatable = Repeatable::new(new.request.as_ref(), caller);
         // What came in one message is soon stored again, and the transaction looks anyway.
@@ -161,7 +161,7 @@ impl Registry {
         new: NewArtifact,
         stored: Stored,
     ) -> Result<Saved> {
-        let suffix = new.suffix(caller)?;
+        let suffix = self.suffix_of(caller, &new).await?;
         let found = self.look(storage, &suffix, &stored, None).await;
         found.require(new.expect_accessor)?;
         let commit = Commit {
@@ -212,6 +212,21 @@ impl Registry {
             answer: finished.answer,
             content: finished.content.filter(|_| compare),
         }))
+    }
+
+    /// The suffix of the content of a save: where nothing names it, that of the version which
+    /// comes before, whose key the new one gets. Whether there is one is asked later.
+    pub(super) async fn suffix_of(&self, caller: &Caller, new: &NewArtifact) -> Result<Suffix> {
+        let named = new.suffix(caller)?;
+        let Some(revises) = new.revises.filter(|_| new.key.is_none() && new.file_name.is_none()) else {
+            return Ok(named);
+        };
+        let head = ArtifactRef::Stem(revises.stem());
+        match self.find(self.db.reader(), caller, &head, true).await {
+            Ok(head) => Ok(Suffix::of_name(&format!("x{}", head.suffix))),
+            Err(error @ RegistryError::Db(_)) => Err(error),
+            Err(_) => Ok(named),
+        }
     }
 
     /// The storage of a save: that of the family, which may be named by a version.

@@ -69,6 +69,7 @@ mod storages;
 mod strange_folders;
 mod suffixes;
 mod surface;
+mod table_writes;
 mod tables;
 mod trash;
 mod updates;

@@ -78,7 +78,7 @@ impl Registry {
             schema,
             messages,
         } = table;
-        let suffix = match self.suffix_of(caller, &target).await?.as_str() {
+        let suffix = match self.suffix_of_target(caller, &target).await?.as_str() {
             "" => SUFFIX_DEFAULT.to_owned(),
             named => named.to_owned(),
         };
@@ -107,9 +107,9 @@ impl Registry {
 
 impl Registry {
     /// The suffix that says in which format a table is written.
-    async fn suffix_of(&self, caller: &Caller, target: &Target) -> Result<Suffix> {
+    async fn suffix_of_target(&self, caller: &Caller, target: &Target) -> Result<Suffix> {
         match target {
-            Target::New(new) => new.suffix(caller),
+            Target::New(new) => self.suffix_of(caller, new).await,
             Target::Replace(by) => {
                 let row = self.find(self.db.reader(), caller, &by.reference, true).await?;
                 Ok(by.suffix(&row))
