@@ -344,18 +344,7 @@ impl<'l> Half<'l> {
         few.expr(Expr::Constant(1.into())).from(Entity);
         self.restrict(&mut few, on, rows);
         few.limit(most);
-        let mut count = Query::select();
-        count
-            .expr_as(Expr::cust("COUNT(*)"), Alias::new("n"))
-            .from_subquery(few, Alias::new("few"));
-        // All rows, though it is one: going through many may wait for the disk.
-        let rows = conn.query_all(&count).await?;
-        let counted: i64 = rows
-            .first()
-            .map(|row| row.try_get("", "n"))
-            .transpose()?
-            .unwrap_or_default();
-        Ok(u64::try_from(counted).unwrap_or_default())
+        counted(conn, few).await
     }
 
     /// The place so many rows further on, whether they match or not.
@@ -497,6 +486,18 @@ impl<'l> Half<'l> {
         }
         select.order_by_expr(on.col(Col::Uid), direction);
     }
+}
+
+/// How many rows a query finds.
+async fn counted(conn: &impl Connection, select: SelectStatement) -> Result<u64> {
+    let mut count = Query::select();
+    count
+        .expr_as(Expr::cust("COUNT(*)"), Alias::new("n"))
+        .from_subquery(select, Alias::new("few"));
+    // All rows, though it is one: going through many may wait for the disk.
+    let rows = conn.query_all(&count).await?;
+    let counted = rows.first().map(|row| row.try_get::<i64>("", "n")).transpose()?;
+    Ok(u64::try_from(counted.unwrap_or_default()).unwrap_or_default())
 }
 
 /// A test with what is known of a field in one half.

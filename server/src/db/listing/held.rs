@@ -6,9 +6,9 @@
 //! put in order faster than as many artifacts are looked at.
 
 use artifactd_domain::{ArtifactField, OrderBy, filter::Predicate};
-use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
+use sea_orm::sea_query::{Alias, Expr, ExprTrait, SelectStatement};
 
-use super::{Half, Index, Ordered, Place, RECORD_MAX, Rows, record};
+use super::{Half, Index, Ordered, Place, RECORD_MAX, Rows, counted, record};
 use crate::db::{
     Connection, Result,
     artifacts::{self, ArtifactRow},
@@ -184,12 +184,6 @@ impl Timeline {
     async fn count(&self, conn: &impl Connection, most: u64) -> Result<u64> {
         let mut few = self.select.clone();
         few.limit(most);
-        let mut count = Query::select();
-        count
-            .expr_as(Expr::cust("COUNT(*)"), Alias::new("n"))
-            .from_subquery(few, Alias::new("few"));
-        let rows = conn.query_all(&count).await?;
-        let counted = rows.first().map(|row| row.try_get::<i64>("", "n")).transpose()?;
-        Ok(u64::try_from(counted.unwrap_or_default()).unwrap_or_default())
+        counted(conn, few).await
     }
 }
