@@ -59,7 +59,9 @@ pub use connect::DatabaseConfig;
 pub(crate) use connection::{Connection, Reader, Txn};
 pub use error::DbError;
 pub(crate) use error::Result;
-use insert::{Insert, Inserted};
+pub(crate) use insert::Insert;
+pub(crate) use insert::insert_all;
+use insert::{Inserted, insert_all_returning};
 use write::Writer;
 pub(crate) use write::{WriteError, Writing};
 

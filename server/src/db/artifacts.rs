@@ -1,6 +1,9 @@
 //! Queries over artifacts. A row comes with the place of its bytes.
 
-use std::{collections::BTreeSet, sync::LazyLock};
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::LazyLock,
+};
 
 use artifactd_domain::{HashType, Label, Sha256, Stem, Uid, VersionNumber, Visibility};
 use sea_orm::{
@@ -11,12 +14,12 @@ use sea_orm::{
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Batch, Connection, DbError, Insert, Result, Txn,
+    Batch, Connection, DbError, Insert, Inserted, Result, Txn,
     blobs::blob_id_in,
     cells::{Cell, Cells, FromCells},
     entities::{aliases, artifacts, blobs, families, objects},
     families::family_id_of,
-    runs, statement,
+    insert_all_returning, runs, statement,
 };
 
 type Col = artifacts::Column;
@@ -568,22 +571,49 @@ pub(crate) struct NewRow {
 ///
 /// `Conflict` when it would name no bytes; once it does, a foreign key keeps them.
 pub(crate) async fn insert(txn: &Txn, new: NewRow, object: Option<ObjectName>) -> Result<ArtifactRow> {
-    let row = txn
-        .query_one_raw(insert_of(&new).statement(txn.get_database_backend()))
-        .await?;
+    let family = family_id_of(new.uid.stem());
+    let blob = match new.manifest {
+        None => blob_id_in(new.storage_id, &new.sha256, new.size_bytes),
+        Some(_) => None::<i64>.into(),
+    };
+    let insert = insert_of(&new, family, blob).returning([Col::Id, Col::FamilyId, Col::BlobId]);
+    let row = txn.query_one_raw(insert.statement(txn.get_database_backend())).await?;
     let row = row.ok_or_else(|| DbErr::RecordNotInserted)?;
     let blob_id: Option<i64> = row.try_get("", "blob_id")?;
     if blob_id.is_none() && new.manifest.is_none() {
         return Err(content_went());
     }
+    let ids = (row.try_get("", "id")?, row.try_get("", "family_id")?, blob_id);
+    Ok(inserted(new, ids, object))
+}
+
+/// Inserts first versions of new families, with files as their content, many in a
+/// statement; answers them as [`insert`] does.
+///
+/// Each comes with the id of its family and its blob, and the object of that.
+pub(crate) async fn insert_all(txn: &Txn, new: Vec<(NewRow, i64, i64, ObjectName)>) -> Result<Vec<ArtifactRow>> {
+    let rows = new.iter().map(|(row, family_id, blob_id, _)| {
+        insert_of(row, (*family_id).into(), (*blob_id).into()).returning([Col::Id, Col::Uid])
+    });
+    let ids: Vec<(i64, String)> = insert_all_returning(txn, rows.collect()).await?;
+    let ids: HashMap<String, i64> = ids.into_iter().map(|(id, uid)| (uid, id)).collect();
+    let rows = new.into_iter().map(|(row, family_id, blob_id, object)| {
+        let id = ids.get(row.uid.as_str()).ok_or(DbErr::RecordNotInserted)?;
+        Ok(inserted(row, (*id, family_id, Some(blob_id)), Some(object)))
+    });
+    rows.collect()
+}
+
+/// What was inserted with these ids, of the artifact, its family and its blob.
+fn inserted(new: NewRow, (id, family_id, blob_id): (i64, i64, Option<i64>), object: Option<ObjectName>) -> ArtifactRow {
     let (run_id, run_uid, transform_uid) = match new.run {
         Some((id, uid, transform)) => (Some(id), Some(uid), transform),
         None => (None, None, None),
     };
     let (object_name, object_is_pack) = object.map(|object| (object.name, object.is_pack)).unzip();
-    Ok(ArtifactRow {
-        id: row.try_get("", "id")?,
-        family_id: row.try_get("", "family_id")?,
+    ArtifactRow {
+        id,
+        family_id,
         blob_id,
         manifest_id: new.manifest.map(|(id, _)| id),
         n_objects: new.manifest.map(|(_, objects)| objects),
@@ -623,7 +653,7 @@ pub(crate) async fn insert(txn: &Txn, new: NewRow, object: Option<ObjectName>) -
         object_is_pack,
         offset_bytes: None,
         crc32c: None,
-    })
+    }
 }
 
 /// The object that holds the bytes of an artifact.
@@ -642,7 +672,7 @@ fn number(number: VersionNumber) -> i32 {
     i32::try_from(number.get()).expect("version numbers fit")
 }
 
-fn insert_of(row: &NewRow) -> Insert {
+fn insert_of(row: &NewRow, family: Inserted, blob: Inserted) -> Insert {
     Insert::into(artifacts::Entity)
         .columns([
             Col::Uid,
@@ -676,7 +706,7 @@ fn insert_of(row: &NewRow) -> Insert {
         ])
         .values([
             row.uid.as_str().into(),
-            family_id_of(row.uid.stem()),
+            family,
             row.space_id.into(),
             row.storage_id.into(),
             number(row.version_number).into(),
@@ -693,10 +723,7 @@ fn insert_of(row: &NewRow) -> Insert {
             row.sha256.as_bytes().to_vec().into(),
             row.hash_type.into(),
             row.manifest.map(|(_, objects)| objects).into(),
-            match row.manifest {
-                None => blob_id_in(row.storage_id, &row.sha256, row.size_bytes),
-                Some(_) => None::<i64>.into(),
-            },
+            blob,
             row.manifest.map(|(id, _)| id).into(),
             row.visibility.into(),
             1i64.into(),
@@ -707,7 +734,6 @@ fn insert_of(row: &NewRow) -> Insert {
             row.accessor.into(),
             row.n_observations.into(),
         ])
-        .returning([Col::Id, Col::FamilyId, Col::BlobId])
 }
 
 /// An update of one artifact; the caller adds what to set.

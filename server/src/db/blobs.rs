@@ -12,7 +12,7 @@ use sea_orm::{
 use super::{
     DbError, Insert, Inserted, Result, Txn, all_of,
     entities::{artifacts, blob_checksums, blobs, manifest_page_blobs, objects},
-    numbered::{pieces, row},
+    numbered::{Sql, pieces, row},
     statement,
 };
 
@@ -268,6 +268,38 @@ pub(crate) async fn with_digests(
             .filter(Col::StorageId.eq(storage_id))
             .filter(Col::Sha256.is_in(digests.iter().map(|digest| digest.as_bytes().to_vec())));
         found.extend(query.all(conn).await?);
+    }
+    Ok(found)
+}
+
+/// A sound blob that artifacts use, and its object.
+#[derive(Debug, Clone, FromQueryResult)]
+pub(crate) struct SoundBlob {
+    pub(crate) id: i64,
+    pub(crate) sha256: Vec<u8>,
+    pub(crate) size_bytes: i64,
+    pub(crate) object_name: String,
+    pub(crate) object_is_pack: bool,
+}
+
+/// The sound blobs of a storage with some digests that are not kept for nobody; they stay
+/// until the transaction ends.
+pub(crate) async fn sound(txn: &Txn, storage_id: i64, digests: &[Sha256]) -> Result<Vec<SoundBlob>> {
+    let hold = match txn {
+        Txn::Sqlite(_) => "",
+        Txn::Postgres(_) => " FOR KEY SHARE OF blobs",
+    };
+    let mut found = Vec::new();
+    for digests in pieces(digests, DIGESTS_AT_ONCE) {
+        let mut sql = Sql::new(
+            "SELECT blobs.id, blobs.sha256, blobs.size_bytes, objects.name AS object_name, \
+             objects.is_pack AS object_is_pack FROM blobs JOIN objects ON objects.id = blobs.object_id \
+             WHERE blobs.damaged_since_us IS NULL AND NOT blobs.kept AND blobs.storage_id = ",
+        );
+        sql.bind(storage_id).push(" AND blobs.sha256 IN ");
+        sql.bind_list(digests.iter().map(|digest| digest.as_bytes().to_vec()));
+        sql.push(" ORDER BY blobs.id").push(hold);
+        found.extend(sql.all::<SoundBlob>(txn).await?);
     }
     Ok(found)
 }

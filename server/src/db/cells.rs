@@ -61,3 +61,10 @@ impl FromCells for (i64, String, i64) {
         Ok((cells.next()?, cells.next()?, cells.next()?))
     }
 }
+
+/// An id, and the name that it was given for.
+impl FromCells for (i64, String) {
+    fn from_cells(cells: &mut Cells<'_>) -> Result<Self, DbErr> {
+        Ok((cells.next()?, cells.next()?))
+    }
+}

@@ -8,6 +8,7 @@ use sea_orm::{
 };
 
 use super::{
+    DbError, WriteError,
     cells::{Cells, FromCells},
     sqlite::{Readers, Sqlite},
 };
@@ -64,6 +65,31 @@ impl Txn {
             Self::Sqlite(_) => "",
             Self::Postgres(_) => " FOR SHARE",
         }
+    }
+
+    /// Runs a part of a change that may be refused when it has written already; then it
+    /// leaves nothing, and the change goes on.
+    pub(crate) async fn part<T, E: WriteError>(
+        &self,
+        part: impl Future<Output = std::result::Result<T, E>>,
+    ) -> std::result::Result<T, E> {
+        self.run_of_part("SAVEPOINT part").await?;
+        let done = part.await;
+        match &done {
+            Ok(_) => self.run_of_part("RELEASE SAVEPOINT part").await?,
+            Err(error) if error.as_db().is_none() => {
+                self.run_of_part("ROLLBACK TO SAVEPOINT part").await?;
+                self.run_of_part("RELEASE SAVEPOINT part").await?;
+            }
+            // The whole transaction ends with it.
+            Err(_) => {}
+        }
+        done
+    }
+
+    async fn run_of_part(&self, sql: &str) -> std::result::Result<(), DbError> {
+        self.execute_unprepared(sql).await?;
+        Ok(())
     }
 }
 

@@ -36,6 +36,23 @@ pub(crate) fn insert(backend: DbBackend, event: &NewEvent) -> Insert {
         DbBackend::Sqlite => Inserted::Found("SELECT COALESCE(MAX(position), 0) + 1 FROM events", Vec::new()),
         _ => None::<i64>.into(),
     };
+    insert_at(position, event)
+}
+
+/// Inserts some in their order, many in a statement.
+pub(crate) async fn insert_all(txn: &Txn, events: &[NewEvent]) -> Result<()> {
+    let last = match txn.get_database_backend() {
+        DbBackend::Sqlite => Some(last_position(txn).await?),
+        _ => None,
+    };
+    let rows = (1..).zip(events).map(|(number, event)| {
+        let position = last.map(|last| last + number);
+        insert_at(position.into(), event)
+    });
+    super::insert_all(txn, rows.collect()).await
+}
+
+fn insert_at(position: Inserted, event: &NewEvent) -> Insert {
     Insert::into(Entity)
         .columns([
             Col::Position,

@@ -1,6 +1,9 @@
 //! Queries over families. Who changes versions locks the family first.
 
-use std::sync::LazyLock;
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 use artifactd_domain::Stem;
 use sea_orm::{
@@ -9,12 +12,13 @@ use sea_orm::{
 };
 
 use super::{
-    Insert, Inserted, Result, Txn, all_of,
+    Connection, Insert, Inserted, Result, Txn, all_of,
     entities::{
         artifacts,
         families::{Column as Col, Entity, Model},
     },
-    numbered::{Sql, row},
+    insert_all_returning,
+    numbered::{ROWS_AT_ONCE, Sql, pieces, row},
 };
 
 static FAMILIES: LazyLock<String> = LazyLock::new(all_of::<Entity>);
@@ -102,6 +106,42 @@ pub(crate) fn insert(
             live_key.into(),
             now_us.into(),
         ])
+}
+
+/// Inserts some, many in a statement; answers their ids by their stems.
+pub(crate) async fn insert_all(txn: &Txn, families: Vec<Insert>) -> Result<HashMap<String, i64>> {
+    let families = families
+        .into_iter()
+        .map(|family| family.returning([Col::Id, Col::Stem]));
+    let ids: Vec<(i64, String)> = insert_all_returning(txn, families.collect()).await?;
+    Ok(ids.into_iter().map(|(id, stem)| (stem, id)).collect())
+}
+
+/// Which of some keys are those of families now.
+pub(crate) async fn live_keys(conn: &impl Connection, storage_id: i64, keys: &[&str]) -> Result<HashSet<String>> {
+    const LIVE: &str = "SELECT families.id, live_key FROM families WHERE families.storage_id = ";
+    among(conn, LIVE, storage_id, keys).await
+}
+
+/// Which of some keys are those of live folders.
+pub(crate) async fn folder_keys(conn: &impl Connection, storage_id: i64, keys: &[&str]) -> Result<HashSet<String>> {
+    const FOLDERS: &str = "SELECT families.id, live_key FROM families \
+         JOIN artifacts ON artifacts.family_id = families.id AND artifacts.is_latest \
+         AND artifacts.manifest_id IS NOT NULL WHERE families.storage_id = ";
+    among(conn, FOLDERS, storage_id, keys).await
+}
+
+async fn among(conn: &impl Connection, select: &str, storage_id: i64, keys: &[&str]) -> Result<HashSet<String>> {
+    let mut found = HashSet::new();
+    for keys in pieces(keys, ROWS_AT_ONCE) {
+        let mut sql = Sql::new(select);
+        sql.bind(storage_id)
+            .push(" AND live_key IN ")
+            .bind_list(keys.iter().copied());
+        let rows: Vec<(i64, String)> = sql.read(conn).await?;
+        found.extend(rows.into_iter().map(|(_, key)| key));
+    }
+    Ok(found)
 }
 
 /// Remembers what the family issues next.

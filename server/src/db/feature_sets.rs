@@ -4,7 +4,7 @@ use sea_orm::{ConnectionTrait, FromQueryResult};
 
 use super::{
     Result, Txn,
-    numbered::{self, ROWS_AT_ONCE, Sql, places_for},
+    numbered::{self, ROWS_AT_ONCE, Sql, pieces, places_for},
 };
 
 const COLUMNS: &str = "SELECT id, uid, space_id, hash, n_features, created_by, created_at_us FROM feature_sets WHERE ";
@@ -101,6 +101,19 @@ async fn find(txn: &Txn, set: &FeatureSetRow) -> Result<Option<i64>> {
 pub(crate) async fn link(txn: &Txn, artifact_id: i64, slot: &str, feature_set_id: i64) -> Result<()> {
     const SQL: &str = "INSERT INTO artifact_feature_sets (artifact_id, slot, feature_set_id) VALUES ($1, $2, $3)";
     numbered::run(txn, SQL, [artifact_id.into(), slot.into(), feature_set_id.into()]).await?;
+    Ok(())
+}
+
+/// The same for many, each with its artifact, slot and set.
+pub(crate) async fn link_all(txn: &Txn, links: &[(i64, &str, i64)]) -> Result<()> {
+    for links in pieces(links, ROWS_AT_ONCE) {
+        let places = places_for(links.len(), 3);
+        let sql = format!("INSERT INTO artifact_feature_sets (artifact_id, slot, feature_set_id) VALUES {places}");
+        let values = links
+            .iter()
+            .flat_map(|(artifact, slot, set)| [(*artifact).into(), (*slot).into(), (*set).into()]);
+        numbered::run(txn, &sql, values).await?;
+    }
     Ok(())
 }
 

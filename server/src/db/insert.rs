@@ -1,10 +1,15 @@
-//! Inserts of one row, whose text is written straight.
+//! Inserts, whose text is written straight.
 //!
 //! A builder of statements makes a tree, with an allocation for nearly every column
 //! and value, in order to write a text that is always the same. Inserts are most of
 //! what a save asks of the database.
 
-use sea_orm::{DbBackend, EntityName, IdenStatic, Statement, StatementBuilder, Value, Values};
+use sea_orm::{ConnectionTrait, DbBackend, EntityName, IdenStatic, Statement, StatementBuilder, Value, Values};
+
+use super::{Connection, Result, Txn, cells::FromCells, numbered::piece_len};
+
+/// Rows in one statement. Each length is compiled and kept on its own.
+const ROWS_AT_ONCE: usize = 128;
 
 /// An insert of one row.
 #[derive(Debug, Clone)]
@@ -65,29 +70,64 @@ impl Insert {
 
     /// The statement for a database.
     pub(crate) fn statement(self, backend: DbBackend) -> Statement {
-        let mut text = Text {
-            sql: String::with_capacity(512),
-            values: Vec::with_capacity(self.values.len() + 2),
-            backend,
-        };
-        text.sql.push_str("INSERT INTO \"");
-        text.sql.push_str(self.table);
-        text.sql.push_str("\" ");
-        text.names("(", &self.columns);
-        let mut before = ") VALUES (";
-        for value in self.values {
+        statement_of(vec![self], backend)
+    }
+}
+
+/// The statement of some inserts of one table, one after the other in its text.
+fn statement_of(rows: Vec<Insert>, backend: DbBackend) -> Statement {
+    let first = rows.first().expect("there is a row");
+    let mut text = Text {
+        sql: String::with_capacity(512 + (rows.len() - 1) * first.columns.len() * 4),
+        values: Vec::with_capacity(rows.len() * (first.columns.len() + 2)),
+        backend,
+    };
+    text.sql.push_str("INSERT INTO \"");
+    text.sql.push_str(first.table);
+    text.sql.push_str("\" ");
+    text.names("(", &first.columns);
+    let returning = first.returning.clone();
+    let mut before = ") VALUES (";
+    for row in rows {
+        for value in row.values {
             text.sql.push_str(before);
             text.value(value);
             before = ", ";
         }
-        text.sql.push(')');
-        text.names(" RETURNING ", &self.returning);
-        Statement {
-            sql: text.sql,
-            values: Some(Values(text.values)),
-            db_backend: backend,
-        }
+        before = "), (";
     }
+    text.sql.push(')');
+    text.names(" RETURNING ", &returning);
+    Statement {
+        sql: text.sql,
+        values: Some(Values(text.values)),
+        db_backend: backend,
+    }
+}
+
+/// Runs inserts of one table, many in a statement.
+pub(crate) async fn insert_all(txn: &Txn, rows: Vec<Insert>) -> Result<()> {
+    for statement in statements(rows, txn.get_database_backend()) {
+        txn.execute_raw(statement).await?;
+    }
+    Ok(())
+}
+
+/// The same; answers what they return, in no order.
+pub(super) async fn insert_all_returning<T: FromCells>(txn: &Txn, rows: Vec<Insert>) -> Result<Vec<T>> {
+    let mut answered = Vec::with_capacity(rows.len());
+    for statement in statements(rows, txn.get_database_backend()) {
+        answered.extend(txn.read(statement).await?);
+    }
+    Ok(answered)
+}
+
+fn statements(mut rows: Vec<Insert>, backend: DbBackend) -> impl Iterator<Item = Statement> {
+    std::iter::from_fn(move || {
+        let len = piece_len(rows.len(), ROWS_AT_ONCE)?;
+        let rest = rows.split_off(len);
+        Some(statement_of(std::mem::replace(&mut rows, rest), backend))
+    })
 }
 
 impl StatementBuilder for Insert {
@@ -175,5 +215,27 @@ mod tests {
         let values: Vec<Value> = vec!["x".into(), "u".into(), "n".into(), None::<i64>.into()];
         assert_eq!(postgres.values, Some(Values(values.clone())));
         assert_eq!(sqlite.values, Some(Values(values)));
+    }
+
+    #[test]
+    fn rows_of_a_table_share_statements_and_keep_their_order() {
+        let row = |size: i64| {
+            Insert::into(Entity)
+                .columns([Column::Name, Column::SizeBytes])
+                .values(["x".into(), size.into()])
+                .returning([Column::Id])
+        };
+        let made: Vec<_> = statements((0..2).map(row).collect(), DbBackend::Postgres).collect();
+        assert_eq!(made.len(), 1);
+        assert_eq!(
+            made[0].sql,
+            "INSERT INTO \"objects\" (\"name\", \"size_bytes\") VALUES ($1, $2), ($3, $4) RETURNING \"id\""
+        );
+        for rows in [0, 1, 3, 127, 128, 129, 500] {
+            let made = statements((0..rows).map(row).collect(), DbBackend::Sqlite);
+            let values = made.flat_map(|made| made.values.expect("it has some").0);
+            let sizes: Vec<Value> = values.skip(1).step_by(2).collect();
+            assert_eq!(sizes, (0..rows).map(Value::from).collect::<Vec<_>>());
+        }
     }
 }

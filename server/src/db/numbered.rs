@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use sea_orm::{ConnectionTrait, FromQueryResult, Value};
 
-use super::{Result, Txn, statement};
+use super::{Connection, Result, Txn, cells::FromCells, statement};
 
 /// Rows in one statement; both databases take 30,000 values in one.
 pub(super) const ROWS_AT_ONCE: usize = 256;
@@ -16,15 +16,19 @@ pub(super) const ROWS_AT_ONCE: usize = 256;
 pub(super) fn pieces<T>(rows: &[T], most: usize) -> impl Iterator<Item = &[T]> {
     let mut rest = rows;
     std::iter::from_fn(move || {
-        let len = match rest.len() {
-            0 => return None,
-            len if len >= most => most,
-            len => 1 << len.ilog2(),
-        };
-        let (piece, after) = rest.split_at(len);
+        let (piece, after) = rest.split_at(piece_len(rest.len(), most)?);
         rest = after;
         Some(piece)
     })
+}
+
+/// The length of the next piece of so many rows; `None` when there are none.
+pub(super) fn piece_len(rows: usize, most: usize) -> Option<usize> {
+    match rows {
+        0 => None,
+        rows if rows >= most => Some(most),
+        rows => Some(1 << rows.ilog2()),
+    }
 }
 
 /// `($1, $2), ($3, $4)`: numbered places for values, for some rows.
@@ -97,6 +101,11 @@ impl Sql {
     /// The rows that it answers.
     pub(crate) async fn all<T: FromQueryResult>(self, conn: &impl ConnectionTrait) -> Result<Vec<T>> {
         rows(conn, &self.text, self.values).await
+    }
+
+    /// The same by the numbers of their columns.
+    pub(crate) async fn read<T: FromCells>(self, conn: &impl Connection) -> Result<Vec<T>> {
+        Ok(conn.read(statement(conn, self.text, self.values)).await?)
     }
 
     /// The first row that it answers.

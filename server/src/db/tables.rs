@@ -2,11 +2,11 @@
 
 use sea_orm::{
     ConnectionTrait, FromQueryResult,
-    sea_query::{DeleteStatement, Expr, ExprTrait, InsertStatement, Query},
+    sea_query::{DeleteStatement, Expr, ExprTrait, Query},
 };
 
 use super::{
-    Result,
+    Insert, Result,
     entities::tables::{Column as Col, Entity, Model},
 };
 
@@ -59,16 +59,14 @@ pub(crate) async fn of_artifacts(conn: &impl ConnectionTrait, artifact_ids: &[i6
 }
 
 /// Adds what is known of the table of an artifact.
-pub(crate) fn insert(artifact_id: i64, table: &StoredTable) -> InsertStatement {
+pub(crate) fn insert(artifact_id: i64, table: &StoredTable) -> Insert {
     let StoredTable {
         format,
         arrow_schema,
         columns_json,
         hint_json,
     } = table.clone();
-    let mut insert = Query::insert();
-    insert
-        .into_table(Entity)
+    Insert::into(Entity)
         .columns([
             Col::ArtifactId,
             Col::Format,
@@ -76,14 +74,13 @@ pub(crate) fn insert(artifact_id: i64, table: &StoredTable) -> InsertStatement {
             Col::ColumnsJson,
             Col::HintJson,
         ])
-        .values_panic([
+        .values([
             artifact_id.into(),
             format.into(),
             arrow_schema.into(),
             columns_json.into(),
             hint_json.into(),
-        ]);
-    insert
+        ])
 }
 
 /// Forgets what was known of the table of an artifact.

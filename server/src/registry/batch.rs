@@ -15,16 +15,16 @@ use sea_orm::DbErr;
 
 use super::{
     Caller, Content, NewArtifact, Registry, RegistryError, Result, Saved, StoragePlace,
-    content::digest_of,
+    content::{Declared, digest_of},
     idempotency::Repeatable,
     looking::{self, Facts},
     now_us,
     placing::integer,
     random,
-    save::commit::{Commit, NewContent, Run},
+    save::commit::{Commit, NewContent, Run, run_all},
 };
 use crate::{
-    db::{Batch, DbError, WriteError, blobs},
+    db::{Batch, DbError, blobs},
     fault,
     storage::{FinishedObject, ObjectName, PackWriter},
 };
@@ -42,6 +42,11 @@ pub(super) struct Ready {
     /// What was found in the content.
     found: Facts,
 }
+
+/// What was found in contents that some files of a batch claim, so that each is looked into
+/// once for all of them.
+#[derive(Default)]
+pub(super) struct Looked(HashMap<(i64, Suffix, Sha256, Option<u64>), Facts>);
 
 /// The content of one file.
 #[derive(Clone)]
@@ -101,9 +106,10 @@ impl Registry {
         let turn = self.content_turns.take().await;
         let mut results: Vec<Option<Result<Saved>>> = items.iter().map(|_| None).collect();
         let mut groups: HashMap<i64, Vec<Ready>> = HashMap::new();
+        let mut looked = Looked::default();
         for (number, (new, content)) in items.into_iter().enumerate() {
             let ready = match &turn {
-                Ok(_) => self.ready(caller, number, new, content).await,
+                Ok(_) => self.ready(caller, number, (new, content), &mut looked).await,
                 Err(_) => Err(RegistryError::Busy),
             };
             match ready {
@@ -128,8 +134,8 @@ impl Registry {
         &self,
         caller: &Caller,
         number: usize,
-        new: NewArtifact,
-        content: Content,
+        (new, content): BatchItem,
+        looked: &mut Looked,
     ) -> Result<Ready> {
         let content = match content {
             Content::Whole(bytes) => {
@@ -149,7 +155,7 @@ impl Registry {
         );
         let found = match &content {
             Small::Bytes(bytes, _) => looking::look_here(&suffix, bytes),
-            Small::Claimed => self.look_at_claim(&storage, &suffix, new.declared).await?,
+            Small::Claimed => self.look_at_claim_once(&storage, &suffix, new.declared, looked).await?,
         };
         found.require(new.expect_accessor)?;
         Ok(Ready {
@@ -160,6 +166,25 @@ impl Registry {
             content,
             found,
         })
+    }
+
+    async fn look_at_claim_once(
+        &self,
+        storage: &StoragePlace,
+        suffix: &Suffix,
+        declared: Declared,
+        looked: &mut Looked,
+    ) -> Result<Facts> {
+        let Some(sha256) = declared.sha256 else {
+            return Ok(Facts::default());
+        };
+        let content = (storage.id, suffix.clone(), sha256, declared.size_bytes);
+        if let Some(found) = looked.0.get(&content) {
+            return Ok(found.clone());
+        }
+        let found = self.look_at_claim(storage, suffix, declared).await?;
+        looked.0.insert(content, found.clone());
+        Ok(found)
     }
 
     /// Saves the files of one storage.
@@ -238,13 +263,7 @@ impl Registry {
                     batch.insert(blobs::insert_object(object, now_us()));
                     batch.run(txn).await?;
                 }
-                let mut runs = Vec::with_capacity(commits.len());
-                for (number, commit) in in_lock_order(commits) {
-                    match commit.run(txn).await {
-                        Err(error) if error.as_db().is_some() => return Err(error),
-                        run => runs.push((number, run)),
-                    }
-                }
+                let mut runs = run_all(txn, &in_lock_order(commits)).await?;
                 runs.sort_by_key(|(number, _)| *number);
                 let runs: Vec<_> = runs.into_iter().map(|(_, run)| run).collect();
                 let uses = |run: &Result<Run>| matches!(run, Ok(Run::Done { object_used: true, .. }));

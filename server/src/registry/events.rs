@@ -23,11 +23,25 @@ fn push(
     batch: &mut Batch,
     caller: &Caller,
     kind: &'static str,
-    (artifact_uid, subject): (Option<String>, Option<String>),
+    about: (Option<String>, Option<String>),
     detail: Value,
 ) {
     let backend: DbBackend = batch.backend();
-    let event = NewEvent {
+    batch.insert(events::insert(backend, &event(caller, kind, about, detail)));
+}
+
+/// An event about one artifact, to be written with others.
+pub(super) fn of_artifact(caller: &Caller, kind: &'static str, uid: &str, detail: Value) -> NewEvent {
+    event(caller, kind, (Some(uid.to_owned()), None), detail)
+}
+
+fn event(
+    caller: &Caller,
+    kind: &'static str,
+    (artifact_uid, subject): (Option<String>, Option<String>),
+    detail: Value,
+) -> NewEvent {
+    NewEvent {
         space_id: caller.space_id,
         principal_id: caller.principal.id,
         kind,
@@ -36,8 +50,7 @@ fn push(
         call_id: caller.call_id.clone(),
         detail,
         at_us: now_us(),
-    };
-    batch.insert(events::insert(backend, &event));
+    }
 }
 
 /// The detail of an event that has none.

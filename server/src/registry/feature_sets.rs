@@ -57,6 +57,15 @@ pub struct SlotOfArtifact {
 
 /// Links an artifact to the features that were found in its content.
 pub(super) async fn derive(txn: &Txn, caller: &Caller, found: &Facts, artifact_id: i64) -> Result<()> {
+    for (slot, set_id) in sets_of(txn, caller, found).await? {
+        feature_sets::link(txn, artifact_id, slot, set_id).await?;
+    }
+    Ok(())
+}
+
+/// The sets of the features that were found in some content, by slot.
+pub(super) async fn sets_of(txn: &Txn, caller: &Caller, found: &Facts) -> Result<Vec<(&'static str, i64)>> {
+    let mut sets = Vec::new();
     for (slot, names) in found.slots() {
         let names: BTreeSet<&str> = names.into_iter().collect();
         let names: Vec<&str> = names.into_iter().collect();
@@ -85,10 +94,9 @@ pub(super) async fn derive(txn: &Txn, caller: &Caller, found: &Facts, artifact_i
             created_by: caller.principal.id,
             created_at_us: now_us(),
         };
-        let set_id = feature_sets::find_or_insert(txn, &set, &ids).await?;
-        feature_sets::link(txn, artifact_id, slot, set_id).await?;
+        sets.push((slot, feature_sets::find_or_insert(txn, &set, &ids).await?));
     }
-    Ok(())
+    Ok(sets)
 }
 
 /// The same for content that replaces what the artifact had.

@@ -14,7 +14,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use sha2::Digest;
 
 use super::{Caller, Registry, RegistryError, Result, now_us};
-use crate::db::{Batch, DbError, Txn, WriteError, Writing, entities::requests::Model, requests};
+use crate::db::{Batch, DbError, Insert, Txn, WriteError, Writing, entities::requests::Model, requests};
 
 /// What makes a request repeatable: an id that its caller chose, and a hash of all
 /// that it asks for, so that another request under the same id can be told from it.
@@ -109,10 +109,10 @@ impl Repeatable {
         txn: &impl ConnectionTrait,
         caller: &Caller,
     ) -> Result<Option<Finished<A>>> {
-        if self.tried.swap(true, Ordering::Relaxed) {
-            self.finished(txn, caller).await
-        } else {
+        if self.is_first_try() {
             Ok(None)
+        } else {
+            self.finished(txn, caller).await
         }
     }
 
@@ -124,14 +124,29 @@ impl Repeatable {
         answer: &impl Serialize,
         content: Option<Sha256>,
     ) {
-        batch.insert(requests::insert(Model {
+        batch.insert(self.row(caller, answer, content));
+    }
+
+    /// The row of the answer.
+    pub(super) fn row(&self, caller: &Caller, answer: &impl Serialize, content: Option<Sha256>) -> Insert {
+        requests::insert(Model {
             principal_id: caller.principal.id,
             request_id: self.id.to_string(),
             request_hash: self.hash.as_bytes().to_vec(),
             content_sha256: content.map(|sha256| sha256.as_bytes().to_vec()),
             answer: serde_json::to_string(answer).expect("answers are plain data"),
             created_at_us: now_us(),
-        }));
+        })
+    }
+
+    /// Whether no transaction has looked for it or written it yet; the next one has to look.
+    pub(super) fn is_first_try(&self) -> bool {
+        !self.tried.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether both go by one id.
+    pub(super) fn is_of_id_of(&self, other: &Self) -> bool {
+        self.id == other.id
     }
 
     /// The error of an id that was used for another request.

@@ -20,7 +20,7 @@ use crate::{
     arrays::{self, Found, Place, TableSummary},
     blocking,
     db::{
-        Batch,
+        Batch, Insert,
         blobs::{self, BlobPlace},
         tables::{self, StoredTable},
     },
@@ -84,9 +84,20 @@ impl Facts {
 
     /// Adds what is known of the table to the record of its artifact.
     pub(in crate::registry) fn write(&self, batch: &mut Batch, artifact_id: i64) {
-        if let Some(table) = &self.table {
-            batch.push(&tables::insert(artifact_id, &to_row(table)));
+        if let Some(row) = self.table_row(artifact_id) {
+            batch.insert(row);
         }
+    }
+
+    /// What is known of the table, as a row beside the record of its artifact.
+    pub(in crate::registry) fn table_row(&self, artifact_id: i64) -> Option<Insert> {
+        let table = self.table.as_ref()?;
+        Some(tables::insert(artifact_id, &to_row(table)))
+    }
+
+    /// Whether these are the same, found once.
+    pub(in crate::registry) fn are(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 }
 

@@ -1,10 +1,12 @@
 //! Families: who issues the next version, and which version is the latest.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use artifactd_domain::{Key, Label, Stem, Uid, VersionNumber, VersionSuffix, version_label};
 
 use super::{RegistryError, Result, draw_stem};
 use crate::db::{
-    Batch, DbError, Txn, aliases,
+    Batch, DbError, Insert, Txn, aliases,
     artifacts::{self, ArtifactRow},
     entities::families::Model as Family,
     families,
@@ -24,29 +26,19 @@ fn after(number: VersionNumber, suffix: VersionSuffix) -> (i32, Option<String>) 
     (number, suffix.successor().map(|suffix| suffix.to_string()))
 }
 
-/// Begins a family with its first version.
+/// The first version of a new family, and its row.
 pub(super) fn begin_family(
-    batch: &mut Batch,
     (space_id, storage_id): (i64, i64),
     live_key: Option<String>,
     wish: Option<Label>,
     now_us: i64,
-) -> Result<NextVersion> {
+) -> Result<(NextVersion, Insert)> {
     let (stem, number, suffix) = (draw_stem(), VersionNumber::FIRST, VersionSuffix::FIRST);
     let label = version_label(number, &Default::default(), wish).map_err(label_refused)?;
-    batch.insert(families::insert(
-        stem,
-        space_id,
-        storage_id,
-        after(number, suffix),
-        live_key,
-        now_us,
-    ));
-    Ok(NextVersion {
-        uid: Uid::new(stem, suffix),
-        number,
-        label,
-    })
+    let next = after(number, suffix);
+    let row = families::insert(stem, space_id, storage_id, next, live_key, now_us);
+    let uid = Uid::new(stem, suffix);
+    Ok((NextVersion { uid, number, label }, row))
 }
 
 /// Issues the next version of a locked family, which takes over as the latest.
@@ -130,6 +122,23 @@ pub(super) async fn require_no_overlap(txn: &Txn, storage_id: i64, key: &str, is
         }),
         None => Ok(()),
     }
+}
+
+/// Which keys of files lie in live folders; such changes wait, as with [`require_no_overlap`].
+pub(super) async fn below_folders<'k>(txn: &Txn, storage_id: i64, keys: &[&'k str]) -> Result<HashSet<&'k str>> {
+    let above = |key: &'k str| key.match_indices('/').map(move |(end, _)| &key[..end]);
+    let firsts: BTreeMap<&str, &str> = keys.iter().filter_map(|key| Some((above(key).next()?, *key))).collect();
+    for key in firsts.into_values() {
+        families::lock_overlaps(txn, storage_id, key, false).await?;
+    }
+    let folders: BTreeSet<&str> = keys.iter().copied().flat_map(above).collect();
+    let folders: Vec<&str> = folders.into_iter().collect();
+    let folders = families::folder_keys(txn, storage_id, &folders).await?;
+    let below = keys
+        .iter()
+        .copied()
+        .filter(|key| above(key).any(|above| folders.contains(above)));
+    Ok(below.collect())
 }
 
 /// What to do when the key of the new latest version is another family's by now.

@@ -18,7 +18,7 @@ pub use reserve::{Reservation, Reserved};
 use super::{
     Annotated, Annotation, Appendix, ArtifactCollection, Caller, NewCollection, NewRun, Registry, RegistryError,
     Result, Run as RunRecord, RunEnd, Saved, annotations,
-    batch::{self, BatchItem, Packed, Ready},
+    batch::{self, BatchItem, Looked, Packed, Ready},
     collections,
     idempotency::{Repeatable, RequestKey},
     now_us, runs,
@@ -171,8 +171,9 @@ impl Registry {
 
     async fn plan(&self, caller: &Caller, work: Work) -> Result<Plan> {
         let mut outputs: BTreeMap<i64, Vec<Ready>> = BTreeMap::new();
-        for (number, (new, content)) in work.outputs.into_iter().enumerate() {
-            let ready = self.ready(caller, number, new, content).await?;
+        let mut looked = Looked::default();
+        for (number, output) in work.outputs.into_iter().enumerate() {
+            let ready = self.ready(caller, number, output, &mut looked).await?;
             outputs.entry(ready.storage.id).or_default().push(ready);
         }
         let mut annotations = Vec::with_capacity(work.annotations.len());
@@ -369,11 +370,11 @@ impl Plan {
         let (numbers, commits) = self.commits(caller, packs);
         let mut saved: BTreeMap<usize, commit::Answer> = BTreeMap::new();
         let mut used = HashSet::new();
-        for (place, commit) in batch::in_lock_order(&commits) {
-            match commit.run(txn).await? {
+        for (place, run) in commit::run_all(txn, &batch::in_lock_order(&commits)).await? {
+            match run? {
                 Run::Done { answer, object_used } => {
                     if object_used {
-                        used.insert(commit.storage_id);
+                        used.insert(commits[place].storage_id);
                     }
                     saved.insert(numbers[place], *answer);
                 }

@@ -2,6 +2,8 @@
 //!
 //! It may run more than once, and decides anew each time.
 
+mod group;
+
 use std::sync::Arc;
 
 use artifactd_domain::{
@@ -33,7 +35,8 @@ use crate::{
         looking::Facts,
         now_us,
         placing::{integer, place_blob, place_object},
-        schemas, versions,
+        schemas,
+        versions::{self, NextVersion},
     },
 };
 
@@ -93,6 +96,8 @@ impl NewContent {
         Ok(Self::Claimed { sha256, size_bytes })
     }
 }
+
+pub(in crate::registry) use group::run_all;
 
 /// How a transaction of a save can end well.
 pub(in crate::registry) enum Run {
@@ -355,10 +360,9 @@ impl Commit {
         let (version, outcome) = match &family {
             None => {
                 let place = (self.caller.space_id, self.storage_id);
-                (
-                    versions::begin_family(&mut batch, place, key.clone(), new.version.clone(), now)?,
-                    SaveOutcome::Created,
-                )
+                let (version, row) = versions::begin_family(place, key.clone(), new.version.clone(), now)?;
+                batch.insert(row);
+                (version, SaveOutcome::Created)
             }
             Some(family) => {
                 if let Some(key) = &new.key {
@@ -371,42 +375,14 @@ impl Commit {
             }
         };
         let suffix = self.suffix_with(head.as_ref(), key.as_deref())?;
-        let inherited = head.as_ref().and_then(|head| head.description.clone());
         let manifest = match self.folder() {
             None => None,
             Some(folder) => Some((folder.write(txn).await?, integer(folder.digest.n_objects)?)),
         };
         let row = NewRow {
-            uid: version.uid,
-            space_id: self.caller.space_id,
-            storage_id: self.storage_id,
-            version_number: version.number,
-            version_label: version.label,
-            key: key.clone(),
-            key_is_virtual: !new.in_place,
-            description: new
-                .description
-                .as_ref()
-                .map(|text| text.as_str().to_owned())
-                .or(inherited),
-            kind: new.kind.unwrap_or_default().code(),
-            media_type: new
-                .media_type
-                .as_ref()
-                .map_or(self.media_type(&suffix), MediaType::as_str)
-                .to_owned(),
-            suffix: suffix.to_string(),
-            file_name: new.file_name.as_ref().map(FileName::to_string),
-            size_bytes,
-            sha256: self.sha256(),
-            hash_type: self.hash_type().code(),
+            key,
             manifest,
-            accessor: self.found.accessor_code(),
-            n_observations: self.found.n_observations(),
-            visibility: new.visibility.unwrap_or_default().code(),
-            created_by: self.caller.principal.id,
-            run: run.map(|run| (run.id, run.uid, run.transform_uid)),
-            now_us: now,
+            ..self.row((version, &suffix), head.as_ref(), size_bytes, run, now)
         };
         let object = self.object(txn, blob.as_ref()).await?;
         batch.run(txn).await?;
@@ -418,14 +394,9 @@ impl Commit {
         if let Some(schema) = schema {
             db::schemas::link(txn, row.id, schema).await?;
         }
-        let detail = json!({
-            "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": size_bytes, "key": key,
-            "version_number": version.number.get(), "n_objects": manifest.map(|(_, objects)| objects),
-            "run": self.caller.run.as_ref().map(RunUid::as_str),
-        });
         let mut batch = Batch::new(txn);
         self.found.write(&mut batch, row.id);
-        events::record(&mut batch, &self.caller, "saved", &row.uid, detail);
+        events::record(&mut batch, &self.caller, "saved", &row.uid, self.detail(outcome, &row));
         let answer = Answer {
             same_content_uids: match (&blob, self.folder()) {
                 (Some(_), _) | (_, Some(_)) => self.same_content_uids(txn, &row).await?,
@@ -440,6 +411,56 @@ impl Commit {
         fault::point("save.in_transaction");
         let answer = Box::new(answer);
         Ok(Run::Done { answer, object_used })
+    }
+
+    /// The row of a version with this suffix, with the key of the save and without a manifest.
+    fn row(
+        &self,
+        (version, suffix): (NextVersion, &Suffix),
+        head: Option<&ArtifactRow>,
+        size_bytes: i64,
+        run: Option<OpenRun>,
+        now_us: i64,
+    ) -> NewRow {
+        let new = &*self.new;
+        let description = new.description.as_ref().map(|text| text.as_str().to_owned());
+        NewRow {
+            uid: version.uid,
+            space_id: self.caller.space_id,
+            storage_id: self.storage_id,
+            version_number: version.number,
+            version_label: version.label,
+            key: new.key.as_ref().map(Key::to_string),
+            key_is_virtual: !new.in_place,
+            description: description.or_else(|| head?.description.clone()),
+            kind: new.kind.unwrap_or_default().code(),
+            media_type: new
+                .media_type
+                .as_ref()
+                .map_or(self.media_type(suffix), MediaType::as_str)
+                .to_owned(),
+            suffix: suffix.to_string(),
+            file_name: new.file_name.as_ref().map(FileName::to_string),
+            size_bytes,
+            sha256: self.sha256(),
+            hash_type: self.hash_type().code(),
+            manifest: None,
+            accessor: self.found.accessor_code(),
+            n_observations: self.found.n_observations(),
+            visibility: new.visibility.unwrap_or_default().code(),
+            created_by: self.caller.principal.id,
+            run: run.map(|run| (run.id, run.uid, run.transform_uid)),
+            now_us,
+        }
+    }
+
+    /// What the log says of the save.
+    fn detail(&self, outcome: SaveOutcome, row: &ArtifactRow) -> serde_json::Value {
+        json!({
+            "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": row.size_bytes, "key": row.key,
+            "version_number": row.version_number, "n_objects": row.n_objects,
+            "run": self.caller.run.as_ref().map(RunUid::as_str),
+        })
     }
 
     /// The object in which the content lies: the new one, unless a sound blob was there.
