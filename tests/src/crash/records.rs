@@ -1,5 +1,7 @@
 //! What people write about artifacts, where it meets a crash point.
 
+use std::time::Duration;
+
 use artifactd_proto::v1 as pb;
 
 use crate::{
@@ -12,6 +14,9 @@ use crate::{
 const FEATURE: &str = "donors";
 const ALIAS: &str = "stable";
 const COLLECTION: &str = "made";
+
+/// How long words may take to reach the index of a server that has just begun.
+const INDEXED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Gives the base a value of a feature that is registered with it.
 pub(super) async fn annotate(calls: &Calls, base: &pb::Artifact, request_id: Option<String>) -> Outcome<()> {
@@ -81,9 +86,14 @@ pub(super) async fn assert_one_alias(calls: &Calls, base: &pb::Artifact) {
 
 /// The words of a key find its artifact once, when they are in the index.
 pub(super) async fn assert_found_once(server: &TestServer, key: &str) {
-    while !server.is_indexed().await {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let indexed = async {
+        while !server.is_indexed().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(INDEXED_WITHIN, indexed)
+        .await
+        .expect("the index is brought up to date");
     let request = pb::SearchArtifactsRequest {
         query: key.to_owned(),
         ..Default::default()

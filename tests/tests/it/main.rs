@@ -16,6 +16,7 @@ mod bad_frames;
 mod bad_lines;
 mod bad_streams;
 mod bad_uploads;
+mod batch_claims;
 mod batches;
 mod claims;
 mod clocks;
