@@ -105,7 +105,10 @@ pub use update::{Field, Update};
 pub use uploads::{Acks, Completion, HashSeal, NewUpload, Upload, UploadState, UploadWriter};
 pub use verify::{VerifyReport, verify};
 pub use watch::{Event, WatchQuery, Watchable, Watched};
-pub use work::{CollectionChange, Committed, Reservation, Reserved, RunOfWork, Work, WorkCollection, WorkEnd};
+pub use work::{
+    AliasTarget, CollectionChange, Committed, Reservation, Reserved, RunOfWork, Work, WorkAlias, WorkCollection,
+    WorkEnd,
+};
 
 pub(crate) use clock::now_us;
 

@@ -4,7 +4,7 @@ use artifactd_proto::v1::{
     self as pb, reserve_output_response::Result as Outcome, work_service_client::WorkServiceClient,
 };
 
-use super::{call, change};
+use super::change;
 use crate::{Artifact, Client, Error, Result, convert};
 
 /// How work that somebody asked for stands.
@@ -24,8 +24,8 @@ pub enum Reserved {
 }
 
 impl Client {
-    /// Commits what a run used and made, what it says of artifacts and what it collects, in
-    /// one transaction.
+    /// Commits what a run used and made, what it says of artifacts, which aliases it moves
+    /// and what it collects, in one transaction.
     pub async fn commit_work(&self, work: pb::CommitWorkRequest) -> Result<pb::CommitWorkResponse> {
         change!(self, WorkServiceClient, commit_work, "CommitWork", work)
     }
@@ -57,7 +57,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn reserve_output(&self, request: pb::ReserveOutputRequest) -> Result<Reserved> {
-        let answer = call!(self, WorkServiceClient, reserve_output, "ReserveOutput", request)?;
+        let answer = change!(self, WorkServiceClient, reserve_output, "ReserveOutput", request)?;
         match answer.result {
             Some(Outcome::Existing(existing)) => Ok(Reserved::Done {
                 run: existing

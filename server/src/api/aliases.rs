@@ -4,7 +4,7 @@ use artifactd_proto::v1 as pb;
 use tonic::{Response, Status};
 
 use super::{Api, call_id, convert, pages, status};
-use crate::registry::Caller;
+use crate::registry::{Alias, Caller};
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -13,11 +13,16 @@ pub(super) async fn set(api: &Api, caller: &Caller, message: pb::SetAliasRequest
     let call_id = call_id(caller);
     let change = convert::alias_to_set(message, &call_id)?;
     let set = api.registry.set_alias(caller, change).await;
-    let (alias, previous_uid) = set.map_err(|error| status::from_registry(error, &call_id))?;
-    Ok(Response::new(pb::SetAliasResponse {
+    let set = set.map_err(|error| status::from_registry(error, &call_id))?;
+    Ok(Response::new(set_response(set)))
+}
+
+/// Where an alias points, and where it did before.
+pub(super) fn set_response((alias, previous_uid): (Alias, Option<String>)) -> pb::SetAliasResponse {
+    pb::SetAliasResponse {
         alias: Some(convert::alias(alias)),
         previous_uid,
-    }))
+    }
 }
 
 /// Answers `DeleteAlias`.

@@ -18,7 +18,7 @@ use tonic::Status;
 
 pub(crate) use self::answer::artifact;
 pub(super) use self::answer::{alias, alias_change, artifacts, hit, member, outcome, timestamp};
-pub(super) use self::change::{alias_name, alias_to_delete, alias_to_set, deletion, restoration, update};
+pub(super) use self::change::{alias_is, alias_name, alias_to_delete, alias_to_set, deletion, restoration, update};
 pub(crate) use self::reference::reference;
 pub(super) use self::reference::{ARTIFACTS, FROM, MEMBERS, NEW, OLD, reference_in, references};
 pub(super) use self::save::{

@@ -7,7 +7,7 @@ use artifactd_proto::v1::{self as pb, work_service_server::WorkService};
 use tonic::{Request, Response, Status, async_trait};
 
 use super::{
-    Api, annotations,
+    Api, aliases, annotations,
     artifacts::save_response,
     call_id, collections,
     convert::{self, optional, parsed, refused, request_key, timestamp},
@@ -16,7 +16,8 @@ use super::{
     transforms::transform_ref,
 };
 use crate::registry::{
-    CollectionChange, Committed, Reservation, Reserved, Rule, RunOfWork, Work, WorkCollection, WorkEnd,
+    AliasTarget, CollectionChange, Committed, Reservation, Reserved, Rule, RunOfWork, Work, WorkAlias, WorkCollection,
+    WorkEnd,
 };
 
 /// Most inputs of one call.
@@ -28,7 +29,7 @@ const OUTPUTS_MAX: usize = 500;
 /// Most bytes of their contents together.
 const CONTENT_BYTES_MAX: usize = 1024 * 1024;
 
-/// Most annotations, and most collections, of one call.
+/// Most annotations, most aliases and most collections of one call.
 const CHANGES_MAX: usize = 100;
 
 /// How long somebody gets work who does not say so.
@@ -79,7 +80,9 @@ fn work(mut message: pb::CommitWorkRequest, call_id: &CallId) -> Result<Work> {
         collections,
         end,
         request_id: _,
+        aliases,
     } = message;
+    at_most(aliases.len(), CHANGES_MAX, "aliases", call_id)?;
     at_most(outputs.len(), OUTPUTS_MAX, "outputs", call_id)?;
     at_most(annotations.len(), CHANGES_MAX, "annotations", call_id)?;
     at_most(collections.len(), CHANGES_MAX, "collections", call_id)?;
@@ -102,11 +105,13 @@ fn work(mut message: pb::CommitWorkRequest, call_id: &CallId) -> Result<Work> {
     let collections = collections
         .into_iter()
         .map(|message| collection(message, n_outputs, call_id));
+    let aliases = aliases.into_iter().map(|message| alias(message, n_outputs, call_id));
     Ok(Work {
         run,
         inputs: artifacts(inputs, "inputs", call_id)?,
         outputs: files(outputs, call_id)?,
         annotations: said(annotations, call_id)?,
+        aliases: aliases.collect::<Result<_>>()?,
         collections: collections.collect::<Result<_>>()?,
         end: end.map(|message| work_end(message, call_id)).transpose()?,
         request,
@@ -170,6 +175,29 @@ fn said(messages: Vec<pb::AnnotateRequest>, call_id: &CallId) -> Result<Vec<crat
     said.collect()
 }
 
+fn alias(message: pb::WorkAlias, n_outputs: usize, call_id: &CallId) -> Result<WorkAlias> {
+    use pb::work_alias::Target;
+    let pb::WorkAlias { target, name, r#if } = message;
+    let target = match target.ok_or_else(|| refused(call_id, "aliases.target", Rule::Required))? {
+        Target::Artifact(artifact) => AliasTarget::Artifact(convert::reference(Some(artifact), call_id)?),
+        Target::Output(place) => AliasTarget::Output(place_of(place, n_outputs, "aliases.output", call_id)?),
+    };
+    Ok(WorkAlias {
+        target,
+        name: convert::alias_name(&name, call_id)?,
+        expected: convert::alias_is(r#if, call_id)?,
+    })
+}
+
+/// The place of an output that the call has.
+fn place_of(place: i32, n_outputs: usize, field: &'static str, call_id: &CallId) -> Result<usize> {
+    let known = usize::try_from(place).ok().filter(|place| *place < n_outputs);
+    known.ok_or_else(|| {
+        let rule = format!("names output {place}, and the call has {n_outputs}");
+        status::field(call_id, field, rule)
+    })
+}
+
 fn collection(message: pb::CollectionChange, n_outputs: usize, call_id: &CallId) -> Result<WorkCollection> {
     use pb::collection_change::Change;
     let pb::CollectionChange {
@@ -179,12 +207,7 @@ fn collection(message: pb::CollectionChange, n_outputs: usize, call_id: &CallId)
     } = message;
     let mut places = Vec::with_capacity(outputs.len());
     for place in outputs {
-        let known = usize::try_from(place).ok().filter(|place| *place < n_outputs);
-        let known = known.ok_or_else(|| {
-            let rule = format!("names output {place}, and the call has {n_outputs}");
-            status::field(call_id, "collections.outputs", rule)
-        })?;
-        places.push(known);
+        places.push(place_of(place, n_outputs, "collections.outputs", call_id)?);
     }
     let change = match change.ok_or_else(|| refused(call_id, "collections.change", Rule::Required))? {
         Change::Create(create) => {
@@ -233,6 +256,7 @@ fn response(committed: Committed) -> pb::CommitWorkResponse {
         outputs,
         inputs_added,
         annotations: annotated,
+        aliases: moved,
         collections: collected,
     } = committed;
     pb::CommitWorkResponse {
@@ -247,10 +271,13 @@ fn response(committed: Committed) -> pb::CommitWorkResponse {
                 created,
             })
             .collect(),
+        aliases: moved.into_iter().map(aliases::set_response).collect(),
     }
 }
 
-fn reservation(message: pb::ReserveOutputRequest, call_id: &CallId) -> Result<Reservation> {
+fn reservation(mut message: pb::ReserveOutputRequest, call_id: &CallId) -> Result<Reservation> {
+    let id = message.request_id.take();
+    let request = request_key("ReserveOutput", id, "request_id", &message, call_id)?;
     let pb::ReserveOutputRequest {
         transform,
         inputs,
@@ -259,6 +286,7 @@ fn reservation(message: pb::ReserveOutputRequest, call_id: &CallId) -> Result<Re
         lease_seconds,
         run_uid,
         name,
+        request_id: _,
     } = message;
     let transform = transform.ok_or_else(|| refused(call_id, "transform", Rule::Required))?;
     at_most(input_digests.len(), INPUTS_MAX, "input_digests", call_id)?;
@@ -279,6 +307,7 @@ fn reservation(message: pb::ReserveOutputRequest, call_id: &CallId) -> Result<Re
         lease_us: i64::from(seconds) * US_PER_SECOND,
         run: run_uid.map(|uid| runs::run_uid(&uid, "run_uid", call_id)).transpose()?,
         name: optional(name.as_ref(), "name", call_id)?,
+        request,
     })
 }
 

@@ -101,7 +101,12 @@ pub struct Part<T, After> {
 }
 
 /// Where an alias points now, and where it did before.
-type Moved = (AliasRow, Option<String>);
+pub(super) type Moved = (AliasRow, Option<String>);
+
+/// Points an alias to a version, as a part of a change that names its uid.
+pub(super) async fn set(txn: &Txn, caller: &Caller, change: AliasMove, uid: &Uid) -> Result<Moved> {
+    Commit::new(caller, change, None).set(txn, uid).await
+}
 
 impl Registry {
     /// Points an alias to a version; answers it, and where it pointed before.
@@ -198,7 +203,7 @@ impl Registry {
         })
     }
 
-    fn moved(&self, (row, previous): Moved) -> Result<(Alias, Option<String>)> {
+    pub(super) fn moved(&self, (row, previous): Moved) -> Result<(Alias, Option<String>)> {
         Ok((self.to_alias(row)?, previous))
     }
 

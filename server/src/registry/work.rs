@@ -10,14 +10,14 @@ use std::{
     sync::Arc,
 };
 
-use artifactd_domain::{ArtifactRef, Description, RunStatus, RunUid};
+use artifactd_domain::{AliasName, ArtifactRef, Description, RunStatus, RunUid, Uid};
 use serde::{Deserialize, Serialize};
 
 pub use reserve::{Reservation, Reserved};
 
 use super::{
-    Annotated, Annotation, Appendix, ArtifactCollection, Caller, NewCollection, NewRun, Registry, RegistryError,
-    Result, Run as RunRecord, RunEnd, Saved, annotations,
+    Alias, AliasIs, AliasMove, Annotated, Annotation, Appendix, ArtifactCollection, Caller, NewCollection, NewRun,
+    Registry, RegistryError, Result, Run as RunRecord, RunEnd, Saved, aliases, annotations,
     batch::{self, BatchItem, Looked, Packed, Ready},
     collections,
     idempotency::{Repeatable, RequestKey},
@@ -42,6 +42,8 @@ pub struct Work {
     pub outputs: Vec<BatchItem>,
     /// What it says of artifacts that were there before.
     pub annotations: Vec<Annotation>,
+    /// Which aliases it moves, in this order.
+    pub aliases: Vec<WorkAlias>,
     /// What it collects.
     pub collections: Vec<WorkCollection>,
     /// How its run ends.
@@ -59,6 +61,26 @@ pub enum RunOfWork {
     Begins(NewRun),
     /// One that has begun.
     Begun(RunUid),
+}
+
+/// An alias to point to a version.
+#[derive(Debug, Clone)]
+pub struct WorkAlias {
+    /// The version.
+    pub target: AliasTarget,
+    /// The alias.
+    pub name: AliasName,
+    /// What it is taken for.
+    pub expected: Option<AliasIs>,
+}
+
+/// What an alias is to point to.
+#[derive(Debug, Clone)]
+pub enum AliasTarget {
+    /// A version that was there before.
+    Artifact(ArtifactRef),
+    /// The output at this place.
+    Output(usize),
 }
 
 /// A version of a collection to make.
@@ -103,6 +125,8 @@ pub struct Committed {
     pub inputs_added: u64,
     /// What became of each annotation.
     pub annotations: Vec<Annotated>,
+    /// Where each alias points, and where it did before.
+    pub aliases: Vec<(Alias, Option<String>)>,
     /// What became of each collection, and whether a version was made.
     pub collections: Vec<(ArtifactCollection, bool)>,
 }
@@ -113,6 +137,9 @@ struct Answer {
     outputs: Vec<commit::Answer>,
     inputs_added: u64,
     annotations: Vec<annotations::Answer>,
+    /// None in answers that were kept before work had aliases.
+    #[serde(default)]
+    aliases: Vec<aliases::Moved>,
     collections: Vec<collections::Answer>,
 }
 
@@ -123,8 +150,15 @@ struct Plan {
     /// By their storages.
     outputs: BTreeMap<i64, Vec<Ready>>,
     annotations: Vec<(Annotation, Vec<String>)>,
+    aliases: Vec<(WorkAlias, Aliased)>,
     collections: Vec<(WorkCollection, collections::Named)>,
     end: Option<WorkEnd>,
+}
+
+/// A version that an alias is to point to.
+enum Aliased {
+    Uid(Uid),
+    Output(usize),
 }
 
 /// The packs of the outputs, by their storages.
@@ -182,6 +216,17 @@ impl Registry {
             let uids = self.uids_of(caller, &annotation.artifacts).await?;
             annotations.push((annotation, uids));
         }
+        let mut aliases = Vec::with_capacity(work.aliases.len());
+        for alias in work.aliases {
+            let version = match &alias.target {
+                AliasTarget::Output(place) => Aliased::Output(*place),
+                AliasTarget::Artifact(reference) => {
+                    let found = self.find(self.db.reader(), caller, reference, true).await?;
+                    Aliased::Uid(found.uid()?)
+                }
+            };
+            aliases.push((alias, version));
+        }
         let mut changes = Vec::with_capacity(work.collections.len());
         for change in work.collections {
             let members = match &change.change {
@@ -196,6 +241,7 @@ impl Registry {
             inputs: self.uids_of(caller, &work.inputs).await?,
             outputs,
             annotations,
+            aliases,
             collections: changes,
             end: work.end,
         })
@@ -241,6 +287,7 @@ impl Registry {
             outputs,
             inputs_added,
             annotations,
+            aliases,
             collections,
         } = answer;
         let outputs = outputs.into_iter().map(|answer| self.saved(answer));
@@ -253,6 +300,10 @@ impl Registry {
             outputs: outputs.collect::<Result<_>>()?,
             inputs_added,
             annotations: annotations.collect::<Result<_>>()?,
+            aliases: aliases
+                .into_iter()
+                .map(|moved| self.moved(moved))
+                .collect::<Result<_>>()?,
             collections: collections.collect::<Result<_>>()?,
         })
     }
@@ -299,6 +350,20 @@ impl Plan {
         for (annotation, uids) in &self.annotations {
             annotated.push(annotations::change(txn, &caller, scope, annotation, uids).await?);
         }
+        let mut moved = Vec::with_capacity(self.aliases.len());
+        for (alias, version) in &self.aliases {
+            let uid = match version {
+                Aliased::Uid(uid) => *uid,
+                Aliased::Output(place) => outputs[*place].made()?,
+            };
+            let change = AliasMove {
+                reference: ArtifactRef::Uid(uid),
+                name: alias.name.clone(),
+                expected: alias.expected.clone(),
+                request: None,
+            };
+            moved.push(aliases::set(txn, &caller, change, &uid).await?);
+        }
         let mut collected = Vec::with_capacity(self.collections.len());
         for (collection, named) in &self.collections {
             let named = Self::members(collection, named, &outputs);
@@ -330,6 +395,7 @@ impl Plan {
             outputs,
             inputs_added,
             annotations: annotated,
+            aliases: moved,
             collections: collected,
         })
     }

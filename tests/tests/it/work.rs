@@ -2,12 +2,12 @@
 
 use artifactd_tests::{
     Backend, Calls, TestServer,
-    calls::{by_key, by_uid, described, keyed, saved},
+    calls::{by_key, by_uid, by_version, described, keyed, saved},
     collections::{key_ref, pinned},
     failure::Outcome,
     pb::{
         self, ErrorReason, RunStatus, SaveOutcome, collection_change::Change, commit_work_request::Run,
-        reserve_output_response::Result as Reserved,
+        reserve_output_response::Result as Reserved, work_alias::Target,
     },
     records::{feature, features, int, label, label_named, said, values},
     refusal,
@@ -69,8 +69,20 @@ fn everything(input: &pb::Artifact, held: &[u8]) -> pb::CommitWorkRequest {
             ..Default::default()
         }],
         collections: vec![create("all", vec![pinned(by_uid(&input.uid))], vec![1, 0])],
+        aliases: vec![
+            alias(Target::Output(0), "current"),
+            alias(Target::Artifact(by_uid(&input.uid)), "used"),
+        ],
         end: completed(),
         request_id: Some("once".to_owned()),
+    }
+}
+
+fn alias(target: Target, name: &str) -> pb::WorkAlias {
+    pb::WorkAlias {
+        target: Some(target),
+        name: name.to_owned(),
+        r#if: None,
     }
 }
 
@@ -119,6 +131,15 @@ async fn what_a_run_used_made_and_said_is_committed_at_once() {
             .map(|member| member.artifact.clone().unwrap().key.unwrap())
             .collect();
         assert_eq!(keys, ["input.csv", "made/two.csv", "made/one.csv"]);
+        for (key, name, uid) in [("made/one.csv", "current", &one.uid), ("input.csv", "used", &input.uid)] {
+            assert_eq!(&calls.get(by_version(key, name)).await.unwrap().uid, uid);
+        }
+        let moved: Vec<_> = done
+            .aliases
+            .iter()
+            .map(|moved| moved.alias.clone().unwrap().uid)
+            .collect();
+        assert_eq!(moved, [one.uid.clone(), input.uid.clone()]);
         assert_eq!(server.query_integer("SELECT count(*) FROM run_inputs").await, 1);
         // Under its request id once; another one under the same id is refused.
         assert_eq!(calls.commit_work(everything(&input, b"input")).await.unwrap(), done);
@@ -186,6 +207,20 @@ async fn whatever_is_wrong_nothing_of_it_happens() {
             request.collections[0].outputs = vec![2]
         });
         add(ErrorReason::FieldInvalid, &|request| {
+            request.aliases.push(alias(Target::Output(2), "current"));
+        });
+        add(ErrorReason::FieldRequired, &|request| request.aliases[1].target = None);
+        add(ErrorReason::AliasInvalid, &|request| {
+            request.aliases[1].name = "latest".to_owned()
+        });
+        add(ErrorReason::AliasMoved, &|request| {
+            let precondition = Some(pb::alias_precondition::Precondition::Uid(input.uid.clone()));
+            request.aliases[1].r#if = Some(pb::AliasPrecondition { precondition });
+        });
+        add(ErrorReason::ArtifactNotFound, &|request| {
+            request.aliases[1].target = Some(Target::Artifact(by_key("nothing.csv")));
+        });
+        add(ErrorReason::FieldInvalid, &|request| {
             request.outputs[0].header.as_mut().unwrap().request_id = Some("its".to_owned());
         });
         add(ErrorReason::FieldInvalid, &|request| {
@@ -215,6 +250,7 @@ async fn counts(server: &TestServer) -> Vec<i64> {
         "feature_values",
         "artifact_labels",
         "collections",
+        "aliases",
         "events",
     ] {
         counts.push(server.query_integer(&format!("SELECT count(*) FROM {table}")).await);
@@ -350,6 +386,30 @@ async fn whoever_loses_the_work_saves_nothing_any_more() {
             ..of_transform(&[&input], 1)
         };
         assert!(matches!(calls.reserve_output(longer).await.unwrap(), Reserved::Held(_)));
+    }
+}
+
+#[tokio::test]
+async fn who_got_work_under_a_request_id_is_answered_so_again() {
+    for backend in Backend::DATABASES {
+        let (server, calls, input) = with_transform(backend).await;
+        let asked = |id: &str, seed: i64| pb::ReserveOutputRequest {
+            request_id: Some(id.to_owned()),
+            ..of_transform(&[&input], seed)
+        };
+        let mine = leased(calls.reserve_output(asked("mine", 1)).await);
+        // The answer was lost on its way: nothing says that the caller has it but the id.
+        assert_eq!(leased(calls.reserve_output(asked("mine", 1)).await).uid, mine.uid);
+        for _ in 0..2 {
+            let theirs = calls.reserve_output(asked("theirs", 1)).await.unwrap();
+            assert!(matches!(theirs, Reserved::Held(_)), "{backend:?}");
+        }
+        let other = calls.reserve_output(asked("mine", 2)).await;
+        assert_eq!(refusal(other), ErrorReason::RequestIdReused);
+        assert_eq!(server.query_integer("SELECT count(*) FROM runs").await, 1);
+        calls.finish_run(&mine.uid, RunStatus::Failed).await.unwrap();
+        let next = leased(calls.reserve_output(asked("theirs", 1)).await);
+        assert_ne!(next.uid, mine.uid, "who heard that it was held may ask again");
     }
 }
 

@@ -153,18 +153,25 @@ fn alias_move(
     request: Option<RequestKey>,
     call_id: &CallId,
 ) -> Result<AliasMove> {
+    Ok(AliasMove {
+        expected: alias_is(precondition, call_id)?,
+        reference: reference(artifact, call_id)?,
+        name: alias_name(name, call_id)?,
+        request,
+    })
+}
+
+/// What an alias is taken for.
+pub(in crate::api) fn alias_is(
+    precondition: Option<pb::AliasPrecondition>,
+    call_id: &CallId,
+) -> Result<Option<AliasIs>> {
     use pb::alias_precondition::Precondition;
-    let expected = match precondition.and_then(|message| message.precondition) {
+    Ok(match precondition.and_then(|message| message.precondition) {
         None | Some(Precondition::Absent(false)) => None,
         Some(Precondition::Absent(true)) => Some(AliasIs::Absent),
         Some(Precondition::Etag(etag)) => Some(AliasIs::Etag(etag)),
         Some(Precondition::Uid(uid)) => Some(AliasIs::Uid(identifier(&uid, "if.uid", call_id)?)),
-    };
-    Ok(AliasMove {
-        reference: reference(artifact, call_id)?,
-        name: alias_name(name, call_id)?,
-        expected,
-        request,
     })
 }
 

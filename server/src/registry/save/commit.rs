@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use artifactd_domain::{
     ContentDigest, Description, FileName, HashType, IfContentExists, Key, Label, MediaType, RunUid, SaveOutcome,
-    Sha256, Suffix,
+    Sha256, Suffix, Uid,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -113,6 +113,11 @@ impl Answer {
     /// The uid of the artifact.
     pub(in crate::registry) fn uid(&self) -> &str {
         &self.row.uid
+    }
+
+    /// The same, parsed.
+    pub(in crate::registry) fn made(&self) -> Result<Uid> {
+        self.row.uid()
     }
 }
 

@@ -2,9 +2,11 @@
 
 use artifactd_domain::{ArtifactRef, Json, Note, RunStatus, RunUid, Sha256, Sha256Hasher, Visibility};
 
+use serde::{Deserialize, Serialize};
+
 use crate::{
     db::{
-        Txn, artifacts,
+        Batch, Txn, artifacts,
         artifacts::ArtifactRow,
         events::database_clock_us,
         reservations::{self, ReservationRow},
@@ -12,7 +14,9 @@ use crate::{
     },
     registry::{
         Artifact, Caller, NewRun, Registry, RegistryError, Result, Run, RunEnd, TransformRef,
-        annotations::lock_artifacts, now_us, runs, transforms,
+        annotations::lock_artifacts,
+        idempotency::{Repeatable, RequestKey},
+        now_us, runs, transforms,
     },
 };
 
@@ -36,6 +40,8 @@ pub struct Reservation {
     pub run: Option<RunUid>,
     /// A name of the run for people.
     pub name: Option<Note>,
+    /// Makes the call repeatable for whoever gets the work.
+    pub request: Option<RequestKey>,
 }
 
 /// Who has the work.
@@ -50,6 +56,7 @@ pub enum Reserved {
 }
 
 /// The same as the transaction finds it.
+#[derive(Serialize, Deserialize)]
 enum Found {
     Existing(runs::Stored, Vec<ArtifactRow>),
     Leased(runs::Stored, i64),
@@ -61,9 +68,25 @@ impl Registry {
     pub async fn reserve_output(&self, caller: &Caller, reservation: Reservation) -> Result<Reserved> {
         let uids = self.uids_of(caller, &reservation.inputs).await?;
         let asker = caller.clone();
+        let repeatable = Repeatable::new(reservation.request.as_ref(), caller);
         let found = self.db.write::<_, RegistryError, _>(move |txn| {
             let (caller, reservation, uids) = (asker.clone(), reservation.clone(), uids.clone());
-            Box::pin(async move { reserve(txn, &caller, &reservation, &uids).await })
+            let repeatable = repeatable.clone();
+            Box::pin(async move {
+                // Whoever was told that somebody else has the work may ask again.
+                if let Some(repeatable) = &repeatable
+                    && let Some(finished) = repeatable.finished::<Found>(txn, &caller).await?
+                {
+                    return Ok(finished.answer);
+                }
+                let found = reserve(txn, &caller, &reservation, &uids).await?;
+                if let (Some(repeatable), Found::Leased(..)) = (&repeatable, &found) {
+                    let mut batch = Batch::new(txn);
+                    repeatable.remember(&mut batch, &caller, &found, None);
+                    batch.run(txn).await?;
+                }
+                Ok(found)
+            })
         });
         Ok(match found.await? {
             Found::Existing(run, rows) => Reserved::Existing(self.to_run(run)?, self.to_artifacts(rows)?),
