@@ -26,7 +26,7 @@
 //! | a file or folder on the disk | [`Client::download`]; a kept, checked copy: [`Client::cache`] |
 //! | to change, replace, delete, restore | [`Client::update`], [`Client::replace_file`], [`Client::delete`], [`Client::restore`] |
 //! | to annotate artifacts, and say what made them and what they are collected in | [`Client::annotate`], [`Client::with_run`], [`Client::lineage`], [`Client::create_collection`] |
-//! | to keep files where they lie; to commit the work of a run at once, and do it once | [`Client::register_file`], [`Client::register_storage`]; [`Client::commit_work`], [`Client::reserve_output`] |
+//! | to keep files where they lie, or move artifacts to another storage; to commit the work of a run at once, and do it once | [`Client::register_file`], [`Client::register_storage`], [`Client::move_artifact`]; [`Client::commit_work`], [`Client::reserve_output`] |
 //! | to show how far a transfer is | [`Client::watched`] |
 //! | TLS, keys, deadlines, tries | [`Client::builder`] |
 //!

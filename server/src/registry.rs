@@ -93,7 +93,7 @@ pub use save::{NewArtifact, Revises, Saved};
 pub use schemas::{NewSchema, NewSchemaSlot, Schema, SchemaFault, SchemaSlot, SchemasQuery};
 pub use search::{Hit, Hits, SearchPlace, SearchQuery};
 pub use selection::Selection;
-pub use storages::{FilesInPlace, InPlace, NewStorage, RegisteredFile, StorageRecord, StorageRoots};
+pub use storages::{FilesInPlace, InPlace, Move, Moved, NewStorage, RegisteredFile, StorageRecord, StorageRoots};
 pub use tables::{
     ListedTable, NewTable, OpenTable, TableBatch, TableOf, TablePlan, TableSelection, TableStream, Target,
     WriteProgress, Written,

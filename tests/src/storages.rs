@@ -91,4 +91,19 @@ impl Calls {
         }
         Ok(all)
     }
+
+    /// Moves an artifact to another storage.
+    pub async fn move_artifact(
+        &self,
+        artifact: pb::ArtifactRef,
+        storage: &str,
+        request_id: Option<&str>,
+    ) -> Outcome<pb::MoveArtifactResponse> {
+        let request = pb::MoveArtifactRequest {
+            artifact: Some(artifact),
+            storage: storage.to_owned(),
+            request_id: request_id.map(str::to_owned),
+        };
+        answer(self.storages().move_artifact(request)).await
+    }
 }

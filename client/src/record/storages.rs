@@ -8,7 +8,7 @@ use artifactd_proto::v1::{
 use futures::{Stream, StreamExt, TryStreamExt, stream};
 
 use super::{call, change};
-use crate::{Client, Error, Result, SaveOptions, Saved, convert};
+use crate::{Artifact, Client, Error, IntoReference, Result, SaveOptions, Saved, convert};
 
 /// What the server may take to read a file or folder that it registers.
 const READING_WAIT: Duration = Duration::from_secs(6 * 60 * 60);
@@ -78,6 +78,29 @@ impl Client {
             async move { storages.register_folder(request).await }
         };
         convert::saved(self.call_within(READING_WAIT, "RegisterFolder", message, call).await?)
+    }
+
+    /// Moves an artifact with all its versions to a storage that the server writes. Answers
+    /// its newest version, and how many bytes had to be copied.
+    pub async fn move_artifact(
+        &self,
+        artifact: impl IntoReference,
+        storage: impl Into<String>,
+    ) -> Result<(Artifact, u64)> {
+        let message = pb::MoveArtifactRequest {
+            artifact: Some(convert::reference(artifact.into_reference()?)),
+            storage: storage.into(),
+            request_id: Some(convert::draw_request_id()),
+        };
+        let call = |request| {
+            let mut storages = StorageServiceClient::new(self.line(0));
+            async move { storages.move_artifact(request).await }
+        };
+        let answer = self.call_within(READING_WAIT, "MoveArtifact", message, call).await?;
+        let artifact = answer
+            .artifact
+            .ok_or_else(|| Error::Answer("a move without its artifact".to_owned()))?;
+        Ok((convert::artifact(artifact)?, answer.copied_bytes.unsigned_abs()))
     }
 
     /// Makes each file below a path or URL an artifact, where it lies: a key and what became

@@ -1,5 +1,7 @@
 //! `StorageService`.
 
+use std::sync::Arc;
+
 use artifactd_domain::StorageName;
 use artifactd_proto::v1::{self as pb, storage_service_server::StorageService};
 use futures::{StreamExt, stream::BoxStream};
@@ -14,7 +16,7 @@ use super::{
     layer::CallId,
     status,
 };
-use crate::registry::{FilesInPlace, InPlace, NewArtifact, NewStorage, Rule, StorageRecord};
+use crate::registry::{FilesInPlace, InPlace, Move, Moved, NewArtifact, NewStorage, Rule, StorageRecord};
 
 type Result<T> = std::result::Result<T, Status>;
 
@@ -102,6 +104,27 @@ impl StorageService for Api {
         let saved = self.registry.register_file(&caller, in_place).await;
         let saved = saved.map_err(|error| status::from_registry(error, &call_id))?;
         Ok(Response::new(save_response(saved)))
+    }
+
+    async fn move_artifact(
+        &self,
+        request: Request<pb::MoveArtifactRequest>,
+    ) -> Result<Response<pb::MoveArtifactResponse>> {
+        let caller = self.caller(&request)?;
+        let call_id = call_id(&caller);
+        let mut message = request.into_inner();
+        let id = message.request_id.take();
+        let request = request_key("MoveArtifact", id, "request_id", &message, &call_id)?;
+        let what = Move {
+            reference: convert::reference(message.artifact, &call_id)?,
+            storage: parsed(&message.storage, "storage", &call_id)?,
+            request,
+        };
+        let registry = Arc::clone(&self.registry);
+        let moved = self
+            .to_the_end(&call_id, async move { registry.move_artifact(&caller, what).await })
+            .await?;
+        Ok(Response::new(moved_message(moved)))
     }
 
     async fn register_folder(
@@ -260,5 +283,18 @@ fn storage(record: StorageRecord) -> pb::Storage {
         created_by,
         created_at: Some(timestamp(created_at_us)),
         etag,
+    }
+}
+
+fn moved_message(moved: Moved) -> pb::MoveArtifactResponse {
+    let Moved {
+        artifact,
+        versions,
+        copied_bytes,
+    } = moved;
+    pb::MoveArtifactResponse {
+        artifact: convert::artifacts(vec![artifact]).pop(),
+        versions: i64::try_from(versions).unwrap_or(i64::MAX),
+        copied_bytes: i64::try_from(copied_bytes).unwrap_or(i64::MAX),
     }
 }

@@ -19,7 +19,9 @@ use super::{
     cells::{Cell, Cells, FromCells},
     entities::{aliases, artifacts, blobs, families, objects},
     families::family_id_of,
-    insert_all_returning, runs, statement,
+    insert_all_returning,
+    numbered::{any, run},
+    runs, statement,
 };
 
 type Col = artifacts::Column;
@@ -808,6 +810,26 @@ pub(crate) fn clear_latest(family_id: i64) -> UpdateStatement {
             .add(Expr::col(Col::IsLatest)),
     );
     update
+}
+
+/// Lets all versions of a family, and the family itself, name a storage that holds their
+/// contents. The family must be locked.
+///
+/// `Conflict` when one of them would name no bytes.
+pub(crate) async fn move_family(txn: &Txn, family_id: i64, storage_id: i64, now_us: i64) -> Result<()> {
+    const VERSIONS: &str = "UPDATE artifacts SET storage_id = $2, key_is_virtual = $4, revision = revision + 1, \
+         updated_at_us = CASE WHEN updated_at_us > $3 THEN updated_at_us ELSE $3 END, \
+         blob_id = (SELECT blobs.id FROM blobs WHERE blobs.storage_id = $2 AND blobs.sha256 = artifacts.sha256 \
+         AND blobs.size_bytes = artifacts.size_bytes) WHERE family_id = $1";
+    let values = [family_id.into(), storage_id.into(), now_us.into(), true.into()];
+    run(txn, VERSIONS, values).await?;
+    const NOWHERE: &str = "SELECT 1 FROM artifacts WHERE family_id = $1 AND blob_id IS NULL LIMIT 1";
+    if any(txn, NOWHERE, [family_id.into()]).await? {
+        return Err(content_went());
+    }
+    const FAMILY: &str = "UPDATE families SET storage_id = $2 WHERE id = $1";
+    run(txn, FAMILY, [family_id.into(), storage_id.into()]).await?;
+    Ok(())
 }
 
 /// Removes the row of an artifact.

@@ -15,6 +15,7 @@ use super::{
     looking::Facts,
     now_us,
     placing::{integer, place_object},
+    save::commit::moved_away,
     schemas, versions,
 };
 use crate::{
@@ -86,6 +87,7 @@ impl Registry {
         let commit = Commit {
             caller: caller.clone(),
             uid: row.uid()?,
+            storage_id: storage.id,
             by,
             suffix,
             stored,
@@ -154,6 +156,8 @@ impl Replacement {
 struct Commit {
     caller: Caller,
     uid: artifactd_domain::Uid,
+    /// Where the new content lies.
+    storage_id: i64,
     by: Replacement,
     suffix: Suffix,
     stored: Stored,
@@ -190,6 +194,9 @@ impl Commit {
             return Err(RegistryError::NotFound(self.uid.to_string()));
         };
         require_replaceable(&row, self.by.etag.as_deref())?;
+        if row.storage_id != self.storage_id {
+            return Err(moved_away());
+        }
         let run = open_run(txn, &self.caller).await?;
         let mut batch = Batch::new(txn);
         let size_bytes = integer(self.stored.digest.size_bytes)?;

@@ -284,7 +284,7 @@ impl Registry {
 }
 
 /// Why nothing is saved to a storage in which files lie in place.
-fn read_only(name: &str) -> StorageError {
+pub(super) fn read_only(name: &str) -> StorageError {
     let why = format!("in storage {name} files lie in place, and nothing is written");
     StorageError::ReadOnly(std::io::Error::new(std::io::ErrorKind::ReadOnlyFilesystem, why))
 }

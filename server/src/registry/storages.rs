@@ -2,6 +2,7 @@
 //! and roots to which it writes.
 
 mod in_place;
+mod moving;
 mod root;
 
 use std::time::Duration;
@@ -23,6 +24,7 @@ use crate::{
     storage::{Reach, StorageRoot, Store},
 };
 pub use in_place::{FilesInPlace, InPlace, RegisteredFile};
+pub use moving::{Move, Moved};
 pub use root::StorageRoots;
 pub(super) use root::registered_root;
 use root::{require_apart, root_of};

@@ -44,6 +44,7 @@ mod listing;
 mod lookups;
 mod many_artifacts;
 mod members;
+mod moves;
 mod polyglot;
 mod published;
 mod races;

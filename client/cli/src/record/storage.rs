@@ -7,7 +7,7 @@ use futures::TryStreamExt;
 use crate::{
     Context,
     exit::{Code, Failure},
-    output::named,
+    output::{named, size},
 };
 
 /// Storages: roots where bytes live, and files in them that are artifacts where they lie
@@ -67,6 +67,13 @@ enum Command {
         #[arg(long, conflicts_with = "each")]
         version_label: Option<String>,
     },
+    /// Move an artifact, with all its versions, to a storage that the server writes
+    Move {
+        /// The artifact
+        artifact: String,
+        /// Name of the storage
+        storage: String,
+    },
 }
 
 pub(crate) async fn run(context: &mut Context, command: Storage) -> Result<Code, Failure> {
@@ -104,6 +111,13 @@ pub(crate) async fn run(context: &mut Context, command: Storage) -> Result<Code,
             };
             client.delete_storage(request).await?;
             context.output.line(&format!("forgot {name}"))?;
+        }
+        Command::Move { artifact, storage } => {
+            let (moved, copied_bytes) = client.move_artifact(artifact.as_str(), &storage).await?;
+            context.output.message("Artifact", &moved.to_message())?;
+            let copied = size(copied_bytes);
+            let line = format!("moved {}  {}  to {storage}, {copied} copied", moved.uid, named(&moved));
+            context.output.line(&line)?;
         }
         Command::Add {
             uri,

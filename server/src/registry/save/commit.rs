@@ -10,6 +10,7 @@ use artifactd_domain::{
     ContentDigest, Description, FileName, HashType, IfContentExists, Key, Label, MediaType, RunUid, SaveOutcome,
     Sha256, Suffix, Uid,
 };
+use sea_orm::DbErr;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -109,6 +110,14 @@ pub(in crate::registry) enum Run {
     Before(Box<Answer>),
 }
 
+/// The versions of a family, or where they lie, changed after their contents were sent.
+pub(in crate::registry) fn moved_away() -> RegistryError {
+    DbError::Conflict(DbErr::Custom(
+        "the artifact changed, or moved to another storage".to_owned(),
+    ))
+    .into()
+}
+
 impl Answer {
     /// The uid of the artifact.
     pub(in crate::registry) fn uid(&self) -> &str {
@@ -204,6 +213,9 @@ impl Commit {
             (None, None) => None,
         };
         let Some(family) = family else { return Ok((None, None)) };
+        if family.storage_id != self.storage_id {
+            return Err(moved_away());
+        }
         if let Some(Revises::Uid(uid)) = &self.new.revises {
             let named = artifacts::by_uid(txn, uid).await?;
             if named
