@@ -30,7 +30,7 @@ pub(crate) enum Code {
     NotConfirmed,
     /// Some of several things failed.
     Partly,
-    /// `diff --exit-code` found differences.
+    /// `diff --exit-code` found differences, or `schemas check` faults.
     Differs,
     /// Stopped by the user.
     Interrupted,

@@ -133,6 +133,7 @@ async fn run(args: Args) -> Result<Code, Failure> {
         Command::Describe(command) => record::describe::run(&mut context, command).await,
         Command::Feature(command) => record::feature::run_feature(&mut context, command).await,
         Command::Param(command) => record::feature::run_param(&mut context, command).await,
+        Command::Schemas(command) => record::schemas::run(&mut context, command).await,
         Command::Label(command) => record::label::run(&mut context, command).await,
         Command::Transform(command) => record::transform::run(&mut context, command).await,
         Command::Run(command) => record::run::run(&mut context, command).await,

@@ -47,6 +47,9 @@ pub(crate) struct Put {
     /// Media type; guessed from the suffix unless set
     #[arg(long)]
     media_type: Option<String>,
+    /// Schema that the table must keep to
+    #[arg(long, value_name = "NAME")]
+    schema: Option<String>,
     /// sha256 that the content must have
     #[arg(long, value_name = "HEX")]
     sha256: Option<Sha256>,
@@ -100,6 +103,7 @@ impl Put {
             version: self.version_label.clone(),
             storage: self.storage.clone(),
             media_type: self.media_type.clone(),
+            schema: self.schema.clone(),
             allow_case_collisions: self.allow_case_collisions,
             if_content_exists: match self.if_content_exists {
                 IfContentExistsArg::Return => IfContentExists::ReturnExisting,

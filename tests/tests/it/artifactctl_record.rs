@@ -356,3 +356,75 @@ async fn collections_storages_and_events_from_the_command_line() {
     assert!(next.contains("  saved  "), "{next}");
     server.assert_clean();
 }
+
+#[tokio::test]
+async fn tables_are_held_against_schemas_from_the_command_line() {
+    let server = TestServer::start().await;
+    let ctl = Ctl::of(server.url());
+    ctl.run(&["schemas", "create", "people", "age"]).failed(3);
+    for (name, dtype) in [("age", "int"), ("weight", "float")] {
+        ctl.run(&["feature", "create", name, dtype]).ok();
+    }
+    ctl.run(&["schemas", "create", "people"]).failed(2);
+    let create = ["schemas", "create", "people", "age", "--optional", "weight", "--closed"];
+    assert_eq!(ctl.run(&create).ok(), "people  2 columns  closed\n");
+    ctl.run(&create).failed(4);
+    write(&ctl, "good.csv", "age\n31\n");
+    write(&ctl, "bad.csv", "weight,name\nheavy,x\n");
+    ctl.run(&["put", "good.csv", "--schema", "people"]).ok();
+    let refused = ctl.run(&["put", "bad.csv", "--schema", "people"]).failed(2);
+    assert!(refused.contains("columns.age"), "{refused}");
+    ctl.run(&["info", "bad.csv"]).failed(3);
+    ctl.run(&["put", "bad.csv"]).ok();
+    assert_eq!(ctl.run(&["schemas", "check", "people", "good.csv"]).ok(), "");
+    let faults = ctl.run(&["schemas", "check", "people", "bad.csv"]);
+    assert_eq!(faults.code, 11, "{faults:?}");
+    for column in ["age", "weight", "name"] {
+        assert!(faults.stdout.contains(&format!("columns  {column}  ")), "{faults:?}");
+    }
+    let shown = ctl.run(&["schemas", "show", "people"]).ok();
+    assert!(
+        shown.ends_with("columns  age  int\ncolumns  weight  float  optional\n"),
+        "{shown}"
+    );
+    assert_eq!(ctl.run(&["schemas", "ls", "p"]).ok().lines().count(), 1);
+    assert_eq!(ctl.run(&["schemas", "ls", "x"]).ok(), "");
+    ctl.run(&["schemas", "rm", "people"]).failed(4);
+    ctl.run(&["rm", "good.csv", "--permanent", "--force", "--yes"]).ok();
+    assert_eq!(ctl.run(&["schemas", "rm", "people"]).ok(), "deleted people\n");
+    ctl.run(&["schemas", "show", "people"]).failed(3);
+    server.assert_clean();
+}
+
+#[tokio::test]
+async fn work_is_reserved_and_done_once_from_the_command_line() {
+    let server = TestServer::start().await;
+    let ctl = Ctl::of(server.url());
+    for (name, content) in [("input.txt", "input"), ("output.txt", "output"), ("t.py", "print(1)")] {
+        write(&ctl, name, content);
+    }
+    ctl.run(&["put", "input.txt"]).ok();
+    ctl.run(&["run", "reserve", "t.py", "--input", "input.txt"]).failed(3);
+    ctl.run(&["transform", "create", "t.py"]).ok();
+    let reserve = ["run", "reserve", "t.py", "-i", "input.txt", "-p", "seed=1"];
+    let leased = ctl.run(&reserve).ok();
+    let run = leased
+        .strip_prefix("leased ")
+        .and_then(|rest| rest.split("  until ").next());
+    let run = run.unwrap_or_else(|| panic!("{leased}"));
+    let held = ctl.run(&reserve);
+    assert_eq!(held.code, 4, "{held:?}");
+    assert!(held.stdout.starts_with(&format!("held {run}  until ")), "{held:?}");
+    let keep: Vec<&str> = reserve.into_iter().chain(["--keep", run, "--lease", "3600"]).collect();
+    assert!(ctl.run(&keep).ok().starts_with(&format!("leased {run} ")));
+    let other = ["run", "reserve", "t.py", "-i", "input.txt", "-p", "seed=2"];
+    assert!(!ctl.run(&other).ok().contains(run), "other work is another run");
+    ctl.run_with(&[("ARTIFACTD_RUN", run)], &["put", "output.txt"]).ok();
+    ctl.run(&["run", "finish", run]).ok();
+    let done = ctl.run(&reserve).ok();
+    assert!(
+        done.starts_with(&format!("done by {run}\n")) && done.contains("output.txt"),
+        "{done}"
+    );
+    server.assert_clean();
+}

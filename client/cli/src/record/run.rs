@@ -7,6 +7,7 @@ use futures::TryStreamExt;
 use super::{
     exec::{self, Exec},
     names::{self, Valued},
+    reserve::{self, Reserve},
     said,
 };
 use crate::{
@@ -32,6 +33,7 @@ enum Command {
         #[arg(long)]
         scheduled: bool,
     },
+    Reserve(Reserve),
     /// Start one that was scheduled
     Start {
         /// Its uid
@@ -148,6 +150,7 @@ pub(crate) async fn run(context: &mut Context, command: Run) -> Result<Code, Fai
             };
             show(context, &client.create_run(request).await?)?;
         }
+        Command::Reserve(reserve) => return reserve::run(context, &client, reserve).await,
         Command::Start { uid } => show(context, &client.start_run(uid).await?)?,
         Command::Finish {
             uid,
