@@ -7,6 +7,7 @@ use artifactd_tests::{
     calls::{by_text, by_uid, keyed, saved},
     content::digest,
     pb::{self, ErrorReason, SaveOutcome},
+    proxy::Proxy,
     records::mask,
     refusal,
     s3::S3Server,
@@ -333,4 +334,62 @@ async fn an_object_of_a_bucket_is_registered_as_in_the_example() {
     calls.destroy(by_uid(&next.uid)).await.unwrap();
     assert_eq!(bucket.read("my-file.csv"), b"a,b\n1,3\n", "what lies in place stays");
     calls.save(keyed("mine.csv"), b"mine").await.unwrap();
+}
+
+#[tokio::test]
+async fn an_object_in_place_costs_the_bytes_that_are_asked_for() {
+    const LINE: &str = "1,2,3,4,5,6\n";
+    const BLOCK: u64 = 256 << 10;
+    let upstream = S3Server::shared().endpoint();
+    let address = upstream.trim_start_matches("http://").parse().unwrap();
+    let proxy = Proxy::start(address).await;
+    let bucket = S3Server::shared().create_bucket();
+    let content = format!("a,b,c,d,e,f\n{}", LINE.repeat(700_000)).into_bytes();
+    let size = content.len() as u64;
+    bucket.overwrite("my-file.csv", &content);
+    let mut server = TestServer::setup()
+        .on(Backend::S3)
+        .env("ARTIFACTD_STORAGE__REGISTER_FROM", &format!("s3://{}", bucket.name))
+        .prepare()
+        .await;
+    server
+        .start_again_with(&[("ARTIFACTD_STORAGE__ENDPOINT", &proxy.through(&upstream))])
+        .await;
+    let calls = server.calls();
+    calls
+        .register(root("lake", format!("s3://{}", bucket.name)))
+        .await
+        .unwrap();
+    let moved = |before: (u64, u64)| (proxy.sent_bytes() - before.0, proxy.received_bytes() - before.1);
+    let now = || (proxy.sent_bytes(), proxy.received_bytes());
+
+    let before = now();
+    let uri = format!("s3://{}/my-file.csv", bucket.name);
+    let made = saved(calls.register_file(&uri).await.unwrap());
+    assert_eq!((made.size as u64, made.hash), (size, digest(&content)));
+    let (sent, received) = moved(before);
+    assert!(sent < BLOCK, "nothing is copied, and {sent} bytes were sent");
+    assert!(
+        (size..2 * size + BLOCK).contains(&received),
+        "{received} of {size} bytes: once to be hashed, at most once to be looked into"
+    );
+
+    let before = now();
+    let middle = (size / 2) as i64;
+    let range = calls.read_range(by_uid(&made.uid), middle, 1_000).await.unwrap();
+    assert_eq!(range, &content[middle as usize..][..1_000]);
+    let (_, received) = moved(before);
+    assert!(
+        received < 2 * BLOCK + BLOCK / 2,
+        "{received} bytes for a range of 1,000"
+    );
+
+    let before = now();
+    assert_eq!(calls.get(by_uid(&made.uid)).await.unwrap().size as u64, size);
+    assert_eq!(calls.read(by_uid(&made.uid)).await.unwrap().len() as u64, size);
+    let (_, received) = moved(before);
+    assert!(
+        (size..size + size / 8).contains(&received),
+        "{received} of {size} bytes"
+    );
 }

@@ -1,10 +1,13 @@
 //! The standard services and doors beside our own: health, reflection, gRPC-Web.
 
+use std::{fs, path::Path};
+
 use artifactd_tests::{
     Backend, TestServer,
     calls::keyed,
     pb,
     postgres::{Postgres, Stop},
+    storages::root,
     wire::framed,
 };
 use prost::Message;
@@ -46,6 +49,45 @@ async fn health_follows_the_database() {
     wait_for(&server, ServingStatus::NotServing).await;
     postgres.run();
     wait_for(&server, ServingStatus::Serving).await;
+}
+
+/// Takes what a storage writes to first away, with a file in its place; and back.
+fn away(storage: &Path) {
+    let staging = storage.join(".artifactd/staging");
+    fs::rename(&staging, staging.with_extension("away")).unwrap();
+    fs::write(&staging, b"no folder").unwrap();
+}
+
+fn back(storage: &Path) {
+    let staging = storage.join(".artifactd/staging");
+    fs::remove_file(&staging).unwrap();
+    fs::rename(staging.with_extension("away"), &staging).unwrap();
+}
+
+#[tokio::test]
+async fn health_follows_default_storages_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().canonicalize().unwrap();
+    let (main, other) = (real.join("main"), real.join("other"));
+    fs::create_dir(&other).unwrap();
+    let server = TestServer::setup()
+        .storage_path(&main)
+        .env("ARTIFACTD_STORAGE__REGISTER_FROM", real.to_str().unwrap())
+        .start()
+        .await;
+    let calls = server.calls();
+    let managed = pb::RegisterStorageRequest {
+        managed: true,
+        ..root("other", &other)
+    };
+    calls.register(managed).await.unwrap();
+    away(&other);
+    away(&main);
+    wait_for(&server, ServingStatus::NotServing).await;
+    back(&main);
+    // The other one is still away, and nobody minds.
+    wait_for(&server, ServingStatus::Serving).await;
+    calls.save(keyed("main.bin"), b"x").await.unwrap();
 }
 
 async fn wait_for(server: &TestServer, status: ServingStatus) {
