@@ -1,4 +1,5 @@
-//! Tables in content: csv, tsv, JSON lines, parquet, Arrow IPC and Feather.
+//! Tables in content: csv, tsv, JSON lines, parquet (a file or a folder of them), Arrow IPC
+//! and Feather.
 //!
 //! Every format gives a `table::Table`, which reads through the store it is handed: a
 //! view that checks every byte and counts what it fetched. Decoders run on threads that
@@ -14,6 +15,7 @@ mod csv;
 mod dtype;
 mod error;
 mod filter;
+mod folder;
 mod ipc;
 mod json;
 mod measure;
@@ -38,12 +40,13 @@ pub(crate) use dtype::found_columns;
 pub use error::ArrayError;
 pub(crate) use error::Result;
 pub(crate) use filter::{Column, check as check_filter};
+pub(crate) use folder::{FILES_MAX, FileOf, is_file_of_table};
 pub(crate) use ipc::{Encoder, Message, MessageReader, read_schema, schema_message};
-pub(crate) use open::open;
+pub(crate) use open::{open, open_folder};
 pub use rows::Rows;
 pub(crate) use source::Place;
 pub use summary::{ColumnSummary, Found, TableSummary};
-pub(crate) use summary::{is_looked_at, look_into};
+pub(crate) use summary::{is_looked_at, look_into, look_into_folder};
 pub(crate) use table::{Part, Scan, Table};
 pub(crate) use write::TableWriter;
 

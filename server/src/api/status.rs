@@ -261,7 +261,8 @@ fn code_of_array(error: &ArrayError) -> (Code, ErrorReason) {
     use ArrayError as E;
     match error {
         E::Malformed { .. } => (Code::FailedPrecondition, ErrorReason::TableMalformed),
-        E::NoTable(_) => (Code::FailedPrecondition, ErrorReason::NotATable),
+        E::NoTable(_) | E::NoTableFolder(_) => (Code::FailedPrecondition, ErrorReason::NotATable),
+        E::SchemasDiffer { .. } => (Code::FailedPrecondition, ErrorReason::MemberSchemasDiffer),
         E::Unsupported { .. } => (Code::FailedPrecondition, ErrorReason::TableUnsupported),
         E::UnitTooLarge { .. } => (Code::ResourceExhausted, ErrorReason::UnitTooLarge),
         E::Bomb(_) | E::OverBudget(_) => (Code::ResourceExhausted, ErrorReason::DecodeBudget),

@@ -22,6 +22,19 @@ pub enum ArrayError {
     /// No format of tables has this suffix.
     #[error("the suffix `{0}` is that of no table")]
     NoTable(String),
+    /// A folder is no table for a file in it.
+    #[error("the folder is no table of parquet files: `{0}` is none")]
+    NoTableFolder(String),
+    /// Files of a folder have different columns.
+    #[error("the files of the folder have different columns: in `{member}` {what}, as `{first}` has it")]
+    SchemasDiffer {
+        /// The file that differs.
+        member: String,
+        /// The one from which it does.
+        first: String,
+        /// What differs.
+        what: String,
+    },
     /// The content is sound and uses something that is not read here.
     #[error("the {format} content uses {what}, which is not supported")]
     Unsupported {
@@ -103,6 +116,8 @@ impl ArrayError {
         match self {
             Self::Malformed { .. }
             | Self::NoTable(_)
+            | Self::NoTableFolder(_)
+            | Self::SchemasDiffer { .. }
             | Self::Unsupported { .. }
             | Self::UnitTooLarge { .. }
             | Self::Bomb(_)
@@ -112,6 +127,18 @@ impl ArrayError {
             | Self::Cancelled
             | Self::Storage(_)
             | Self::Internal(_) => false,
+        }
+    }
+
+    /// The same of a file in a folder, which it names.
+    pub(crate) fn in_member(self, path: &str) -> Self {
+        match self {
+            Self::Malformed { format, what } => Self::malformed(format, format!("`{path}`: {what}")),
+            Self::Unsupported { format, what } => Self::unsupported(format, format!("{what} in `{path}`")),
+            Self::UnitTooLarge { unit, bytes, bytes_max } => {
+                Self::too_large(format!("{unit} of `{path}`"), bytes, bytes_max)
+            }
+            other => other,
         }
     }
 

@@ -8,6 +8,7 @@ use super::{
     budget::Deadline,
     csv::{self, CsvTable, Dialect},
     error::{ArrayError, Result},
+    folder::{FileOf, FolderTable},
     ipc::{self, IpcTable},
     json::{self, JsonTable},
     parquet::ParquetTable,
@@ -64,4 +65,9 @@ pub(crate) fn open(place: Place, suffix: &str, known: Option<&TableSummary>) -> 
             Arc::new(JsonTable::of_found(place, packing, schema, n_rows, marks))
         }
     })
+}
+
+/// Opens the table in a folder of parquet files. Must be called where waiting is allowed.
+pub(crate) fn open_folder(files: Vec<FileOf>, known: Option<&TableSummary>) -> Result<Arc<dyn Table>> {
+    Ok(Arc::new(FolderTable::open(files, known, Deadline::NEVER)?))
 }

@@ -1,4 +1,4 @@
-//! Parquet: one file, or a folder of them.
+//! A parquet file.
 //!
 //! Row groups and pages that cannot match are not read, columns that are not asked for
 //! neither. Columns are unpacked on several threads and put together again, in rows.
@@ -53,6 +53,11 @@ impl ParquetTable {
             footer,
             indexed: OnceLock::new(),
         })
+    }
+
+    /// About the memory of the footer.
+    pub(crate) fn footer_bytes(&self) -> usize {
+        self.footer.metadata.memory_size()
     }
 
     fn source(&self, scan: &Scan) -> Source {

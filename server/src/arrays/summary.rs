@@ -14,6 +14,7 @@ use super::{
     budget::Deadline,
     csv::{self, Dialect},
     error::{ArrayError, Result},
+    folder::{FileOf, FolderLayout, FolderTable},
     ipc::{self, IpcTable},
     json,
     parquet::ParquetTable,
@@ -33,6 +34,9 @@ const COLUMNS_MAX: usize = 5_000;
 
 /// Batches whose sizes are kept.
 const BATCHES_MAX: usize = 100_000;
+
+/// Row groups in a folder whose places are kept.
+const FOLDER_PARTS_MAX: usize = 20_000;
 
 /// What is known of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +80,9 @@ pub struct Hint {
     /// Where rows of a text begin.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) marks: Vec<Mark>,
+    /// How rows lie in the files of a folder.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<FolderLayout>,
 }
 
 /// What a look found.
@@ -111,7 +118,16 @@ pub(crate) fn look_into(place: Place, suffix: &str) -> Found {
     let Some((format, packing)) = TableFormat::of_suffix(suffix) else {
         return Found::nothing();
     };
-    match summary_of(place, format, packing, Deadline::after(TIME_MAX)) {
+    found(summary_of(place, format, packing, Deadline::after(TIME_MAX)))
+}
+
+/// Looks into a folder of parquet files. Must be called where waiting is allowed.
+pub(crate) fn look_into_folder(files: Vec<FileOf>) -> Found {
+    found(summary_of_folder(files, Deadline::after(TIME_MAX)))
+}
+
+fn found(looked: Result<TableSummary>) -> Found {
+    match looked {
         Ok(summary) => Found {
             accessor: Some(Accessor::DataFrame),
             table: Some(Arc::new(summary)).filter(|summary| summary.columns.len() <= COLUMNS_MAX),
@@ -164,6 +180,32 @@ fn summary_of(place: Place, format: TableFormat, packing: TextPacking, deadline:
             (Arc::clone(table.schema()), table.n_rows(), table.column_facts(), hint)
         }
     };
+    summary(format, &schema, n_rows, facts, hint)
+}
+
+fn summary_of_folder(files: Vec<FileOf>, deadline: Deadline) -> Result<TableSummary> {
+    let table = FolderTable::open(files, None, deadline)?;
+    let layout = Some(table.layout()).filter(|layout| layout.n_parts() <= FOLDER_PARTS_MAX);
+    let hint = Hint {
+        folder: layout.cloned(),
+        ..Hint::default()
+    };
+    summary(
+        TableFormat::Parquet,
+        table.schema(),
+        table.n_rows(),
+        table.column_facts(),
+        hint,
+    )
+}
+
+fn summary(
+    format: TableFormat,
+    schema: &SchemaRef,
+    n_rows: Option<u64>,
+    facts: Vec<ColumnFacts>,
+    hint: Hint,
+) -> Result<TableSummary> {
     if schema.fields().is_empty() {
         return Err(ArrayError::malformed(format.as_str(), "it has no columns"));
     }
@@ -178,7 +220,7 @@ fn summary_of(place: Place, format: TableFormat, packing: TextPacking, deadline:
         format: format.as_str().to_owned(),
         n_rows,
         columns: columns.collect(),
-        schema: ipc::schema_message(&schema).header.to_vec(),
+        schema: ipc::schema_message(schema).header.to_vec(),
         hint,
     })
 }

@@ -5,16 +5,25 @@
 //! here, because it cannot say which rows: by number, from a row on, one after the
 //! other with their numbers. Whoever wants one wraps a [`Table`].
 
-use std::{fmt, ops::Range, sync::Arc};
+use std::{
+    fmt,
+    ops::Range,
+    sync::{Arc, mpsc},
+};
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
-use artifactd_domain::filter::Predicate;
+use artifactd_domain::filter::{Predicate, Value};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Rows, error::Result, filter::Column};
+use super::{
+    Rows,
+    error::{ArrayError, Result},
+    filter::Column,
+};
 
 /// A table in some content.
 pub(crate) trait Table: Send + Sync + fmt::Debug {
@@ -45,7 +54,7 @@ pub(crate) struct Part {
 }
 
 /// What is known of a column.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct ColumnFacts {
     /// Rows in which it is null.
     pub(crate) nulls: Option<u64>,
@@ -53,6 +62,10 @@ pub(crate) struct ColumnFacts {
     pub(crate) min: Option<String>,
     /// Its largest value, as text.
     pub(crate) max: Option<String>,
+    /// The smallest one as filters know it, where it can be compared with that of other files.
+    pub(crate) min_value: Option<Value>,
+    /// The largest one.
+    pub(crate) max_value: Option<Value>,
 }
 
 /// What to read of a table.
@@ -104,6 +117,39 @@ pub(crate) fn ended_by_errors(mut reading: impl ReadOn + Send + 'static) -> Batc
         ended = !matches!(next, Some(Ok(_)));
         next
     }))
+}
+
+/// Batches that a thread may be ahead of whoever takes them.
+const BATCHES_AHEAD: usize = 1;
+
+/// Begins with a scan on a thread of its own, ahead of whoever takes its batches. A thread
+/// that breaks off says nothing, so the end is said.
+pub(crate) fn on_a_thread(begin: impl FnOnce() -> Result<Batches> + Send + 'static) -> Batches {
+    let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);
+    Handle::current().spawn_blocking(move || {
+        let mut taken = match begin() {
+            Ok(begun) => begun,
+            Err(error) => return drop(sender.send(Err(error))),
+        };
+        loop {
+            let next = taken.next().transpose();
+            let is_last = !matches!(next, Ok(Some(_)));
+            if sender.send(next).is_err() || is_last {
+                break;
+            }
+        }
+    });
+    ended_by_errors(Elsewhere(batches))
+}
+
+/// Batches from another thread.
+struct Elsewhere(mpsc::Receiver<Result<Option<Batch>>>);
+
+impl ReadOn for Elsewhere {
+    fn next_batch(&mut self) -> Result<Option<Batch>> {
+        let next = self.0.recv();
+        next.unwrap_or_else(|_| Err(ArrayError::Internal("a thread that reads broke off".to_owned())))
+    }
 }
 
 /// Some rows of a table.

@@ -17,6 +17,7 @@ mod pages;
 mod reading;
 mod save;
 mod sweep;
+mod table;
 mod window;
 mod write;
 
@@ -27,6 +28,7 @@ pub use save::{FolderBegun, FolderEdit, FolderSave, FolderSource, NewFolder};
 
 pub(super) use check::CheckedPages;
 pub(super) use pages::PageCache;
+pub(super) use table::FolderReader;
 pub(super) use write::FolderContent;
 
 /// What tells contents apart: sha256 and size.

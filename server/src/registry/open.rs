@@ -415,7 +415,7 @@ impl Registry {
 
     /// Remembers that bytes were found wrong, so that the same content, sent
     /// again, takes their place.
-    async fn note_damage(&self, caller: &Caller, uid: &Uid, blob_id: i64, error: &StorageError) {
+    pub(super) async fn note_damage(&self, caller: &Caller, uid: &Uid, blob_id: i64, error: &StorageError) {
         tracing::error!(artifact.uid = %uid, error = error as &dyn std::error::Error, "Content of {uid} is damaged");
         let (caller, uid, what) = (caller.clone(), *uid, error.to_string());
         let noted = self.db.write::<_, DbError, _>(move |txn| {

@@ -4,6 +4,7 @@
 //! first batch; a read goes on at any row, without what lies before it.
 
 mod list;
+mod opening;
 mod read;
 mod write;
 
@@ -13,11 +14,11 @@ use arrow_schema::SchemaRef;
 use artifactd_domain::{
     ArtifactRef, Sha256,
     filter::{Filter, Predicate},
-    manifest::MemberPath,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Artifact, Caller, Registry, RegistryError, Result, open::Reader};
+use self::opening::TableReader;
+use super::{Artifact, Caller, Registry, RegistryError, Result};
 use crate::{
     arrays::{self, ArrayError, Column, ColumnSummary, Part, Rows, Table, TableSummary},
     db::{artifacts::ArtifactRow, tables},
@@ -104,7 +105,7 @@ pub struct OpenTable {
     /// The path of the table in it.
     pub element: Vec<String>,
     registry: Arc<Registry>,
-    reader: Reader,
+    reader: TableReader,
     table: Arc<dyn Table>,
     known: Option<Arc<TableSummary>>,
     cancel: CancellationToken,
@@ -205,20 +206,10 @@ impl Registry {
         if is_other {
             return Err(RegistryError::ContentChanged(artifact.uid));
         }
-        let (reader, suffix, known) = self.reader_of_table(caller, &row, &of.element).await?;
+        let (reader, known) = self.reader_of_table(caller, &row, &of.element).await?;
         let cancel = CancellationToken::new();
         let ends = cancel.clone().drop_guard();
-        let (place, known_there) = (reader.place(&cancel), known.clone());
-        let opened = tokio::task::spawn_blocking(move || arrays::open(place, &suffix, known_there.as_deref()));
-        let table = match opened.await {
-            Ok(Ok(table)) => table,
-            Ok(Err(error)) => return Err(reader.array_failed(error).await),
-            Err(_) => {
-                return Err(RegistryError::Array(ArrayError::Internal(
-                    "a table could not be opened".to_owned(),
-                )));
-            }
-        };
+        let table = reader.open(known.clone(), &cancel).await?;
         Ok(OpenTable {
             artifact,
             element: of.element.clone(),
@@ -261,38 +252,6 @@ impl Registry {
             }
             _ => Ok(Arc::clone(self.open_table(caller, of).await?.plan(selection)?.schema())),
         }
-    }
-
-    /// Where the bytes of a table are, the suffix that says its format, and what is known.
-    async fn reader_of_table(
-        self: &Arc<Self>,
-        caller: &Caller,
-        row: &ArtifactRow,
-        element: &[String],
-    ) -> Result<(Reader, String, Option<Arc<TableSummary>>)> {
-        let missing = || RegistryError::ElementNotFound {
-            reference: row.uid.clone(),
-            element: element.join("/"),
-        };
-        if row.manifest_id.is_none() {
-            if !element.is_empty() {
-                return Err(missing());
-            }
-            let known = self.known_table(row).await?;
-            let reader = self.reader(caller, row)?;
-            if !row.key_is_virtual {
-                reader.require_undrifted().await?;
-            }
-            return Ok((reader, row.suffix.clone(), known));
-        }
-        if element.is_empty() {
-            return Err(RegistryError::Array(ArrayError::NoTable(row.suffix.clone())));
-        }
-        let path: MemberPath = element.join("/").parse().map_err(|_| missing())?;
-        let member = self.member(row, &path).await?;
-        let reader = self.reader_of_member(caller, row, &member).await?;
-        let suffix = artifactd_domain::Suffix::of_name(element.last().map_or("", String::as_str)).to_string();
-        Ok((reader, suffix, None))
     }
 
     /// What a look found when the content was saved.

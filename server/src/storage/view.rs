@@ -167,6 +167,16 @@ impl ArtifactView {
         }
     }
 
+    /// A view over another member, whose cost counts here too.
+    #[must_use]
+    pub fn over(&self, member: Member) -> Self {
+        let members = [member].into();
+        Self {
+            members,
+            ..self.clone()
+        }
+    }
+
     /// Lets streams of this view take large pieces out of a budget; without one,
     /// they are small.
     pub fn within(self, budget: &ReadBudget) -> Self {

@@ -72,6 +72,7 @@ mod storages;
 mod strange_folders;
 mod suffixes;
 mod surface;
+mod table_folders;
 mod table_writes;
 mod tables;
 mod trash;

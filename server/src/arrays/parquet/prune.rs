@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::{DataType, Field};
-use artifactd_domain::filter::{Predicate, Test};
+use artifactd_domain::filter::{Predicate, Test, Value};
 use parquet::{
     arrow::arrow_reader::statistics::StatisticsConverter,
     basic::{SortOrder, Type as PhysicalType},
@@ -212,16 +212,18 @@ fn facts_of(footer: &Footer, row_groups: &[RowGroupMetaData], leaf: usize, field
             field.data_type(),
             DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View
         );
-        facts.min = extreme(&mins, row_groups, false).filter(|_| exact_min || !texts);
-        facts.max = extreme(&maxes, row_groups, true).filter(|_| exact_max || !texts);
+        let min = extreme(&mins, row_groups, false).filter(|_| exact_min || !texts);
+        let max = extreme(&maxes, row_groups, true).filter(|_| exact_max || !texts);
+        (facts.min, facts.min_value) = min.unzip();
+        (facts.max, facts.max_value) = max.unzip();
     }
     Ok(facts)
 }
 
-/// The smallest or largest of the values of row groups that have rows, as text; nothing
+/// The smallest or largest of the values of row groups that have rows; nothing
 /// where one is not known.
-fn extreme(values: &ArrayRef, row_groups: &[RowGroupMetaData], largest: bool) -> Option<String> {
-    let mut extreme: Option<(artifactd_domain::filter::Value, usize)> = None;
+fn extreme(values: &ArrayRef, row_groups: &[RowGroupMetaData], largest: bool) -> Option<(String, Value)> {
+    let mut extreme: Option<(Value, usize)> = None;
     for (number, _) in row_groups
         .iter()
         .enumerate()
@@ -236,5 +238,6 @@ fn extreme(values: &ArrayRef, row_groups: &[RowGroupMetaData], largest: bool) ->
             extreme = Some((value, number));
         }
     }
-    value_text(values, extreme?.1)
+    let (value, number) = extreme?;
+    Some((value_text(values, number)?, value))
 }

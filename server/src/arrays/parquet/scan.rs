@@ -26,7 +26,7 @@ use crate::arrays::{
     error::{ArrayError, Result},
     filter::{Column, columns_of, mask},
     source::Source,
-    table::{Batch, Batches, Numbering, ReadOn, Scan, ended_by_errors},
+    table::{Batch, Batches, Numbering, ReadOn, Scan, ended_by_errors, on_a_thread},
 };
 
 /// Rows of a batch, at least and at most; a multiple of 64, so that bits of batches stand alone.
@@ -85,7 +85,7 @@ struct Reading {
     left: u64,
     current: Option<Current>,
     /// Those that follow, on threads of their own.
-    ahead: VecDeque<Ahead>,
+    ahead: VecDeque<Batches>,
 }
 
 /// What a scan reads of each row group.
@@ -101,12 +101,20 @@ struct RowGroups {
 /// The row group of which batches are taken.
 enum Current {
     Here(RowGroup),
-    Ahead(Ahead),
+    Ahead(Batches),
 }
 
-/// Batches of a row group from a thread of its own, and `None` where it has ended: a
-/// thread that breaks off says nothing.
-type Ahead = Receiver<Result<Option<Batch>>>;
+/// A row group that is read on a thread of its own.
+struct Beside {
+    groups: Arc<RowGroups>,
+    opened: RowGroup,
+}
+
+impl ReadOn for Beside {
+    fn next_batch(&mut self) -> Result<Option<Batch>> {
+        self.opened.next_batch(&self.groups.scan)
+    }
+}
 
 /// What rows are held against once they are read, and the places of the columns that were.
 type LateFilter = (Arc<Predicate<Column>>, Arc<[usize]>);
@@ -135,9 +143,7 @@ impl ReadOn for Reading {
             };
             let next = match current {
                 Current::Here(row_group) => row_group.next_batch(&self.groups.scan)?,
-                Current::Ahead(batches) => batches
-                    .recv()
-                    .unwrap_or_else(|_| Err(ArrayError::Internal("a row group broke off".to_owned())))?,
+                Current::Ahead(batches) => batches.next().transpose()?,
             };
             let Some(batch) = next else {
                 self.current = None;
@@ -181,23 +187,15 @@ impl RowGroups {
     }
 
     /// Reads a row group ahead of whoever takes its batches.
-    fn on_a_thread(self: Arc<Self>, row_group: usize) -> Ahead {
-        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
-        Handle::current().spawn_blocking(move || {
-            let mut opened = match self.open(row_group, u64::MAX) {
-                Ok(Some(opened)) => opened,
-                Ok(None) => return drop(sender.send(Ok(None))),
-                Err(error) => return drop(sender.send(Err(error))),
-            };
-            loop {
-                let next = opened.next_batch(&self.scan);
-                let is_last = !matches!(next, Ok(Some(_)));
-                if sender.send(next).is_err() || is_last {
-                    break;
-                }
-            }
-        });
-        receiver
+    fn on_a_thread(self: Arc<Self>, row_group: usize) -> Batches {
+        on_a_thread(move || {
+            let opened = self.open(row_group, u64::MAX)?;
+            let groups = self;
+            Ok(match opened {
+                Some(opened) => ended_by_errors(Beside { opened, groups }),
+                None => Box::new(std::iter::empty()),
+            })
+        })
     }
 
     /// Begins to read a row group; `None` when nothing of it is wanted.

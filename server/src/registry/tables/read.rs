@@ -135,7 +135,7 @@ impl TableStream {
                 self.moved = true;
                 self.look_again().await.transpose()
             }
-            Some(Err(error)) => Some(Err(self.open.reader.array_failed(error).await)),
+            Some(Err(error)) => Some(Err(self.open.reader.failed(error).await)),
             Some(Ok(batch)) => Some(Ok(batch)),
         };
         match &next {
@@ -161,7 +161,7 @@ impl TableStream {
         match self.batches.recv().await {
             None => Ok(None),
             Some(Ok(batch)) => Ok(Some(batch)),
-            Some(Err(error)) => Err(self.open.reader.array_failed(error).await),
+            Some(Err(error)) => Err(self.open.reader.failed(error).await),
         }
     }
 }

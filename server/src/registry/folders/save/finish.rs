@@ -10,7 +10,6 @@ use artifactd_domain::{
 use super::{
     super::super::{
         RegistryError, Result, Saved,
-        looking::Facts,
         save::commit::{Commit, NewContent, Run},
     },
     super::{
@@ -104,7 +103,7 @@ impl FolderSave {
     }
 
     async fn commit_content(&mut self, content: FolderContent) -> Result<Saved> {
-        let found = Facts::default();
+        let found = self.registry.look_into_folder(&self.storage, &content).await;
         found.require(self.new.expect_accessor)?;
         let content = Arc::new(NewContent::Folder(content));
         let commit = Commit {
