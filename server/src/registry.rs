@@ -123,9 +123,6 @@ const READ_AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Files of labels that are read at once.
 const LABEL_IMPORTS_MAX: usize = 2;
 
-/// Tables that are read at once; each holds some batches, and what they are made of.
-const TABLE_READS_MAX: usize = 16;
-
 /// Result of a registry call.
 pub(crate) type Result<T> = std::result::Result<T, RegistryError>;
 
@@ -157,6 +154,8 @@ pub struct Limits {
     pub content_streams_max: usize,
     /// Content streams that wait for that; more are turned away at once.
     pub content_waiting_max: usize,
+    /// Tables that are read at once; more wait as content streams do.
+    pub table_streams_max: usize,
     /// How long a content stream waits for its turn before it is turned away.
     pub content_wait: Duration,
     /// How long a stream may be silent.
@@ -216,6 +215,7 @@ impl Registry {
         let root = config.storage_root.to_string();
         let places = Places::open(&db, &config.storage_name, &root, store, &config.storage_roots).await?;
         let content_turns = turns::ContentTurns::new(&config.limits);
+        let table_turns = Arc::new(Semaphore::new(config.limits.table_streams_max));
         let registry = Self {
             db,
             places,
@@ -230,7 +230,7 @@ impl Registry {
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),
             label_imports: Semaphore::new(LABEL_IMPORTS_MAX),
             ending: CancellationToken::new(),
-            table_turns: Arc::new(Semaphore::new(TABLE_READS_MAX)),
+            table_turns,
             tasks: TaskTracker::new(),
         };
         registry.ensure_ulabel().await?;

@@ -127,6 +127,7 @@ pub fn registry_config(config: &Config) -> RegistryConfig {
             content_bytes_max: limits.content_bytes_max,
             content_streams_max: limits.content_streams_max,
             content_waiting_max: limits.content_waiting_max,
+            table_streams_max: limits.table_streams_max,
             content_wait: limits.content_wait,
             stream_idle_timeout: limits.stream_idle_timeout,
             upload_expiry: config.uploads.expiry,

@@ -17,6 +17,9 @@ const CONTENT_WAITING_MAX: u64 = 96;
 /// Over a line of 40 ms that is 26 MB/s for each stream.
 const STREAM_WINDOW_BYTES: u64 = 1 << 20;
 
+/// Each holds some batches, and what they are made of: about 32 MiB.
+const TABLE_STREAMS_MAX: u64 = 16;
+
 const CONTENT_WAIT_MS: u64 = 60_000;
 const STREAM_IDLE_TIMEOUT_MS: u64 = 60_000;
 const DAY_MS: u64 = 24 * 3_600_000;
@@ -34,6 +37,8 @@ pub struct LimitsConfig {
     pub content_streams_max: usize,
     /// Content streams that wait; more are turned away at once.
     pub content_waiting_max: usize,
+    /// Tables that are read at once; more wait as content streams do.
+    pub table_streams_max: usize,
     /// How long a content stream waits for its turn.
     pub content_wait: Duration,
     /// How long a stream may be silent, or slow: over this time a caller sends at least
@@ -51,6 +56,7 @@ impl LimitsConfig {
         let window = number("limits.stream_window_bytes", STREAM_WINDOW_BYTES, 64 << 10, 8 << 20);
         let content_streams = number("limits.content_streams_max", CONTENT_STREAMS_MAX, 1, 100_000);
         let content_waiting = number("limits.content_waiting_max", CONTENT_WAITING_MAX, 0, 100_000);
+        let table_streams = number("limits.table_streams_max", TABLE_STREAMS_MAX, 1, 100_000);
         let content_wait_ms = number("limits.content_wait_ms", CONTENT_WAIT_MS, 0, DAY_MS);
         let idle_ms = number("limits.stream_idle_timeout_ms", STREAM_IDLE_TIMEOUT_MS, 1, DAY_MS);
         Self {
@@ -59,6 +65,7 @@ impl LimitsConfig {
             stream_window_bytes: u32::try_from(window).unwrap_or(u32::MAX),
             content_streams_max: usize::try_from(content_streams).unwrap_or(usize::MAX),
             content_waiting_max: usize::try_from(content_waiting).unwrap_or(usize::MAX),
+            table_streams_max: usize::try_from(table_streams).unwrap_or(usize::MAX),
             content_wait: Duration::from_millis(content_wait_ms),
             stream_idle_timeout: Duration::from_millis(idle_ms),
         }

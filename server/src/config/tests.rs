@@ -106,6 +106,7 @@ fn every_setting_can_be_set_in_a_file_and_in_the_environment() {
         ("limits.stream_window_bytes", "100_000"),
         ("limits.content_streams_max", "11"),
         ("limits.content_waiting_max", "12"),
+        ("limits.table_streams_max", "14"),
         ("limits.content_wait_ms", "0"),
         ("limits.stream_idle_timeout_ms", "13"),
         ("log.format", "\"json\""),

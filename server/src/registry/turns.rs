@@ -93,6 +93,7 @@ mod tests {
             content_bytes_max: 1,
             content_streams_max: streams_max,
             content_waiting_max: WAITING_MAX,
+            table_streams_max: 1,
             content_wait: wait,
             stream_idle_timeout: LONG,
             upload_expiry: LONG,

@@ -93,6 +93,7 @@ mod tests {
             stream_window_bytes,
             content_streams_max: 1,
             content_waiting_max: 1,
+            table_streams_max: 1,
             content_wait: Duration::ZERO,
             stream_idle_timeout: Duration::ZERO,
         })

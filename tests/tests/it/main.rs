@@ -66,6 +66,7 @@ mod rust_client_uploads;
 mod schemas;
 mod search;
 mod slow_callers;
+mod slow_tables;
 mod starting;
 mod steps;
 mod storages;

@@ -45,21 +45,22 @@ pub struct TableStream {
     rows: u64,
     moved: bool,
     ended: bool,
-    _turn: OwnedSemaphorePermit,
+    /// Also held by the thread that reads: a turn is over when that has ended.
+    turn: Arc<OwnedSemaphorePermit>,
 }
 
 impl OpenTable {
     /// Begins to read. Batches are messages of at most `batch_bytes`; the first of them
     /// come behind a row when the read goes on, of which so many rows had come.
     pub async fn read(self, plan: TablePlan, batch_bytes: usize, resume: Option<(u64, u64)>) -> Result<TableStream> {
-        let turn = self.registry.table_turn().await?;
+        let turn = Arc::new(self.registry.table_turn().await?);
         let (next_row, rows) = resume.unwrap_or((0, 0));
         let rest = match resume {
             Some((row, rows)) => plan.from_row(row, rows),
             None => plan.clone(),
         };
         Ok(TableStream {
-            batches: self.begin(&rest, batch_bytes, rows),
+            batches: self.begin(&rest, batch_bytes, rows, &turn),
             open: self,
             plan,
             batch_bytes,
@@ -67,7 +68,7 @@ impl OpenTable {
             rows,
             moved: false,
             ended: false,
-            _turn: turn,
+            turn,
         })
     }
 
@@ -76,6 +77,7 @@ impl OpenTable {
         plan: &TablePlan,
         batch_bytes: usize,
         rows_before: u64,
+        turn: &Arc<OwnedSemaphorePermit>,
     ) -> mpsc::Receiver<arrays::Result<TableBatch>> {
         let waiting = if batch_bytes >= LARGE_BATCH_BYTES {
             1
@@ -92,7 +94,9 @@ impl OpenTable {
             cancel: self.cancel.clone(),
         };
         let (table, schema) = (Arc::clone(&self.table), Arc::clone(&plan.schema));
+        let turn = Arc::clone(turn);
         tokio::task::spawn_blocking(move || {
+            let _turn = turn;
             let mut rows = rows_before;
             let sent = arrays::read(table, scan, &schema, |batch, first_row, next_row| {
                 rows += batch.num_rows() as u64;
@@ -157,7 +161,7 @@ impl TableStream {
         let caller = self.open.reader.caller().clone();
         self.open = Arc::clone(&self.open.registry).open_table(&caller, &of).await?;
         let rest = self.plan.from_row(self.next_row, self.rows);
-        self.batches = self.open.begin(&rest, self.batch_bytes, self.rows);
+        self.batches = self.open.begin(&rest, self.batch_bytes, self.rows, &self.turn);
         match self.batches.recv().await {
             None => Ok(None),
             Some(Ok(batch)) => Ok(Some(batch)),
