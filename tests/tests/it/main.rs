@@ -15,6 +15,7 @@ mod bad_fields;
 mod bad_frames;
 mod bad_lines;
 mod bad_streams;
+mod bad_tables;
 mod bad_uploads;
 mod batch_claims;
 mod batches;

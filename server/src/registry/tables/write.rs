@@ -19,6 +19,9 @@ use crate::arrays::{ArrayError, MessageReader, TableWriter};
 /// The format of a table whose name says none.
 const SUFFIX_DEFAULT: &str = ".parquet";
 
+/// Largest schema, with its metadata: it travels in one message to whoever reads the table.
+const SCHEMA_BYTES_MAX: usize = 8 * 1024 * 1024;
+
 /// Messages and pieces of the file that wait.
 const MESSAGES_WAITING: usize = 1;
 const PIECES_WAITING: usize = 4;
@@ -155,6 +158,10 @@ fn write_all(
     pieces: &Pieces,
     progress: &WriteProgress,
 ) -> Result<()> {
+    if schema.len() > SCHEMA_BYTES_MAX {
+        let error = ArrayError::too_large("the schema", schema.len() as u64, SCHEMA_BYTES_MAX as u64);
+        return Err(RegistryError::Array(error));
+    }
     let mut reader = MessageReader::new(schema).map_err(RegistryError::Batch)?;
     let mut writer = TableWriter::new(suffix, Arc::clone(reader.schema())).map_err(refused)?;
     let send = |ready: Vec<Bytes>| -> Result<()> {
