@@ -50,6 +50,7 @@ mod polyglot;
 mod published;
 mod races;
 mod readme;
+mod readme_tables;
 mod record_filters;
 mod rejections;
 mod replacing;
