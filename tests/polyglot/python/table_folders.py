@@ -1,4 +1,4 @@
-"""Folders of parquet files over Arrow Flight, written by pyarrow and polars.
+"""Folders of parquet files over Arrow Flight, written by pyarrow and polars, read by duckdb too.
 
     python table_folders.py <host:port> <seed> <folders>
 
@@ -12,6 +12,7 @@ import random
 import sys
 import tempfile
 
+import duckdb
 import grpc
 import polars
 import pyarrow
@@ -92,6 +93,20 @@ def check(key, root, draw):
         wanted = source.to_table(filter=test, use_threads=False).select(columns)
         assert_same(read(saved.uid, filter=text, columns=columns), wanted, f"{key}, {text}")
     return saved
+
+
+def check_duckdb(saved, root):
+    """duckdb says the same of what comes, batch by batch, and of the files."""
+    sql = "SELECT year, count(*), sum(id), count(half), max(word) FROM {} GROUP BY ALL ORDER BY year NULLS LAST"
+    info = flight.get_flight_info(pyarrow.flight.FlightDescriptor.for_path(saved.uid))
+    (endpoint,) = info.endpoints
+    batches = flight.do_get(endpoint.ticket).to_reader()
+    with duckdb.connect() as database:
+        database.register("batches", batches)
+        got = database.execute(sql.format("batches")).fetchall()
+        files = f"read_parquet('{root}/**/*.parquet', hive_partitioning = true)"
+        expected = database.execute(sql.format(files)).fetchall()
+    assert got == expected, f"{saved.key}: {got}\n{expected}"
 
 
 def random_table(draw):
@@ -185,5 +200,6 @@ for number in range(FOLDERS):
     for write in [written_by_pyarrow, written_by_polars, written_as_parts]:
         with tempfile.TemporaryDirectory() as root:
             write(random_table(draw), root, draw)
-            check(f"{write.__name__}/{number}", root, draw)
+            saved = check(f"{write.__name__}/{number}", root, draw)
+            check_duckdb(saved, root)
 print(f"{FOLDERS} folders of each tool are the same, seed {SEED}")
