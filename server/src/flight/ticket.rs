@@ -169,3 +169,58 @@ pub(super) fn invalid(call_id: &CallId) -> Status {
         "is none that can be used here",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::Principal;
+
+    fn caller(id: i64) -> Caller {
+        Caller {
+            principal: Principal {
+                id,
+                name: format!("user {id}"),
+            },
+            space_id: 1,
+            shared_space_id: 1,
+            readable_space_ids: vec![1],
+            call_id: "test".to_owned(),
+            run: None,
+        }
+    }
+
+    /// F02 and F01: somebody else's, that of another key, one that has expired.
+    #[test]
+    fn a_ticket_is_good_for_its_user_alone_and_for_its_time() {
+        let (tickets, others) = [7, 8]
+            .map(|byte| Tickets::new(&MasterKey::from_bytes(&[byte; 32])))
+            .into();
+        let (uid, sha256) = ("a1B2c3D4e5F6g7H80000".parse().unwrap(), Sha256::of(b"content"));
+        let (owner, id) = (caller(1), CallId::new("test"));
+        let read = |expires_at_us| Read::new(&owner, &uid, &sha256, Vec::new(), expires_at_us);
+        let good = read(Tickets::expiry());
+        let ticket = tickets.make(&good);
+        assert_eq!(tickets.open(&ticket, &owner, &id).unwrap(), good);
+        let of_another = tickets.open(&ticket, &caller(2), &id).unwrap_err();
+        assert_eq!(of_another.code(), Code::NotFound);
+        assert_eq!(
+            tickets.renew(&ticket, &caller(2), &id).unwrap_err().code(),
+            Code::NotFound
+        );
+        assert_eq!(
+            others.open(&ticket, &owner, &id).unwrap_err().code(),
+            Code::InvalidArgument
+        );
+        let expired = tickets.make(&read(now_us() - 1));
+        assert_eq!(
+            tickets.open(&expired, &owner, &id).unwrap_err().code(),
+            Code::InvalidArgument
+        );
+        assert_eq!(
+            tickets.renew(&expired, &owner, &id).unwrap_err().code(),
+            Code::InvalidArgument
+        );
+        let (renewed, until) = tickets.renew(&ticket, &owner, &id).unwrap();
+        assert!(until >= good.expires_at_us && tickets.open(&renewed, &owner, &id).is_ok());
+    }
+}
