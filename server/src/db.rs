@@ -21,6 +21,8 @@ pub(crate) mod entities;
 pub(crate) mod epochs;
 mod error;
 pub(crate) mod events;
+#[cfg(test)]
+mod explaining;
 pub(crate) mod families;
 pub(crate) mod feature_sets;
 pub(crate) mod features;

@@ -55,10 +55,10 @@ impl<'r> Cells<'r> {
     }
 }
 
-/// A place in an order of times, and an id.
-impl FromCells for (i64, String, i64) {
+/// A moment, and an id.
+impl FromCells for (i64, i64) {
     fn from_cells(cells: &mut Cells<'_>) -> Result<Self, DbErr> {
-        Ok((cells.next()?, cells.next()?, cells.next()?))
+        Ok((cells.next()?, cells.next()?))
     }
 }
 

@@ -15,6 +15,9 @@ use crate::db::{
     artifacts::{self, ArtifactRow},
 };
 
+/// Artifacts of the moments around a page that are read besides it.
+const OF_A_MOMENT_MAX: usize = 600;
+
 /// How many rows of another index are gone through for a page.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Patience {
@@ -125,7 +128,7 @@ impl Half<'_> {
         let by_key = self.on(conn, key);
         let mut select = artifacts::select();
         select.and_where(by_key.col(key.column()).in_subquery(first));
-        Ok(self.in_order(artifacts::all(conn, &select).await?))
+        Ok(self.in_order(artifacts::all(conn, &select).await?, None))
     }
 
     /// Whether [`pick`](Self::pick) is the quicker way: in the same process reading a place
@@ -137,7 +140,7 @@ impl Half<'_> {
             && self.is_covered_by(index)
     }
 
-    /// Reads the places of all that match from one index, and the rows of the first ones
+    /// Reads the moments of all that match from one index, and the rows of the first ones
     /// after a place. `None` when there are too many.
     async fn pick(
         &self,
@@ -150,39 +153,44 @@ impl Half<'_> {
         let (on, most) = (self.on(conn, index), patience.with(index, self));
         let mut select = Query::select();
         select
-            .columns([self.index().column(), Col::Uid, Col::Id].map(|column| (Entity, column)))
+            .columns([self.index().column(), Col::Id].map(|column| (Entity, column)))
             .from(Entity);
         self.restrict(&mut select, on, Rows::Matching);
         select.limit(most + 1);
-        let all: Vec<(i64, String, i64)> = conn.read(conn.get_database_backend().build(&select)).await?;
+        let all: Vec<(i64, i64)> = conn.read(conn.get_database_backend().build(&select)).await?;
         if all.len() as u64 > most {
             return Ok(None);
         }
         let order = self.listing.order;
-        let place = |(value, uid, id)| {
-            let value = Ordered::Number(value);
-            (Place { value, uid }, id)
+        let forward = |one: i64, other: i64| match order.is_descending {
+            true => other.cmp(&one),
+            false => one.cmp(&other),
         };
-        let mut places: Vec<(Place, i64)> = all.into_iter().map(place).collect();
-        places.retain(|(place, _)| after.is_none_or(|after| after.compare(place, order).is_lt()));
-        let (rows, by_place) = (rows as usize, |one: &(Place, i64), other: &(Place, i64)| {
-            one.0.compare(&other.0, order)
-        });
-        let is_full = places.len() >= rows;
-        if places.len() > rows {
-            places.select_nth_unstable_by(rows - 1, by_place);
-            places.truncate(rows);
+        // Those of the first and the last moment all come along: which of them are meant,
+        // their uids say.
+        let (mut held, mut last, mut count) = (all, None, rows as usize);
+        if let Some(Ordered::Number(begin)) = after.map(|after| &after.value) {
+            held.retain(|(at, _)| forward(*begin, *at).is_le());
+            count += held.iter().filter(|(at, _)| at == begin).count();
         }
-        places.sort_unstable_by(by_place);
-        let ids: Vec<i64> = places.iter().map(|(_, id)| *id).collect();
+        if held.len() > count {
+            let (_, &mut (at, _), _) = held.select_nth_unstable_by(count - 1, |one, other| forward(one.0, other.0));
+            let all = held.len();
+            held.retain(|(other, _)| forward(*other, at).is_le());
+            last = (held.len() < all).then(|| self.place_behind(at));
+        }
+        if held.len() > rows as usize + OF_A_MOMENT_MAX {
+            let found = self.collect(conn, index, after, rows).await?;
+            return self.found(found, rows, None).map(Some);
+        }
+        let ids: Vec<i64> = held.into_iter().map(|(_, id)| id).collect();
         let mut found = artifacts::with_ids(conn, &ids).await?;
         // Others may have written between the two queries.
         found.retain(|row| self.has_key_of(row));
-        let up_to = places.pop().filter(|_| is_full).map(|(place, _)| place);
-        Ok(Some(Found {
-            rows: self.in_order(found),
-            up_to,
-        }))
+        let mut found = self.in_order(found, after);
+        // What is left out of those that were read comes next.
+        found.truncate(rows as usize);
+        self.found(found, rows, last).map(Some)
     }
 
     /// Whether a row matches a filter that only tests keys.
@@ -191,11 +199,12 @@ impl Half<'_> {
         row.visibility == listing.visibility.code() && self.bounds.parts().all(|(part, _)| part.matches(&Keyed(row)))
     }
 
-    /// Puts a page in order, which costs less here than carrying whole rows through a
-    /// database's sorter.
-    fn in_order(&self, rows: Vec<ArtifactRow>) -> Vec<ArtifactRow> {
+    /// Puts those of a page that come after a place in order, which costs less here than
+    /// carrying whole rows through a database's sorter.
+    fn in_order(&self, rows: Vec<ArtifactRow>, after: Option<&Place>) -> Vec<ArtifactRow> {
         let order = self.listing.order;
         let mut placed: Vec<_> = rows.into_iter().map(|row| (Place::of(&row, order.by), row)).collect();
+        placed.retain(|(place, _)| after.is_none_or(|after| after.compare(place, order).is_lt()));
         placed.sort_by(|(one, _), (other, _)| one.compare(other, order));
         placed.into_iter().map(|(_, row)| row).collect()
     }

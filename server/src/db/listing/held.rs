@@ -125,7 +125,7 @@ impl Half<'_> {
     }
 
     /// The place behind all artifacts of a moment.
-    fn place_behind(&self, at_us: i64) -> Place {
+    pub(super) fn place_behind(&self, at_us: i64) -> Place {
         let uid = if self.listing.order.is_descending { "" } else { "~" };
         Place {
             value: Ordered::Number(at_us),
