@@ -236,6 +236,7 @@ fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
         E::RunRequired => (Code::FailedPrecondition, ErrorReason::RunRequired),
         E::RunFinished(_) => (Code::FailedPrecondition, ErrorReason::RunFinished),
         E::Draining => (Code::Unavailable, ErrorReason::ServerDraining),
+        E::IndexBehind => (Code::Unavailable, ErrorReason::SearchIndexBehind),
         E::LabelCycle(_) => (Code::FailedPrecondition, ErrorReason::LabelCycle),
         E::Storage(error) => code_of_storage(error),
         E::Db(error) => code_of_db(error),

@@ -14,6 +14,7 @@ use sea_orm::{
 use super::{
     Result, Txn,
     entities::events::{Column as Event, Entity as Events},
+    numbered::any,
     statement,
 };
 
@@ -66,6 +67,15 @@ pub(crate) async fn changes_after(conn: &impl ConnectionTrait, position: i64, mo
         .limit(most);
     let rows = conn.query_all(&select).await?;
     rows.iter().map(|row| Ok(Change::from_query_result(row, "")?)).collect()
+}
+
+/// Whether more happened after a position than `most`, or more than that has no position yet.
+pub(crate) async fn is_beyond(conn: &impl ConnectionTrait, position: i64, most: i64) -> Result<bool> {
+    // Positions have no gaps.
+    let beyond = position.saturating_add(most).saturating_add(1);
+    let placed = "SELECT 1 FROM events WHERE position = $1";
+    let unplaced = "SELECT 1 FROM events WHERE position IS NULL LIMIT 1 OFFSET $1";
+    Ok(any(conn, placed, [beyond.into()]).await? || any(conn, unplaced, [most.into()]).await?)
 }
 
 /// Uids in what happened after a position, or has none yet; of these kinds.
@@ -183,4 +193,106 @@ const WINDOW_MAX: i64 = 65_536;
 async fn ids<const N: usize>(conn: &impl ConnectionTrait, sql: &str, values: [sea_orm::Value; N]) -> Result<Vec<i64>> {
     let rows = conn.query_all_raw(statement(conn, sql, values)).await?;
     rows.iter().map(|row| Ok(row.try_get("", "artifact_id")?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use artifactd_domain::search::{Query, Rank, Terms, Texts};
+
+    use super::*;
+    use crate::db::{DatabaseConfig, Db, DbError, explaining::Explaining};
+
+    /// A database with so many events, of which the last `unplaced` have no position yet.
+    async fn logged(events: i64, unplaced: i64) -> (tempfile::TempDir, Db) {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Db::open(&DatabaseConfig::Sqlite(folder.path().join("db.sqlite3")))
+            .await
+            .unwrap();
+        let script = format!(
+            "INSERT INTO principals VALUES (1, 'u1', 'admin', 0);
+             INSERT INTO spaces VALUES (1, 's1', 'default', 1, 0);
+             WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {events})
+             INSERT INTO events (position, space_id, principal_id, kind, artifact_uid, call_id, detail, at_us)
+                 SELECT CASE WHEN n <= {events} - {unplaced} THEN n END, 1, 1, CASE WHEN n % 2 = 0 THEN 'saved' ELSE 'x' END,
+                     CASE WHEN n % 3 <> 0 THEN printf('%020d', n) END, 'call', '{{}}', 0 FROM n;"
+        );
+        let write = db.write::<_, DbError, _>(move |txn| {
+            let script = script.clone();
+            Box::pin(async move { Ok(txn.execute_unprepared(&script).await.map(drop)?) })
+        });
+        write.await.unwrap();
+        (folder, db)
+    }
+
+    #[tokio::test]
+    async fn the_log_is_measured_from_a_position_on() {
+        let (_folder, db) = logged(100, 20).await;
+        for (position, most, is_beyond_it) in [
+            (0, 79, true),
+            (0, 80, false),
+            (50, 29, true),
+            (50, 30, false),
+            (80, 19, true),
+            (80, 20, false),
+            (i64::MAX, 20, false),
+        ] {
+            let found = is_beyond(db.reader(), position, most).await.unwrap();
+            assert_eq!(found, is_beyond_it, "more than {most} after {position}");
+        }
+        let uids = uids_after(db.reader(), 70, &["saved"]).await.unwrap();
+        let expected = [74, 76, 80, 82, 86, 88, 92, 94, 98, 100].map(|n| format!("{n:020}"));
+        assert_eq!(
+            uids.into_iter().collect::<Vec<_>>(),
+            expected.map(|uid| uid.to_string())
+        );
+    }
+
+    #[tokio::test]
+    async fn terms_are_looked_up_in_one_space() {
+        let (_folder, db) = logged(1, 0).await;
+        let write = db.write::<_, DbError, _>(|txn| {
+            Box::pin(async move {
+                for (id, space_id) in [(1, 1), (2, 2), (3, 1), (4, 12)] {
+                    let texts = Texts {
+                        key: Some("zebra/stripes.csv"),
+                        file_name: None,
+                        description: None,
+                    };
+                    put(txn, id, &Terms::of(texts).in_space(space_id)).await?;
+                }
+                Ok(())
+            })
+        });
+        write.await.unwrap();
+        let query: Query = "zebra".parse().unwrap();
+        for (space_id, expected) in [(1, &[3, 1][..]), (2, &[2]), (12, &[4]), (3, &[])] {
+            for rank in [Rank::Prefix, Rank::Words, Rank::Parts] {
+                let found = candidates(db.reader(), &query.lookup(rank), space_id, i64::MAX)
+                    .await
+                    .unwrap();
+                assert_eq!(found.ids, expected, "{rank:?} in space {space_id}");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn searches_read_no_table_from_end_to_end() {
+        let (_folder, db) = logged(100, 20).await;
+        let conn = Explaining::of(&db);
+        let query: Query = "zebra stripes".parse().unwrap();
+        progress(&conn).await.unwrap();
+        assert!(!is_beyond(&conn, 50, 40).await.unwrap());
+        changes_after(&conn, 50, 10).await.unwrap();
+        uids_after(&conn, 50, &["saved", "updated"]).await.unwrap();
+        for rank in Rank::ALL {
+            candidates(&conn, &query.lookup(rank), 1, i64::MAX).await.unwrap();
+        }
+        let steps = conn.steps();
+        assert_eq!(steps.len(), 6 + Rank::ALL.len(), "{steps:#?}");
+        for step in steps {
+            // FTS5 calls it a scan when it looks terms up, which the M says.
+            let looks_up = step.starts_with("SCAN artifact_terms VIRTUAL TABLE INDEX ") && step.contains(":M");
+            assert!(step.starts_with("SEARCH ") || looks_up, "{step}");
+        }
+    }
 }

@@ -379,6 +379,9 @@ pub enum RegistryError {
     /// The server is about to end.
     #[error("the server is shutting down")]
     Draining,
+    /// Too much happened that the index of words does not have.
+    #[error("the index of words is being made and does not have enough of the log yet")]
+    IndexBehind,
     /// A label would stand below itself.
     #[error("label {0} would stand below itself")]
     LabelCycle(String),

@@ -1,7 +1,8 @@
 //! Searching by words.
 //!
 //! The index of words follows the log, a moment behind, so that no save waits for it.
-//! Whatever the log has since then is looked at itself, so an answer is always whole.
+//! Whatever the log has since then is looked at itself, so an answer is always whole; while
+//! that is too much, as after an update of an old server, there is none.
 //! What the index finds is tried as it is now: an entry that is out of date finds
 //! nothing that is not there.
 
@@ -15,7 +16,7 @@ use artifactd_domain::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Artifact, Caller, Registry, Result, selection::Selection};
+use super::{Artifact, Caller, Registry, RegistryError, Result, selection::Selection};
 use crate::db::{
     Reader,
     artifacts::ArtifactRow,
@@ -25,6 +26,9 @@ use crate::db::{
 
 /// Candidates that are tried for one page.
 const TRIED_MAX: usize = 20_000;
+
+/// Changes which the index does not have yet, and which are looked at for a search.
+const UNINDEXED_MAX: i64 = 50_000;
 
 /// Artifacts that are read at a time.
 const READ_AT_ONCE: usize = 500;
@@ -114,6 +118,9 @@ impl Searching<'_> {
     async fn look_into_log(&mut self) -> Result<()> {
         // Before the index is asked: what it learns in between is then found twice, not never.
         let position = search::progress(self.conn).await?;
+        if search::is_beyond(self.conn, position, UNINDEXED_MAX).await? {
+            return Err(RegistryError::IndexBehind);
+        }
         let uids = search::uids_after(self.conn, position, &indexing::KINDS).await?;
         let uids: Vec<String> = uids.into_iter().collect();
         for some in uids.chunks(READ_AT_ONCE) {

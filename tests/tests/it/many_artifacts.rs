@@ -4,7 +4,7 @@ use artifactd_tests::{
     Backend, Calls, Database, TestServer,
     database::RawDatabase,
     filled::{HUNDRED, fill},
-    pb::{CountArtifactsRequest, ListArtifactsRequest},
+    pb::{CountArtifactsRequest, ListArtifactsRequest, SearchArtifactsRequest},
     records::feature,
 };
 
@@ -97,6 +97,21 @@ async fn lists_among_many_are_whole_and_search_indexes() {
                 );
             }
         }
+        // By words: one in so many artifacts, among them all that are about a zebra.
+        log_saves(&database, 15).await;
+        for is_indexed in [false, true] {
+            let request = SearchArtifactsRequest {
+                query: "zebra".to_owned(),
+                page_size: 1000,
+                filter: "key = 'hundred/*'".to_owned(),
+                ..Default::default()
+            };
+            let hits = calls.search_all(request).await.unwrap();
+            assert_eq!(hits.len() as u64, HUNDRED, "{is_indexed} on {backend:?}");
+            while !is_worked_off(&database).await {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+        }
         // PostgreSQL counts when sessions end.
         server.stop().await;
         assert_eq!(
@@ -107,6 +122,27 @@ async fn lists_among_many_are_whole_and_search_indexes() {
     }
 }
 
+/// Says in the log that one in so many artifacts was saved.
+async fn log_saves(database: &RawDatabase, every: u64) {
+    let unscanned = match database {
+        RawDatabase::Sqlite(_) => "",
+        // What this reads is not what the server reads.
+        RawDatabase::Postgres(_) => "SET enable_seqscan = off;",
+    };
+    let sql = format!(
+        "{unscanned} INSERT INTO events (position, space_id, principal_id, kind, artifact_uid, call_id, detail, at_us) \
+         SELECT row_number() OVER (ORDER BY id) + (SELECT COALESCE(max(position), 0) FROM events), 1, 1, 'saved', uid, \
+         'call', '{{}}', created_at_us FROM artifacts WHERE id % {every} = 0"
+    );
+    database.run(&sql).await;
+}
+
+/// Whether the index of words has the whole log; looked up in the log's index.
+async fn is_worked_off(database: &RawDatabase) -> bool {
+    let behind = "SELECT (SELECT max(position) FROM events) - (SELECT position FROM search_progress)";
+    database.integer(behind).await == 0
+}
+
 /// How many rows were read by going through a table from its beginning;
 /// SQLite is asked for its plans in the server's own tests.
 async fn scanned(server: &TestServer) -> i64 {
@@ -114,7 +150,7 @@ async fn scanned(server: &TestServer) -> i64 {
         Database::Sqlite => 0,
         Database::Postgres => {
             let sql = "SELECT sum(seq_tup_read)::BIGINT FROM pg_stat_user_tables \
-                       WHERE relname IN ('artifacts', 'feature_values')";
+                       WHERE relname IN ('artifacts', 'feature_values', 'events', 'artifact_terms')";
             server.query_integer(sql).await
         }
     }

@@ -1,8 +1,8 @@
 //! Searches by words.
 
 use artifactd_tests::{
-    Backend, Calls, TestServer,
-    calls::{by_uid, described, keyed, saved},
+    Backend, Calls, Database, TestServer,
+    calls::{by_key, by_uid, described, keyed, saved},
     pb::{
         ArtifactUpdate, DeleteArtifactRequest, ErrorReason, SaveHeader, SearchArtifactsRequest, SearchRank,
         UpdateArtifactRequest, Visibility,
@@ -290,6 +290,37 @@ async fn queries_outside_their_rules_are_refused() {
     };
     let hit = calls.search(masked).await.unwrap().hits.remove(0).artifact.unwrap();
     assert_eq!((hit.key.as_deref(), hit.hash.as_str()), (Some("x1.csv"), ""));
+}
+
+#[tokio::test]
+async fn there_is_no_search_while_the_index_is_far_behind_the_log() {
+    /// Twice as many as a search looks at itself, so that it takes a while to work them off.
+    const EVENTS: u32 = 100_000;
+    for backend in Backend::DATABASES {
+        let server = TestServer::on(backend).await;
+        let calls = server.calls();
+        calls.save(keyed("zebra.csv"), b"z").await.unwrap();
+        indexed(&server).await;
+        let numbers = match backend.database {
+            Database::Sqlite => {
+                format!("WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {EVENTS})")
+            }
+            Database::Postgres => format!("WITH n AS (SELECT generate_series(1, {EVENTS}) AS n)"),
+        };
+        let events = format!(
+            "INSERT INTO events (position, space_id, principal_id, kind, call_id, detail, at_us) {numbers} \
+             SELECT (SELECT max(position) FROM events) + n, 1, 1, 'saved', 'call', '{{}}', 0 FROM n"
+        );
+        server.database().await.run(&events).await;
+        let failure = calls.search(query("zebra")).await.unwrap_err();
+        assert_eq!(failure.reason, Some(ErrorReason::SearchIndexBehind), "{backend:?}");
+        assert_eq!(failure.status.code(), tonic::Code::Unavailable);
+        assert!(failure.says_when_to_retry);
+        // Nothing else waits for the index, and the index waits for nothing.
+        calls.get(by_key("zebra.csv")).await.unwrap();
+        indexed(&server).await;
+        assert_eq!(names(&calls, "zebra").await, ["zebra.csv"]);
+    }
 }
 
 #[tokio::test]
