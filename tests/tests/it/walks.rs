@@ -11,7 +11,7 @@ use artifactd_tests::{
     pb::{ArtifactUpdate, ListArtifactsRequest, UpdateArtifactRequest},
 };
 
-/// Artifacts that are there during the whole walk.
+/// Artifacts that are there during the whole walk, unless `ARTIFACTD_WALKED` says more.
 const STEADY: usize = 240;
 
 /// How often the list is walked at least, and how much others do meanwhile.
@@ -27,11 +27,17 @@ async fn save(calls: &Calls, keys: Vec<String>) -> Vec<String> {
         .collect()
 }
 
+fn steady_artifacts() -> usize {
+    let wish = std::env::var("ARTIFACTD_WALKED");
+    wish.map_or(STEADY, |wish| wish.parse().expect("a number of artifacts"))
+}
+
 /// Inserts, renames and deletes artifacts among the others until it is told to stop.
 async fn stir(calls: &Calls, lane: usize, stop: &AtomicBool, rounds: &AtomicUsize) {
+    let artifacts = steady_artifacts();
     let mut round = 0;
     while !stop.load(Ordering::Relaxed) {
-        let key = |name: &str| format!("{:03}-{name}-{lane}-{round}.csv", (round * 37 + lane) % STEADY);
+        let key = |name: &str| format!("{:06}-{name}-{lane}-{round}.csv", (round * 37 + lane) % artifacts);
         let uids = save(calls, vec![key("a"), key("b")]).await;
         let update = UpdateArtifactRequest {
             artifact: Some(by_uid(&uids[0])),
@@ -57,8 +63,9 @@ async fn what_is_there_all_the_time_is_listed_exactly_once_while_others_write() 
         let server = TestServer::on(backend).await;
         let calls = server.calls();
         let mut steady = Vec::new();
-        for some in (0..STEADY).collect::<Vec<_>>().chunks(80) {
-            let keys = some.iter().map(|number| format!("{number:03}-steady.csv"));
+        let artifacts = steady_artifacts();
+        for some in (0..artifacts).collect::<Vec<_>>().chunks(80) {
+            let keys = some.iter().map(|number| format!("{number:06}-steady.csv"));
             steady.extend(save(&calls, keys.collect()).await);
         }
         let (stop, rounds) = (AtomicBool::new(false), AtomicUsize::new(0));
@@ -70,7 +77,7 @@ async fn what_is_there_all_the_time_is_listed_exactly_once_while_others_write() 
                 let order_by = orders.next().unwrap();
                 let filter = ["", "key = '*steady*' OR media_type = 'text/csv'"][walk / 2 % 2];
                 let request = ListArtifactsRequest {
-                    page_size: 23,
+                    page_size: i32::try_from(artifacts / 10).unwrap().clamp(1, 1000) - 1,
                     filter: filter.to_owned(),
                     order_by: (*order_by).to_owned(),
                     ..Default::default()
