@@ -87,6 +87,11 @@ pub(crate) const AMONG_PREFIX: Case = case("among/prefix", Measure::TimesTheTime
 pub(crate) const AMONG_PERCENT: Case = case("among/percent", Measure::TimesTheTime, Some(6.0), Some(3.0));
 /// All 100 that a search finds, there and there.
 pub(crate) const AMONG_SEARCH: Case = case("among/search", Measure::TimesTheTime, Some(2.0), None);
+/// The same four on PostgreSQL.
+pub(crate) const AMONG_PG_EQUAL: Case = case("among/postgres-equal", Measure::TimesTheTime, Some(2.0), Some(1.3));
+pub(crate) const AMONG_PG_PREFIX: Case = case("among/postgres-prefix", Measure::TimesTheTime, Some(2.0), Some(1.3));
+pub(crate) const AMONG_PG_PERCENT: Case = case("among/postgres-percent", Measure::TimesTheTime, Some(6.0), Some(3.0));
+pub(crate) const AMONG_PG_SEARCH: Case = case("among/postgres-search", Measure::TimesTheTime, Some(2.0), None);
 
 /// A copy that is fresh beside an empty call.
 pub(crate) const CACHE: Case = case("cache/empty-call", Measure::MillisecondsMore, Some(1.0), None);
@@ -186,8 +191,9 @@ pub(crate) const TABLES_MEMORY: &[Case] = TABLES.split_at(9).1;
 /// What a program on the other side sees.
 pub(crate) const USING: &[Case] = &[CACHE, CAT];
 
-/// Lists and searches among a million, beside ten thousand.
-pub(crate) const AMONG: &[Case] = &[AMONG_EQUAL, AMONG_PREFIX, AMONG_PERCENT, AMONG_SEARCH];
+/// Lists and searches among a million, beside ten thousand, on each database.
+pub(crate) const AMONG_SQLITE: [Case; 4] = [AMONG_EQUAL, AMONG_PREFIX, AMONG_PERCENT, AMONG_SEARCH];
+pub(crate) const AMONG_POSTGRES: [Case; 4] = [AMONG_PG_EQUAL, AMONG_PG_PREFIX, AMONG_PG_PERCENT, AMONG_PG_SEARCH];
 
 /// How much memory the server takes at its busiest.
 pub(crate) const MEMORY: &[Case] = &[MEMORY_IN, MEMORY_OUT, MEMORY_SAVES];
@@ -235,7 +241,20 @@ pub(crate) const VALUES_POSTGRES: [Case; 3] = [POSTGRES_EQUAL, POSTGRES_HUNDRED,
 pub(crate) fn all() -> impl Iterator<Item = &'static Case> {
     let [parallel, load, page] = [&[PARALLEL], &[GET_P99], &[PAGE_LAMINDB]];
     [
-        SMALL, load, page, AMONG, RECORD, MANY, FOLDERS, LARGE, CHUNKS, parallel, USING, TABLES, MEMORY,
+        SMALL,
+        load,
+        page,
+        &AMONG_SQLITE,
+        &AMONG_POSTGRES,
+        RECORD,
+        MANY,
+        FOLDERS,
+        LARGE,
+        CHUNKS,
+        parallel,
+        USING,
+        TABLES,
+        MEMORY,
     ]
     .into_iter()
     .flatten()

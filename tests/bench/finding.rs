@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use artifactd_client::{Client, ListOptions, SearchOptions};
 use artifactd_domain::search::{Rank, Terms, Texts};
-use artifactd_tests::{database::RawDatabase, filled};
+use artifactd_tests::{database::RawDatabase, filled, postgres::Postgres};
 use futures::TryStreamExt;
 
 use crate::{
@@ -26,8 +26,11 @@ pub(crate) async fn run(wanted: &Wanted) {
     if wanted.has(&cases::PAGE_LAMINDB) {
         beside_lamindb().await;
     }
-    if wanted.has_any(cases::AMONG) {
-        among(wanted).await;
+    if wanted.has_any(&cases::AMONG_SQLITE) {
+        among(wanted, &cases::AMONG_SQLITE, None).await;
+    }
+    if wanted.has_any(&cases::AMONG_POSTGRES) {
+        among(wanted, &cases::AMONG_POSTGRES, Some(Postgres::shared())).await;
     }
 }
 
@@ -50,24 +53,26 @@ async fn beside_lamindb() {
 }
 
 /// The same filters and the same search, whatever else there is.
-async fn among(wanted: &Wanted) {
+async fn among(wanted: &Wanted, cases: &[Case; 4], postgres: Option<&Postgres>) {
+    let [equal, prefix, percent, search] = cases;
     let folders = [machine::folder(), machine::folder()];
-    let many = holding(folders[0].path(), MANY, wanted).await;
-    let few = holding(folders[1].path(), FEW, wanted).await;
+    let is_searched = wanted.has(search);
+    let many = holding(folders[0].path(), MANY, is_searched, postgres).await;
+    let few = holding(folders[1].path(), FEW, is_searched, postgres).await;
     let clients = [many.client().await, few.client().await];
     for (case, filter) in [
-        (&cases::AMONG_EQUAL, "suffix = .h5ad"),
-        (&cases::AMONG_PREFIX, "key = 'hundred/*'"),
-        (&cases::AMONG_PERCENT, "key = 'percent/*'"),
+        (equal, "suffix = .h5ad"),
+        (prefix, "key = 'hundred/*'"),
+        (percent, "key = 'percent/*'"),
     ] {
         if wanted.has(case) {
             let [many, few] = &clients;
             turns(case, || time_of(page(many, filter)), || time_of(page(few, filter))).await;
         }
     }
-    if wanted.has(&cases::AMONG_SEARCH) {
+    if is_searched {
         let [many, few] = &clients;
-        turns(&cases::AMONG_SEARCH, || time_of(hits(many)), || time_of(hits(few))).await;
+        turns(search, || time_of(hits(many)), || time_of(hits(few))).await;
     }
     many.stop().await;
     few.stop().await;
@@ -86,43 +91,65 @@ async fn turns<O: Future<Output = Duration>, P: Future<Output = Duration>>(
 }
 
 /// A server that holds so many artifacts.
-async fn holding(folder: &Path, artifacts: u64, wanted: &Wanted) -> Server {
-    let server = Server::start(folder).await;
-    let database = RawDatabase::sqlite(&folder.join("data/artifactd.sqlite3"));
+async fn holding(folder: &Path, artifacts: u64, is_searched: bool, postgres: Option<&Postgres>) -> Server {
+    let url = match postgres {
+        Some(postgres) => Some(postgres.create_database().await),
+        None => None,
+    };
+    let server = Server::start_with(folder, url.as_deref()).await;
+    let database = match url {
+        Some(url) => RawDatabase::postgres(&url).await,
+        None => RawDatabase::sqlite(&folder.join("data/artifactd.sqlite3")),
+    };
     filled::fill(&database, artifacts).await;
-    if wanted.has(&cases::AMONG_SEARCH) {
-        index(&database);
+    if is_searched {
+        index(&database).await;
     }
     server
 }
 
 /// Fills the index of words, as the server does from its log, which knows nothing of these artifacts.
-fn index(database: &RawDatabase) {
-    let RawDatabase::Sqlite(database) = database else {
-        unreachable!("the server is on SQLite")
-    };
-    let transaction = database.unchecked_transaction().expect("begin");
-    {
-        let mut insert = transaction
-            .prepare("INSERT INTO artifact_terms (rowid, terms) VALUES (?1, ?2)")
-            .expect("an index of words");
-        let mut select = transaction
-            .prepare("SELECT id, \"key\", description FROM artifacts")
-            .expect("artifacts");
-        let mut rows = select.query([]).expect("read the artifacts");
-        while let Some(row) = rows.next().expect("read an artifact") {
-            let read = |column| row.get::<_, Option<String>>(column).expect("a text");
-            let (key, description) = (read(1), read(2));
-            let terms = Terms::of(Texts {
-                key: key.as_deref(),
-                file_name: None,
-                description: description.as_deref(),
-            });
-            let id: i64 = row.get(0).expect("an id");
-            insert.execute((id, terms.in_space(1))).expect("index an artifact");
+async fn index(database: &RawDatabase) {
+    let texts = database
+        .texts("SELECT id, \"key\", COALESCE(description, '') FROM artifacts")
+        .await;
+    let terms = texts.into_iter().map(|(id, key, description)| {
+        let terms = Terms::of(Texts {
+            key: Some(&key),
+            file_name: None,
+            description: Some(&description).filter(|text| !text.is_empty()).map(String::as_str),
+        });
+        (id, terms.in_space(1))
+    });
+    let terms: Vec<(i64, String)> = terms.collect();
+    match database {
+        RawDatabase::Sqlite(database) => {
+            let transaction = database.unchecked_transaction().expect("begin");
+            let mut insert = transaction
+                .prepare("INSERT INTO artifact_terms (rowid, terms) VALUES (?1, ?2)")
+                .expect("an index of words");
+            for row in &terms {
+                insert.execute((row.0, &row.1)).expect("index an artifact");
+            }
+            drop(insert);
+            transaction.commit().expect("commit");
+        }
+        RawDatabase::Postgres(_) => {
+            // One index of everything is made sooner than one that grows.
+            database.run("DROP INDEX artifact_terms_terms").await;
+            for some in terms.chunks(5_000) {
+                let rows = some
+                    .iter()
+                    .map(|(id, terms)| format!("({id}, array_to_tsvector(string_to_array('{terms}', ' ')))"));
+                let rows = rows.collect::<Vec<_>>().join(", ");
+                database.run(&format!("INSERT INTO artifact_terms VALUES {rows}")).await;
+            }
+            let create =
+                "CREATE INDEX artifact_terms_terms ON artifact_terms USING gin (terms) WITH (fastupdate = off)";
+            database.run(create).await;
+            database.run("ANALYZE artifact_terms").await;
         }
     }
-    transaction.commit().expect("commit");
 }
 
 /// One page of those that match.

@@ -80,7 +80,10 @@ fn main() {
         let threads = tokio::runtime::Runtime::new().expect("a runtime");
         threads.block_on(load::run());
     }
-    if wanted.has(&cases::PAGE_LAMINDB) || wanted.has_any(cases::AMONG) {
+    if wanted.has(&cases::PAGE_LAMINDB)
+        || wanted.has_any(&cases::AMONG_SQLITE)
+        || wanted.has_any(&cases::AMONG_POSTGRES)
+    {
         let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().build();
         one_thread.expect("a runtime").block_on(finding::run(&wanted));
     }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use sea_orm::{ConnectionTrait, DatabaseConnection, Statement};
+use sea_orm::{ConnectionTrait, DatabaseConnection, QueryResult, Statement};
 
 /// A connection of our own.
 #[derive(Debug)]
@@ -48,6 +48,32 @@ impl RawDatabase {
                 let statement = Statement::from_string(pool.get_database_backend(), sql);
                 let row = pool.query_one_raw(statement).await.expect("query the database");
                 row.expect("a row").try_get_by_index(0).expect("an integer")
+            }
+        }
+    }
+
+    /// The rows of a query that answers an id and two texts.
+    ///
+    /// # Panics
+    /// When it answers something else.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "rows of PostgreSQL keep their order, and the columns have any names"
+    )]
+    pub async fn texts(&self, sql: &str) -> Vec<(i64, String, String)> {
+        match self {
+            Self::Sqlite(connection) => {
+                let mut select = connection.prepare(sql).expect("a query");
+                let rows = select.query_map([], |row| row.try_into()).expect("query the database");
+                rows.map(|row| row.expect("a row")).collect()
+            }
+            Self::Postgres(pool) => {
+                let statement = Statement::from_string(pool.get_database_backend(), sql);
+                let rows = pool.query_all_raw(statement).await.expect("query the database");
+                let text = |row: &QueryResult, column| row.try_get_by_index(column).expect("a text");
+                rows.iter()
+                    .map(|row| (row.try_get_by_index(0).expect("an id"), text(row, 1), text(row, 2)))
+                    .collect()
             }
         }
     }
