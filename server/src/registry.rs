@@ -186,6 +186,8 @@ pub struct Registry {
     pages: folders::PageCache,
     /// Turns of content streams.
     content_turns: turns::ContentTurns,
+    /// How many of them go to each key.
+    key_turns: turns::KeyTurns,
     /// Memory of content that is read ahead of its callers.
     read_budget: ReadBudget,
     /// Files of labels that are read at once: each is held whole.
@@ -227,6 +229,7 @@ impl Registry {
             hash_seal: config.hash_seal,
             pages: folders::PageCache::default(),
             content_turns,
+            key_turns: turns::KeyTurns::default(),
             read_budget: ReadBudget::of_bytes(READ_AHEAD_BYTES_MAX),
             label_imports: Semaphore::new(LABEL_IMPORTS_MAX),
             ending: CancellationToken::new(),

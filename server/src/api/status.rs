@@ -87,7 +87,7 @@ fn with_details(
     details.set_request_info(call_id.as_str(), "");
     if code == Code::Unavailable {
         details.set_retry_info(Some(OUTAGE_RETRY));
-    } else if reason == ErrorReason::ServerBusy {
+    } else if matches!(reason, ErrorReason::ServerBusy | ErrorReason::KeyBusy) {
         details.set_retry_info(Some(BUSY_RETRY));
     }
     Status::with_error_details(code, short(message), details)
@@ -223,6 +223,7 @@ fn code_of(error: &RegistryError) -> (Code, ErrorReason) {
         E::Source(_) => (Code::Cancelled, ErrorReason::Cancelled),
         E::StreamIdle(_) => (Code::DeadlineExceeded, ErrorReason::DeadlineExceeded),
         E::Busy => (Code::ResourceExhausted, ErrorReason::ServerBusy),
+        E::KeyBusy(_) => (Code::ResourceExhausted, ErrorReason::KeyBusy),
         E::DatabaseBehind(_) => (Code::FailedPrecondition, ErrorReason::DatabaseBehind),
         E::RequestIdReused(_) => (Code::InvalidArgument, ErrorReason::RequestIdReused),
         E::Corrupt { .. } => (Code::DataLoss, ErrorReason::ContentCorrupt),

@@ -54,6 +54,8 @@ pub(crate) struct NewUpload {
     pub(crate) space_id: i64,
     pub(crate) storage_id: i64,
     pub(crate) principal_id: i64,
+    /// Key that the artifact shall have.
+    pub(crate) key: Option<String>,
     pub(crate) object_name: String,
     pub(crate) store_upload_id: Option<String>,
     pub(crate) header: Vec<u8>,
@@ -80,12 +82,12 @@ pub(crate) async fn insert(txn: &Txn, new: &NewUpload) -> Result<UploadRow> {
     let sql = format!(
         "INSERT INTO uploads (uid, space_id, storage_id, principal_id, state, object_name, store_upload_id, header, \
          request_id, request_hash, is_parallel, part_bytes, declared_size_bytes, declared_sha256, epoch, hashed_bytes, \
-         busy_until_us, expires_at_us, created_at_us, hash_state) \
-         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, $14, $15, $16) \
+         busy_until_us, expires_at_us, created_at_us, hash_state, key) \
+         VALUES ($1, $2, $3, $4, 0, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, 0, 0, $14, $15, $16, $17) \
          RETURNING {COLUMNS}"
     );
     let (request_id, request_hash) = new.request.clone().unzip();
-    let values: [Value; 16] = [
+    let values: [Value; 17] = [
         new.uid.as_str().into(),
         new.space_id.into(),
         new.storage_id.into(),
@@ -102,9 +104,38 @@ pub(crate) async fn insert(txn: &Txn, new: &NewUpload) -> Result<UploadRow> {
         new.expires_at_us.into(),
         new.now_us.into(),
         new.hash_state.clone().into(),
+        new.key.clone().into(),
     ];
     let row = txn.query_one_raw(statement(txn, sql, values)).await?;
     upload(&row.ok_or(DbErr::RecordNotInserted)?)
+}
+
+/// How many uploads to a key are under way and have not expired; `most` when there are more.
+pub(crate) async fn under_way(
+    conn: &impl ConnectionTrait,
+    (space_id, key): (i64, &str),
+    now_us: i64,
+    most: i64,
+) -> Result<i64> {
+    const SQL: &str = "SELECT COUNT(*) AS found FROM (SELECT 1 AS one FROM uploads \
+         WHERE space_id = $1 AND key = $2 AND state < 2 AND expires_at_us > $3 LIMIT $4) AS of_key";
+    let values = [space_id.into(), key.into(), now_us.into(), most.into()];
+    let row = conn.query_one_raw(statement(conn, SQL, values)).await?;
+    let row = row.ok_or_else(|| DbErr::RecordNotFound("a count".to_owned()))?;
+    Ok(row.try_get("", "found")?)
+}
+
+/// Makes uploads that begin to a key wait for one another, until the end of the transaction.
+///
+/// On SQLite one change runs at a time anyway.
+pub(crate) async fn lock_key(txn: &Txn, space_id: i64, key: &str) -> Result<()> {
+    if txn.get_database_backend() == DbBackend::Postgres {
+        const SQL: &str = "SELECT pg_advisory_xact_lock(hashtextextended($1, $2))";
+        // Not the numbers under which keys of folders are locked.
+        let values = [format!("upload {key}").into(), space_id.into()];
+        txn.execute_raw(statement(txn, SQL, values)).await?;
+    }
+    Ok(())
 }
 
 /// The upload with this uid.

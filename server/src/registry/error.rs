@@ -305,6 +305,9 @@ pub enum RegistryError {
     /// Too many streams at once.
     #[error("too many content streams at once")]
     Busy,
+    /// As many contents are on their way to a key as may be.
+    #[error("too many contents are on their way to {0} at once")]
+    KeyBusy(String),
     /// The request id was used for another request.
     #[error("request id {0} was used for another request")]
     RequestIdReused(String),

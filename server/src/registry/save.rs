@@ -112,6 +112,10 @@ impl Registry {
             return saved.finish(self, content).await;
         }
         let storage = self.storage_of(caller, &new).await?.clone();
+        let _key_turn = match (&content, &new.key) {
+            (Content::Stream(_), Some(key)) => Some(self.key_turns.take(caller.space_id, key.as_str())?),
+            _ => None,
+        };
         let (content, found) = match content {
             Content::Claim => {
                 let claimed = NewContent::claimed(new.declared)?;

@@ -1,10 +1,15 @@
-//! Turns: how many content streams are read at once, and how many may wait for that.
+//! Turns: how many content streams are read at once, and how many may wait for that; and
+//! how many go to one key.
 //!
 //! A stream that is read costs the memory of its pieces, one that waits what its
 //! caller may send ahead. Both numbers are bounded, and so is the wait. Turns are
 //! given in the order in which they were asked for.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -79,6 +84,52 @@ impl ContentTurns {
     }
 }
 
+/// Contents that are on their way to one key at once.
+pub(super) const OF_KEY_MAX: usize = 64;
+
+/// How many content streams there are to each key of a space.
+///
+/// Only one of them makes the latest version: who sends more at once is in a loop, and
+/// shall not take the turns of everybody else.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KeyTurns(Arc<Mutex<HashMap<(i64, String), usize>>>);
+
+/// The right to send a stream to a key, until it is dropped.
+#[derive(Debug)]
+pub(super) struct KeyTurn {
+    turns: KeyTurns,
+    place: (i64, String),
+}
+
+impl KeyTurns {
+    /// One more stream to a key; `KeyBusy` when there are as many as there may be.
+    pub(super) fn take(&self, space_id: i64, key: &str) -> Result<KeyTurn> {
+        let place = (space_id, key.to_owned());
+        let mut streams = self.0.lock().expect("no holder panics");
+        let of_key = streams.entry(place.clone()).or_default();
+        if *of_key >= OF_KEY_MAX {
+            return Err(RegistryError::KeyBusy(place.1));
+        }
+        *of_key += 1;
+        Ok(KeyTurn {
+            turns: self.clone(),
+            place,
+        })
+    }
+}
+
+impl Drop for KeyTurn {
+    fn drop(&mut self) {
+        let mut streams = self.turns.0.lock().expect("no holder panics");
+        if let Some(of_key) = streams.get_mut(&self.place) {
+            *of_key -= 1;
+            if *of_key == 0 {
+                streams.remove(&self.place);
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures::{FutureExt, future::BoxFuture};
@@ -137,6 +188,19 @@ mod tests {
         let one = turns_of(1, LONG);
         one.take_for_message().await.unwrap();
         one.take().await.unwrap();
+    }
+
+    #[test]
+    fn a_key_takes_as_many_streams_as_it_may_and_another_one_for_each_that_ends() {
+        let turns = KeyTurns::default();
+        let mut taken: Vec<_> = (0..OF_KEY_MAX).map(|_| turns.take(1, "a").unwrap()).collect();
+        assert!(matches!(turns.take(1, "a"), Err(RegistryError::KeyBusy(key)) if key == "a"));
+        let others = [turns.take(1, "b").unwrap(), turns.take(2, "a").unwrap()];
+        taken.pop();
+        taken.push(turns.take(1, "a").unwrap());
+        assert!(turns.take(1, "a").is_err());
+        drop((taken, others));
+        assert!(turns.0.lock().unwrap().is_empty(), "what nobody sends to is forgotten");
     }
 
     #[tokio::test]

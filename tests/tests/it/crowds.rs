@@ -3,13 +3,17 @@
 use std::time::Duration;
 
 use artifactd_tests::{
-    Calls, Outcome, TestServer,
+    Backend, Calls, Failure, Outcome, TestServer,
     calls::{by_key, keyed, save_messages},
     content::content,
     pb::{self, ErrorReason, save_artifact_request::Message},
     refusal,
 };
-use futures::{StreamExt, future::join_all, stream};
+use futures::{
+    StreamExt,
+    future::{join_all, select_all},
+    stream,
+};
 
 const CONNECTIONS: usize = 4;
 const SAVES: usize = 500;
@@ -24,6 +28,9 @@ const PART_BYTES: usize = 8 << 20;
 /// Of each part that waits its window, of two what was read and what is written; far less
 /// than all of them, which have 800 MiB.
 const PARTS_GROWTH_BYTES_MAX: u64 = 250 << 20;
+
+/// Contents that may be on their way to one key.
+const OF_KEY_MAX: usize = 64;
 
 const COMES_BACK_AFTER: Duration = Duration::from_millis(500);
 const ALL_SAVED_AFTER: Duration = Duration::from_secs(50);
@@ -142,4 +149,92 @@ async fn who_waits_too_long_for_a_turn_is_told_to_come_back() {
         let _ = silent.await;
     }
     save(server.calls(), 9).await.unwrap();
+}
+
+fn upload_to(key: &str) -> pb::CreateUploadRequest {
+    pb::CreateUploadRequest {
+        save: Some(keyed(key)),
+        ..Default::default()
+    }
+}
+
+fn assert_key_is_busy(failure: &Failure) {
+    assert_eq!(failure.reason, Some(ErrorReason::KeyBusy), "{failure}");
+    assert!(failure.says_when_to_retry, "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_takes_sixty_four_uploads_at_once_and_another_one_for_each_that_ends() {
+    for backend in Backend::ALL {
+        let server = TestServer::on(backend).await;
+        let connections = [server.calls(), server.calls()];
+        let begun = join_all((0..OF_KEY_MAX + 8).map(|number| {
+            let calls = connections[number % 2].clone();
+            tokio::spawn(async move { calls.create_upload(upload_to("crowd.bin")).await })
+        }));
+        let begun = begun.await.into_iter().map(|begun| begun.unwrap());
+        let (mut uids, mut refusals) = (Vec::new(), 0);
+        for begun in begun {
+            match begun {
+                Ok(upload) => uids.push(upload.uid),
+                Err(failure) => {
+                    assert_key_is_busy(&failure);
+                    refusals += 1;
+                }
+            }
+        }
+        assert_eq!((uids.len(), refusals), (OF_KEY_MAX, 8), "{backend:?}");
+        let [calls, _] = &connections;
+        calls.create_upload(upload_to("other.bin")).await.unwrap();
+        let without_key = pb::SaveHeader {
+            description: Some("without a key".to_owned()),
+            ..Default::default()
+        };
+        let without_key = pb::CreateUploadRequest {
+            save: Some(without_key),
+            ..Default::default()
+        };
+        calls.create_upload(without_key).await.unwrap();
+
+        calls.abort_upload(&uids[0]).await.unwrap();
+        calls.write_rest(&uids[1], b"saved", 0, true).await.unwrap();
+        calls.complete_upload(&uids[1]).await.unwrap();
+        for _ in 0..2 {
+            calls.create_upload(upload_to("crowd.bin")).await.unwrap();
+        }
+        let refused = calls.create_upload(upload_to("crowd.bin")).await;
+        assert_key_is_busy(&refused.unwrap_err());
+        server.assert_clean();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_takes_sixty_four_streams_at_once_and_another_one_when_they_end() {
+    let server = TestServer::setup()
+        .env("ARTIFACTD_LIMITS__CONTENT_STREAMS_MAX", "128")
+        .start()
+        .await;
+    let calls = server.calls();
+    let silent = (0..=OF_KEY_MAX).map(|_| {
+        let calls = calls.clone();
+        let header = stream::iter([Message::Header(keyed("crowd.bin"))]).chain(stream::pending());
+        tokio::spawn(async move { calls.save_stream(header).await })
+    });
+    let (refused, _, others) = select_all(silent).await;
+    assert_key_is_busy(&refused.unwrap().unwrap_err());
+    let other = save_messages(keyed("other.bin"), b"of another key");
+    calls.save_stream(stream::iter(other)).await.unwrap();
+    for silent in others {
+        silent.abort();
+        let _ = silent.await;
+    }
+    let one_more = || {
+        let messages = save_messages(keyed("crowd.bin"), b"one more");
+        calls.save_stream(stream::iter(messages))
+    };
+    // The server finds out a little later that they are gone.
+    while let Err(failure) = one_more().await {
+        assert_key_is_busy(&failure);
+    }
+    server.assert_clean();
 }

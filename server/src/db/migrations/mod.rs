@@ -19,6 +19,7 @@ mod m0010_storages;
 mod m0011_work;
 mod m0012_observations;
 mod m0014_schemas;
+mod m0018_upload_keys;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -46,6 +47,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0011_work::Migration),
             Box::new(m0012_observations::Migration),
             Box::new(m0014_schemas::Migration),
+            Box::new(m0018_upload_keys::Migration),
         ]
     }
 }

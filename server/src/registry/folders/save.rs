@@ -23,7 +23,7 @@ use super::{
         content::Stored,
         idempotency::{Finished, Repeatable},
         save::{NewArtifact, Revises, commit::Answer},
-        turns::ContentTurn,
+        turns::{ContentTurn, KeyTurn},
     },
     Identity,
     contents::Contents,
@@ -70,7 +70,7 @@ pub struct FolderSave {
     waiting_members: usize,
     /// The row that holds written pages, and when its lease was lengthened.
     save: Option<(i64, i64)>,
-    _turn: ContentTurn,
+    _turns: (Option<KeyTurn>, ContentTurn),
 }
 
 /// How a save of a folder begins.
@@ -104,6 +104,10 @@ impl Registry {
             }
             before => before,
         };
+        let key_turn = match &new.key {
+            Some(key) => Some(self.key_turns.take(caller.space_id, key.as_str())?),
+            None => None,
+        };
         let turn = self.content_turns.take().await?;
         let storage = self.storage_of(caller, &new).await?.clone();
         let maker = match base {
@@ -130,7 +134,7 @@ impl Registry {
             waiting: VecDeque::new(),
             waiting_members: 0,
             save: None,
-            _turn: turn,
+            _turns: (key_turn, turn),
         })))
     }
 

@@ -5,7 +5,7 @@ use artifactd_domain::BLOCK_BYTES;
 use super::{
     super::{
         Caller, NewArtifact, Registry, RegistryError, Result, StoragePlace, content::Declared, draw_uid,
-        idempotency::Repeatable, now_us, placing::integer, random,
+        idempotency::Repeatable, now_us, placing::integer, random, turns,
     },
     PARTS_MAX, Upload,
 };
@@ -17,6 +17,13 @@ use crate::{
 
 /// Bytes of a part unless the caller wishes others.
 const PART_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The same where parts come in any order: several are on their way at once, each of which
+/// may have to come again, and four of them are no more than one of the others.
+const PARALLEL_PART_BYTES: u64 = 2 * 1024 * 1024;
+
+/// Uploads to one key that are under way at once.
+const OF_KEY_MAX: i64 = turns::OF_KEY_MAX as i64;
 
 /// Largest part that a caller may wish.
 const PART_BYTES_MAX: u64 = 64 * 1024 * 1024;
@@ -34,13 +41,23 @@ pub struct NewUpload {
     pub part_bytes: u64,
 }
 
+fn default_part_bytes(is_parallel: bool) -> u64 {
+    if is_parallel { PARALLEL_PART_BYTES } else { PART_BYTES }
+}
+
+fn check_under_way(uploads: i64, key: &str) -> Result<()> {
+    if uploads >= OF_KEY_MAX {
+        return Err(RegistryError::KeyBusy(key.to_owned()));
+    }
+    Ok(())
+}
+
 /// The size of parts: whole blocks, as many as a store takes, and not too many parts.
 fn part_bytes(wish: u64, declared: Declared, storage: &StoragePlace) -> Result<u64> {
     if wish > PART_BYTES_MAX {
         let rule = format!("must be at most {PART_BYTES_MAX}");
         return Err(RegistryError::other("part_bytes", rule));
     }
-    let wish = if wish == 0 { PART_BYTES } else { wish };
     let for_size = declared.size_bytes.unwrap_or_default().div_ceil(PARTS_MAX);
     let bytes = wish.max(for_size).max(storage.store.parts.part_bytes_min());
     Ok(bytes.next_multiple_of(BLOCK_BYTES as u64))
@@ -67,7 +84,17 @@ impl Registry {
         {
             return self.to_upload(row).await;
         }
+        let key = artifact.key.as_ref().map(ToString::to_string);
+        if let Some(key) = &key {
+            let under_way = uploads::under_way(self.db.reader(), (caller.space_id, key), now_us(), OF_KEY_MAX);
+            check_under_way(under_way.await?, key)?;
+        }
         let storage = self.storage_of(caller, &artifact).await?.clone();
+        let wish = if wish == 0 {
+            default_part_bytes(is_parallel)
+        } else {
+            wish
+        };
         let part_bytes = part_bytes(wish, artifact.declared, &storage)?;
         let object = storage.store.parts.create(ObjectName::new(random(), &suffix)).await?;
         fault::point("uploads.object_created");
@@ -77,6 +104,7 @@ impl Registry {
             space_id: caller.space_id,
             storage_id: storage.id,
             principal_id: caller.principal.id,
+            key,
             object_name: object.name.to_string(),
             store_upload_id: object.store_upload_id.clone(),
             header,
@@ -92,6 +120,11 @@ impl Registry {
         let inserted = self.db.write::<_, RegistryError, _>(move |txn| {
             let row = row.clone();
             Box::pin(async move {
+                if let Some(key) = &row.key {
+                    uploads::lock_key(txn, row.space_id, key).await?;
+                    let under_way = uploads::under_way(txn, (row.space_id, key), row.now_us, OF_KEY_MAX);
+                    check_under_way(under_way.await?, key)?;
+                }
                 let row = uploads::insert(txn, &row).await?;
                 fault::point("uploads.created_in_transaction");
                 Ok(row)
