@@ -3,7 +3,7 @@
 use std::{os::unix::fs::FileExt, time::Duration};
 
 use artifactd_tests::{
-    Backend, Calls, TestServer,
+    Backend, Calls, Storage, TestServer,
     calls::{by_key, by_uid, keyed, saved},
     content::{content, digest},
     pb::{self, ErrorReason, SaveOutcome, UploadState, write_upload_request::Message as Asked},
@@ -34,6 +34,29 @@ async fn saved_is(calls: &Calls, uid: &str, bytes: &[u8]) -> pb::Artifact {
     );
     assert!(calls.read(by_uid(&artifact.uid)).await.unwrap() == bytes);
     artifact
+}
+
+/// Four parts that travel at once are no more than the one that travels in order.
+#[tokio::test]
+async fn parts_are_as_large_as_may_have_to_come_again() {
+    for backend in Backend::ALL {
+        let server = TestServer::on(backend).await;
+        let part_bytes = async |parallel| {
+            let wanted = pb::CreateUploadRequest {
+                part_bytes: 0,
+                ..wanted("x.bin", Some(1 << 30), parallel)
+            };
+            server.calls().create_upload(wanted).await.unwrap().part_bytes
+        };
+        assert_eq!(part_bytes(false).await, 8 << 20);
+        // The least that object stores take.
+        let least = if backend.storage == Storage::S3 {
+            5 << 20
+        } else {
+            2 << 20
+        };
+        assert_eq!(part_bytes(true).await, least, "{backend:?}");
+    }
 }
 
 #[tokio::test]
