@@ -306,7 +306,6 @@ impl ObjectWriter for LocalWriter {
             waiting: Gathered::default(),
             handed_bytes: 0,
             synced_bytes: 0,
-            writing: None,
             syncing: None,
         })
     }
@@ -493,8 +492,8 @@ struct Staged {
 
 /// An object on its way into a folder.
 ///
-/// Writes run one at a time in the blocking pool while the next bytes are
-/// gathered, so at most twice [`WRITE_BYTES`] and one part are in memory.
+/// What was gathered is written where it was gathered: the kernel copies it faster than
+/// another thread is woken, and at most [`WRITE_BYTES`] and one part are in memory.
 struct PendingLocal {
     inner: Arc<Inner>,
     name: ObjectName,
@@ -502,18 +501,16 @@ struct PendingLocal {
     waiting: Gathered,
     handed_bytes: u64,
     synced_bytes: u64,
-    writing: Option<JoinHandle<Result<()>>>,
     syncing: Option<JoinHandle<Result<()>>>,
 }
 
 impl PendingLocal {
     async fn write_waiting(&mut self) -> Result<()> {
-        join(&mut self.writing).await?;
         let staged = self.staged().await?;
         let offset = self.handed_bytes;
         self.handed_bytes += self.waiting.bytes() as u64;
         let parts = self.waiting.take();
-        self.writing = Some(spawn_blocking(move || write_at(&staged.file, &parts, offset)));
+        in_place(|| write_at(&staged.file, &parts, offset))?;
         self.start_write_back().await
     }
 
@@ -580,7 +577,6 @@ impl PendingObject for PendingLocal {
     }
 
     async fn finish(mut self: Box<Self>) -> Result<FinishedObject> {
-        join(&mut self.writing).await?;
         join(&mut self.syncing).await?;
         let (inner, name) = (Arc::clone(&self.inner), self.name.clone());
         let (offset, staged) = (self.handed_bytes, self.staged.take());
@@ -607,7 +603,6 @@ impl PendingObject for PendingLocal {
 
     async fn abort(mut self: Box<Self>) {
         // The outcome of writes that are thrown away does not matter.
-        let _ = join(&mut self.writing).await;
         let _ = join(&mut self.syncing).await;
     }
 }
