@@ -20,6 +20,7 @@
 //!   view that checks every byte. It knows no versions and no database.
 //! - The crate `artifactd-domain` below all of them holds the rules that need
 //!   neither I/O nor time: identifiers, versions, keys, suffixes, digests.
+//! - The crate `artifactd-heap` bounds what the process keeps of freed memory.
 //! - `fault` lets a test build stop itself at a named point.
 //!
 //! Bytes are never overwritten, a row never names bytes that are not durable, and

@@ -141,6 +141,7 @@ struct ListenerFlags {
 }
 
 fn main() -> ExitCode {
+    artifactd_heap::bound();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(asked) => {
