@@ -16,6 +16,8 @@ mod dtype;
 mod error;
 mod filter;
 mod folder;
+#[cfg(test)]
+mod hostile;
 mod ipc;
 mod json;
 mod measure;

@@ -1,5 +1,7 @@
 //! One suite that every format passes over the same table.
 
+mod nested;
+
 use std::{ops::Range, sync::Arc};
 
 use arrow_array::{
@@ -153,7 +155,9 @@ fn files() -> Vec<(&'static str, Vec<u8>)> {
 
 /// A small table in every format.
 pub(super) fn small_files() -> Vec<(&'static str, Vec<u8>)> {
-    files_of(&table_of(SMALL_ROWS))
+    let mut files = files_of(&table_of(SMALL_ROWS));
+    files.extend(nested::files(SMALL_ROWS));
+    files
 }
 
 fn files_of(batch: &RecordBatch) -> Vec<(&'static str, Vec<u8>)> {

@@ -24,7 +24,7 @@ const BATCH_BYTES: usize = 32 * 1024;
 const THREADS: &str = "damaged";
 
 /// What one of them may take; none is larger than some 10 KiB.
-const TIME_MAX: Duration = Duration::from_secs(5);
+pub(super) const TIME_MAX: Duration = Duration::from_secs(5);
 
 fn number_of(name: &str, usual: u64) -> u64 {
     env::var(name).map_or(usual, |value| value.parse().expect("a number"))
@@ -101,7 +101,7 @@ fn mutate(file: &[u8], draw: &mut Draw) -> Vec<u8> {
 }
 
 /// Reads all that a file has. What comes must hold together, whatever it is.
-fn read_all(name: &str, bytes: &[u8]) -> Result<u64> {
+pub(super) fn read_all(name: &str, bytes: &[u8]) -> Result<u64> {
     let suffix = Suffix::of_name(name);
     let place = || Place::here(Bytes::copy_from_slice(bytes));
     let found = summary::look_into(place(), suffix.as_str());
