@@ -6,6 +6,7 @@ use std::{
 };
 
 use arrow_array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch};
+use arrow_flight::Ticket;
 use arrow_schema::{DataType, Field, Schema};
 use artifactd_proto::flight::v1 as flight;
 use artifactd_tests::{
@@ -13,9 +14,13 @@ use artifactd_tests::{
     calls::{by_key, by_uid, keyed},
     flight::numbered,
     folders::{Files, folder},
+    wire::{END_HEADERS, END_STREAM, Frames, Kind, frame, framed, header_block},
 };
 use bytes::Bytes;
+use prost::Message;
 use tonic::Request;
+
+const DO_GET: &str = "/arrow.flight.protocol.FlightService/DoGet";
 
 /// A table of 1 GiB in memory, in a folder of some KiB: a value of 16 KiB over and over.
 async fn huge(calls: &Calls) -> String {
@@ -67,6 +72,51 @@ fn read_of(uid: &str, filter: &str) -> flight::ReadArray {
         max_endpoints: 1,
         ..Default::default()
     }
+}
+
+fn call(ticket: &Ticket) -> Vec<u8> {
+    let mut frames = frame(Kind::Headers, END_HEADERS, 1, &header_block(DO_GET));
+    frames.extend(frame(Kind::Data, END_STREAM, 1, &framed(&ticket.encode_to_vec())));
+    frames
+}
+
+/// F09.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_stop_cost_little_and_are_cut_while_others_are_served() {
+    const READERS: usize = 16;
+    const ONE_BYTES_MAX: u64 = 128 << 20;
+    const ALL_BYTES_MAX: u64 = 512 << 20;
+    let setup = TestServer::setup().env("ARTIFACTD_LIMITS__TABLE_STREAMS_MAX", "17");
+    let mut server = setup.start().await;
+    let calls = server.calls();
+    let ticket = calls.ticket(&read_of(&huge(&calls).await, "")).await.unwrap();
+    put(&calls, "small.parquet", &numbered(0..1_000)).await;
+    server.stop().await;
+    let impatient = ("ARTIFACTD_LIMITS__STREAM_IDLE_TIMEOUT_MS", "1000");
+    server.start_again_with(&[impatient]).await;
+    let calls = server.calls();
+    let small = flight::ReadArray {
+        artifact: Some(by_key("small.parquet")),
+        ..Default::default()
+    };
+    let before = server.resident_bytes();
+    for (readers, bytes_max) in [(1, ONE_BYTES_MAX), (READERS, ALL_BYTES_MAX)] {
+        let mut stopped = Vec::new();
+        for _ in 0..readers {
+            let mut frames = Frames::connect(server.address()).await;
+            // As it is: a window of 64 KiB, which is never opened again.
+            frames.send(&call(&ticket)).await.unwrap();
+            stopped.push(frames);
+        }
+        assert_eq!(calls.read_table(&small).await.unwrap().rows(), 1_000);
+        let mut grown = 0;
+        for mut frames in stopped {
+            grown = grown.max(server.resident_bytes().saturating_sub(before));
+            assert!(frames.is_reset(1, Duration::from_secs(20)).await, "a read goes on");
+        }
+        assert!(grown < bytes_max, "{readers} readers: the server grew by {grown} bytes");
+    }
+    server.assert_clean();
 }
 
 /// A turn is over when the threads of a read have ended: with one turn, the next read
