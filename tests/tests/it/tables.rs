@@ -673,6 +673,32 @@ async fn the_calls_that_there_are_say_so_and_the_others_say_that_they_are_not() 
 }
 
 #[tokio::test]
+async fn damage_that_a_decoder_meets_is_told_as_damage() {
+    for key in ["t.parquet", "t.arrow", "t.csv"] {
+        let server = TestServer::start().await;
+        let calls = server.calls();
+        if key == "t.csv" {
+            let rows = (0..ROWS).map(|row| format!("{row},word {row}\n"));
+            let text = format!("id,word\n{}", rows.collect::<String>());
+            calls.save(keyed(key), text.as_bytes()).await.unwrap();
+        } else {
+            put(&calls, key, ROWS).await;
+        }
+        let read = flight::ReadArray {
+            artifact: Some(by_key(key)),
+            ..Default::default()
+        };
+        let ticket = calls.ticket(&read).await.unwrap();
+        server.overwrite_only_object(|stored| {
+            let middle = stored.len() / 2;
+            stored[middle] ^= 1;
+        });
+        let failure = refused(calls.do_get(ticket).await);
+        assert_eq!(failure.reason, Some(R::ContentCorrupt), "{key}: {failure:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_read_is_cancelled_from_elsewhere() {
     let server = TestServer::start().await;
     let calls = server.calls();

@@ -124,7 +124,8 @@ impl Footer {
             let mut reader = ParquetMetaDataReader::new_with_metadata((*self.metadata).clone())
                 .with_page_index_policy(PageIndexPolicy::Optional);
             let file = PageFile::new(Source::sparse(source.place().clone()), Vec::new(), false);
-            reader.read_page_indexes(&file).map_err(ArrayError::from_parquet)?;
+            let read = reader.read_page_indexes(&file);
+            read.map_err(|error| file.failure(ArrayError::from_parquet(error)))?;
             let metadata = reader.finish().map_err(ArrayError::from_parquet)?;
             self.check_page_index(&metadata)?;
             Ok(Arc::new(metadata))

@@ -6,7 +6,7 @@
 use std::{
     io::{self, Read},
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
@@ -38,6 +38,8 @@ pub(super) struct PageFile {
     has_lists: bool,
     /// Values whose pages were opened since the batch began.
     values: Arc<AtomicU64>,
+    /// Why the last read failed: the decoder keeps the text of that alone.
+    failed: Arc<Mutex<Option<ArrayError>>>,
 }
 
 impl PageFile {
@@ -48,6 +50,7 @@ impl PageFile {
             page_starts: page_starts.into(),
             has_lists,
             values: Arc::default(),
+            failed: Arc::default(),
         }
     }
 
@@ -55,6 +58,19 @@ impl PageFile {
     pub(super) fn begin_batch(&self) -> crate::arrays::error::Result<()> {
         self.values.store(0, Ordering::Relaxed);
         self.source.check_cancelled()
+    }
+
+    /// What a decoder that failed was told, or what it says itself.
+    pub(super) fn failure(&self, told: ArrayError) -> ArrayError {
+        let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+        failed.take().unwrap_or(told)
+    }
+
+    /// Tells the decoder of a failure, and keeps it.
+    fn tell(&self, error: ArrayError) -> ParquetError {
+        let told = ParquetError::General(error.to_string());
+        *self.failed.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+        told
     }
 
     fn look(&self, header: &thrift::PageHeader) -> std::result::Result<(), ArrayError> {
@@ -92,10 +108,6 @@ impl PageFile {
     }
 }
 
-fn external(error: ArrayError) -> ParquetError {
-    ParquetError::External(Box::new(error))
-}
-
 impl Length for PageFile {
     fn len(&self) -> u64 {
         self.source.size_bytes()
@@ -115,16 +127,16 @@ impl ChunkReader for PageFile {
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
         if length as u64 > UNIT_BYTES_MAX {
-            return Err(external(ArrayError::too_large("a page", length as u64, UNIT_BYTES_MAX)));
+            return Err(self.tell(ArrayError::too_large("a page", length as u64, UNIT_BYTES_MAX)));
         }
         let end = start
             .checked_add(length as u64)
             .filter(|end| *end <= self.source.size_bytes());
         let end = end.ok_or_else(|| ParquetError::EOF("a page lies behind the end".to_owned()))?;
-        let bytes = self.source.read(start..end).map_err(external)?;
+        let bytes = self.source.read(start..end).map_err(|error| self.tell(error))?;
         if self.page_starts.binary_search(&start).is_ok() {
-            let header = thrift::check_page_header(&bytes).map_err(external)?;
-            self.look(&header).map_err(external)?;
+            let header = thrift::check_page_header(&bytes).map_err(|error| self.tell(error))?;
+            self.look(&header).map_err(|error| self.tell(error))?;
         }
         Ok(bytes)
     }
@@ -141,7 +153,10 @@ impl Read for HeaderReader {
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         let bytes = match &mut self.bytes {
             Some(bytes) => bytes,
-            none => none.insert(self.file.header(self.start)?),
+            none => {
+                let header = self.file.header(self.start);
+                none.insert(header.map_err(|error| io::Error::other(self.file.tell(error)))?)
+            }
         };
         let count = bytes.len().min(into.len());
         bytes.copy_to_slice(&mut into[..count]);

@@ -383,7 +383,8 @@ impl RowGroups {
                 true => builder,
                 false => builder.with_row_selection(selection(wanted, metadata.num_rows())),
             };
-            builder.build().map_err(ArrayError::from_parquet)
+            let built = builder.build();
+            built.map_err(|error| file.failure(ArrayError::from_parquet(error)))
         })?;
         Ok(Reader { file, reader })
     }
@@ -499,7 +500,7 @@ impl Reader {
         let next = guarded(|| {
             self.file.begin_batch()?;
             let next = self.reader.next().transpose();
-            next.map_err(|error| ArrayError::from_arrow(FORMAT, error))
+            next.map_err(|error| self.file.failure(ArrayError::from_arrow(FORMAT, error)))
         });
         next.transpose()
     }
