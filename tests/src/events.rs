@@ -32,17 +32,22 @@ impl Watch {
     /// # Panics
     /// When none comes for long, or the watch ends.
     pub async fn event(&mut self) -> pb::Event {
-        loop {
-            let message = tokio::time::timeout(EVENT_TIMEOUT, self.stream.message()).await;
-            let message = message.expect("an event in time").expect("the watch goes on");
-            match message.expect("the watch goes on").message.expect("a known message") {
-                Message::Event(event) => {
-                    self.token.clone_from(&event.resume_token);
-                    return event;
+        let event = async {
+            loop {
+                let message = self.stream.message().await.expect("the watch goes on");
+                match message.expect("the watch goes on").message.expect("a known message") {
+                    Message::Event(event) => {
+                        self.token.clone_from(&event.resume_token);
+                        return event;
+                    }
+                    Message::Bookmark(bookmark) => self.token = bookmark.resume_token,
                 }
-                Message::Bookmark(bookmark) => self.token = bookmark.resume_token,
             }
-        }
+        };
+        // Bookmarks come for ever, also where an event is missing.
+        tokio::time::timeout(EVENT_TIMEOUT, event)
+            .await
+            .expect("an event in time")
     }
 
     /// Whether no event comes for some time.
