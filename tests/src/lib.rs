@@ -58,6 +58,7 @@ pub mod pauses;
 pub mod postgres;
 pub mod proxy;
 pub mod published;
+pub mod python;
 pub mod records;
 pub mod runs;
 pub mod s3;

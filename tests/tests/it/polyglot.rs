@@ -1,8 +1,7 @@
 //! More of what a client in Python does, made from our protos by its own tools.
 
 use std::{
-    path::{Path, PathBuf},
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
     time::Duration,
 };
 
@@ -12,7 +11,7 @@ use artifactd_tests::{
     content::{content, digest},
     pb,
     proxy::{Line, Proxy},
-    required_env,
+    python,
 };
 
 /// How often the upload may have to be run again.
@@ -21,33 +20,11 @@ const RUNS_MAX: usize = 3;
 /// Bytes of a part unless somebody wishes others.
 const PART: usize = 8 << 20;
 
-fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("polyglot/python").join(name)
-}
-
-fn python(name: &str, arguments: &[&str]) -> Command {
-    let mut command = Command::new(required_env("ARTIFACTD_TEST_PYTHON"));
-    command.arg(script(name)).args(arguments);
-    command.env("PYTHONPATH", required_env("ARTIFACTD_TEST_STUBS"));
-    command
-}
-
-fn output(name: &str, arguments: &[&str]) -> Output {
-    tokio::task::block_in_place(|| python(name, arguments).output().expect("run Python"))
-}
-
-fn run(name: &str, arguments: &[&str]) -> String {
-    let Output { status, stdout, stderr } = output(name, arguments);
-    let [out, err] = [stdout, stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(status.success(), "{name}:\n{out}\n{err}");
-    out
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_python_client_saves_reads_and_deletes() {
     for backend in Backend::ALL {
         let server = TestServer::on(backend).await;
-        let out = run("check.py", &[&server.address().to_string()]);
+        let out = python::run("check.py", &[&server.address().to_string()]);
         assert!(out.contains("all checks passed"), "{backend:?}:\n{out}");
         server.assert_clean();
     }
@@ -67,7 +44,7 @@ async fn a_folder_is_saved_listed_read_and_changed_from_python() {
         std::fs::write(folder.path().join(path), bytes).unwrap();
     }
     let arguments = [&server.address().to_string(), folder.path().to_str().unwrap(), "data"];
-    let out = run("folder.py", &arguments);
+    let out = python::run("folder.py", &arguments);
     let lines: Vec<&str> = out.lines().collect();
     assert_eq!(
         lines,
@@ -98,7 +75,7 @@ async fn an_upload_from_python_goes_on_after_the_program_was_killed() {
 
         let proxy = Proxy::start(server.address()).await;
         let through = proxy.through(&server.url()).replace("http://", "");
-        let mut first = python("upload.py", &[&through, path, "large.bin"]);
+        let mut first = python::command("upload.py", &[&through, path, "large.bin"]);
         let mut first = first.stdout(Stdio::null()).spawn().expect("run Python");
         while durable_bytes(&server).await < 3 * PART {
             assert!(first.try_wait().unwrap().is_none(), "it ended too early");
@@ -126,7 +103,7 @@ async fn go_on(server: &TestServer, path: &str, size: usize) -> String {
         assert!(durable < size, "it was not cut");
         let proxy = Proxy::start(server.address()).await;
         let through = proxy.through(&server.url()).replace("http://", "");
-        let Output { status, stdout, stderr } = output("upload.py", &[&through, path, "large.bin"]);
+        let Output { status, stdout, stderr } = python::output("upload.py", &[&through, path, "large.bin"]);
         if status.success() {
             // Frames and calls around the content come to little.
             let most = (size - durable) * 101 / 100;

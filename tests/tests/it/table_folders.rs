@@ -11,7 +11,7 @@ use artifactd_tests::{
     flight::{numbered, read_command, refused},
     folders::{Files, FolderCall, change_of, entry, folder, removal},
     pb::{self, ErrorReason as R},
-    required_env,
+    python,
 };
 use bytes::Bytes;
 use prost::Message;
@@ -60,26 +60,11 @@ fn years_of(batches: &[RecordBatch]) -> Vec<i32> {
     batches.iter().flat_map(of_batch).collect()
 }
 
-fn python(arguments: &[&str]) -> String {
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("polyglot/python/table_folders.py");
-    let mut command = std::process::Command::new(required_env("ARTIFACTD_TEST_PYTHON"));
-    command.arg(script).args(arguments);
-    command.env("PYTHONPATH", required_env("ARTIFACTD_TEST_STUBS"));
-    let done = tokio::task::block_in_place(|| command.output().expect("run Python"));
-    let out = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(
-        done.status.success(),
-        "{out}\n{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    out
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn folders_of_pyarrow_and_polars_are_what_pyarrow_reads() {
     for (backend, seed, folders) in [(Backend::EMBEDDED, "1", "5"), (Backend::CLUSTER, "2", "1")] {
         let server = TestServer::on(backend).await;
-        let out = python(&[&server.address().to_string(), seed, folders]);
+        let out = python::run("table_folders.py", &[&server.address().to_string(), seed, folders]);
         assert!(out.contains("are the same"), "{backend:?}:\n{out}");
         server.assert_clean();
     }

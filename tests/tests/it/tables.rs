@@ -12,7 +12,7 @@ use artifactd_tests::{
     failure::Failure,
     flight::{numbered, packed, read_command, refused},
     pb::{self, ErrorReason as R},
-    required_env,
+    python, required_env,
 };
 use futures::TryStreamExt;
 use prost::Message;
@@ -39,26 +39,11 @@ async fn put(calls: &Calls, key: &str, rows: i64) -> pb::Artifact {
     saved.artifact.unwrap()
 }
 
-fn python(arguments: &[&str]) -> String {
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("polyglot/python/tables.py");
-    let mut command = std::process::Command::new(required_env("ARTIFACTD_TEST_PYTHON"));
-    command.arg(script).args(arguments);
-    command.env("PYTHONPATH", required_env("ARTIFACTD_TEST_STUBS"));
-    let done = tokio::task::block_in_place(|| command.output().expect("run Python"));
-    let out = String::from_utf8_lossy(&done.stdout).into_owned();
-    assert!(
-        done.status.success(),
-        "{out}\n{}",
-        String::from_utf8_lossy(&done.stderr)
-    );
-    out
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn random_tables_are_the_same_to_pyarrow_pandas_and_polars() {
     for (backend, seed, tables) in [(Backend::EMBEDDED, "1", "4"), (Backend::CLUSTER, "2", "1")] {
         let server = TestServer::on(backend).await;
-        let out = python(&[&server.address().to_string(), seed, tables]);
+        let out = python::run("tables.py", &[&server.address().to_string(), seed, tables]);
         assert!(out.contains("are the same"), "{backend:?}:\n{out}");
         server.assert_clean();
     }
