@@ -200,14 +200,17 @@ fn values(
     if in_list {
         rows.select.and_where(col(TABLE, "is_item"));
     }
-    let column = col(
-        TABLE,
-        match holds {
-            Held::Float => "float_value",
-            Held::Text | Held::Dict => "text_value",
-            Held::Int | Held::Bool | Held::Date | Held::Time => "int_value",
-        },
-    );
+    let (column, is_text) = match holds {
+        Held::Float => ("float_value", false),
+        Held::Text | Held::Dict => ("text_value", true),
+        Held::Int | Held::Bool | Held::Date | Held::Time => ("int_value", false),
+    };
+    let column = col(TABLE, column);
+    // An artifact has few values, however many lie in a range.
+    let in_range = match way {
+        Way::Probe => not_indexed(backend, column.clone(), is_text),
+        Way::List => column.clone(),
+    };
     // Only the beginning of a long text is in the index.
     let whole = || {
         let whole = Func::coalesce([col(TABLE, "document"), col(TABLE, "text_value")]);
@@ -228,15 +231,15 @@ fn values(
                 .and_where(compare(whole(), *comparison, text.as_str().into()));
         }
         Test::Compare(_, comparison, value) => {
-            rows.select.and_where(compare(column, *comparison, bound(value)));
+            rows.select.and_where(compare(in_range, *comparison, bound(value)));
         }
         Test::Like(_, pattern) => {
             let prefix = pattern.prefix();
             let is_indexed = !prefix.is_empty() && prefix.len() <= INDEXED_BYTES;
             if is_indexed {
-                rows.select.and_where(column.clone().gte(prefix));
+                rows.select.and_where(in_range.clone().gte(prefix));
                 if let Some(end) = Key::prefix_end(prefix) {
-                    rows.select.and_where(column.lt(end));
+                    rows.select.and_where(in_range.lt(end));
                 }
             }
             if !(is_indexed && pattern.is_prefix()) {
@@ -356,11 +359,7 @@ impl Rows {
         match test {
             Test::Call(_, ids) if self.way == Way::Probe && ids.len() > LABELS_LOOKED_UP => {
                 // Those of the artifact are fewer.
-                let label = col(self.table, "label_id");
-                let label = match backend {
-                    DbBackend::Postgres => Expr::cust_with_expr("$1 + 0", label),
-                    _ => Expr::cust_with_expr("+ ?", label),
-                };
+                let label = not_indexed(backend, col(self.table, "label_id"), false);
                 self.select.and_where(label.is_in(ids.iter().map(bound)));
             }
             Test::Call(_, ids) => {
@@ -406,4 +405,14 @@ fn probe(select: &mut SelectStatement) -> SelectStatement {
 
 fn col(table: &'static str, name: &'static str) -> Expr {
     Expr::col((Alias::new(table), Alias::new(name)))
+}
+
+/// A column, written in a way which no index can use.
+fn not_indexed(backend: DbBackend, column: Expr, is_text: bool) -> Expr {
+    let written = match (backend, is_text) {
+        (DbBackend::Postgres, true) => "$1 || ''",
+        (DbBackend::Postgres, false) => "$1 + 0",
+        _ => "+ ?",
+    };
+    Expr::cust_with_expr(written, column)
 }
