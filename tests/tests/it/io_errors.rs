@@ -84,10 +84,9 @@ async fn send(way: &str, calls: &Calls, key: &str, bytes: &[u8]) -> Outcome<()> 
 #[tokio::test]
 async fn content_that_the_disk_does_not_take_is_refused_and_leaves_nothing() {
     for backend in Backend::DATABASES {
-        let server = TestServer::on(backend).await;
-        let calls = server.calls();
+        let mut server = TestServer::on(backend).await;
         let kept = content(1, 700_000);
-        calls.save(keyed("kept.bin"), &kept).await.unwrap();
+        server.calls().save(keyed("kept.bin"), &kept).await.unwrap();
         let folders = object_folders(&server);
         let storage = [server.data_dir().join("storage/.artifactd")];
         let failing = [
@@ -99,6 +98,10 @@ async fn content_that_the_disk_does_not_take_is_refused_and_leaves_nothing() {
             ("the flush of the folder", Failing::all(FLUSH).on(&folders)),
         ];
         for (number, (place, failing)) in failing.iter().enumerate() {
+            // Garbage is looked for after a minute: a flush of the database that fails ends the server.
+            assert!(server.stop().await.success());
+            server.start_again().await;
+            let calls = server.calls();
             for (way, len) in [("save", 9_000_000), ("small save", 3_000), ("replace", 2_000_000)] {
                 // A small file is written at once, under its own name.
                 let is_small = way == "small save";
@@ -131,6 +134,7 @@ async fn content_that_the_disk_does_not_take_is_refused_and_leaves_nothing() {
             }
         }
         server.assert_clean();
+        let calls = server.calls();
         calls
             .save(requested("0-save.bin"), &content(2, 9_000_000))
             .await
