@@ -8,7 +8,9 @@ mod decode;
 mod encode;
 mod layout;
 mod messages;
+mod plan;
 mod scan;
+mod schema;
 mod write;
 
 use std::sync::{Arc, OnceLock};
@@ -26,12 +28,16 @@ use super::{
 
 pub(crate) use self::{
     encode::{ALIGNMENT, Encoder, Message, schema_message},
-    layout::read_schema,
     messages::MessageReader,
+    schema::read_schema,
     write::IpcSink,
 };
 
 const FORMAT: &str = "arrow";
+
+fn lie(what: impl Into<String>) -> ArrayError {
+    ArrayError::malformed(FORMAT, what)
+}
 
 /// A file or stream of batches.
 #[derive(Debug)]
@@ -130,10 +136,9 @@ fn unpack(codec: CompressionType, packed: &[u8], bytes: usize) -> Result<Vec<u8>
             decoder.read_to_end(&mut unpacked).map(|_| unpacked)
         }
     };
-    let lie = |what: &str| ArrayError::malformed(FORMAT, format!("a packed buffer {what}"));
-    let unpacked = unpacked.map_err(|_| lie("cannot be unpacked"))?;
+    let unpacked = unpacked.map_err(|_| lie("a packed buffer cannot be unpacked"))?;
     match unpacked.len() == bytes {
         true => Ok(unpacked),
-        false => Err(lie("is longer or shorter than it says")),
+        false => Err(lie("a packed buffer is longer or shorter than it says")),
     }
 }

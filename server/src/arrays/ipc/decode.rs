@@ -4,23 +4,25 @@
 //! the bytes are fetched that these rows need, so that a file of one huge batch is read
 //! in small ones. All arrays are validated: offsets, dictionary keys, UTF-8.
 
+mod buffers;
+mod nested;
+mod texts;
+
 use std::{collections::HashMap, ops::Range, sync::Arc};
 
-use arrow_array::{Array, ArrayRef, UnionArray, make_array, new_empty_array};
-use arrow_buffer::{ArrowNativeType, BooleanBuffer, Buffer, NullBuffer, ScalarBuffer};
-use arrow_data::{ArrayData, ByteView};
-use arrow_ipc::{CompressionType, MetadataVersion, RecordBatch as Header};
+use arrow_array::{ArrayRef, make_array, new_empty_array};
+use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer};
+use arrow_data::ArrayData;
+use arrow_ipc::MetadataVersion;
 use arrow_schema::{DataType, Field, UnionMode};
 use bytes::Bytes;
 
-use super::FORMAT;
-use crate::arrays::{
-    budget::UNIT_BYTES_MAX,
-    error::{ArrayError, Result},
+use super::{
+    FORMAT, lie,
+    plan::{BatchPlan, Node, natural},
+    schema::{check_depth, child_types, dictionary_id},
 };
-
-/// Deepest nesting of types.
-pub(super) const DEPTH_MAX: usize = 64;
+use crate::arrays::error::{ArrayError, Result};
 
 /// Gives ranges of the body of a message.
 pub(super) trait BodyReader {
@@ -37,84 +39,7 @@ impl BodyReader for Bytes {
 /// What the dictionaries of a stream hold now, by their ids.
 pub(crate) type Dictionaries = HashMap<i64, ArrayRef>;
 
-/// What the header of a batch says, checked so far as it can be without the body.
-#[derive(Debug, Clone)]
-pub(super) struct BatchPlan {
-    /// Rows of the batch.
-    pub(super) rows: usize,
-    nodes: Vec<Node>,
-    buffers: Vec<Range<u64>>,
-    variadic: Vec<usize>,
-    compression: Option<CompressionType>,
-    version: MetadataVersion,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Node {
-    rows: usize,
-    nulls: usize,
-}
-
-fn lie(what: impl Into<String>) -> ArrayError {
-    ArrayError::malformed(FORMAT, what)
-}
-
-fn natural(number: i64, what: &str) -> Result<usize> {
-    usize::try_from(number).map_err(|_| lie(format!("a message has {what} of negative size")))
-}
-
-/// Rows that a batch may have whatever its bytes: packed, or always null.
-const ROWS_FREE: u64 = 1 << 31;
-
 impl BatchPlan {
-    /// Reads the header of a batch whose body has as many bytes.
-    pub(super) fn new(header: Header<'_>, version: MetadataVersion, body_bytes: u64) -> Result<Self> {
-        let nodes = header.nodes().into_iter().flatten().map(|node| {
-            let (rows, nulls) = (
-                natural(node.length(), "a column")?,
-                natural(node.null_count(), "nulls")?,
-            );
-            match nulls <= rows {
-                true => Ok(Node { rows, nulls }),
-                false => Err(lie("a column has more nulls than rows")),
-            }
-        });
-        let buffers = header.buffers().into_iter().flatten().map(|buffer| {
-            let (start, bytes) = (
-                natural(buffer.offset(), "a buffer")?,
-                natural(buffer.length(), "a buffer")?,
-            );
-            let end = (start as u64)
-                .checked_add(bytes as u64)
-                .filter(|end| *end <= body_bytes);
-            end.map(|end| start as u64..end)
-                .ok_or_else(|| lie("a buffer lies outside its message"))
-        });
-        let variadic = header.variadicBufferCounts().into_iter().flatten();
-        let compression = match header.compression() {
-            None => None,
-            Some(body) => match body.codec() {
-                codec @ (CompressionType::LZ4_FRAME | CompressionType::ZSTD) => Some(codec),
-                other => return Err(ArrayError::unsupported(FORMAT, format!("the compression {other:?}"))),
-            },
-        };
-        let rows = natural(header.length(), "a batch")?;
-        // No column takes less than a bit for a row, but one that is always null.
-        if rows as u64 > ROWS_FREE.max(body_bytes.saturating_mul(8)) {
-            return Err(lie("a batch has more rows than its bytes can hold"));
-        }
-        Ok(Self {
-            rows,
-            nodes: nodes.collect::<Result<_>>()?,
-            buffers: buffers.collect::<Result<_>>()?,
-            variadic: variadic
-                .map(|count| natural(count, "a column"))
-                .collect::<Result<_>>()?,
-            compression,
-            version,
-        })
-    }
-
     /// Where the buffers of some columns lie in the body.
     pub(super) fn buffers_of(&self, fields: &[Arc<Field>], wanted: impl Fn(usize) -> bool) -> Result<Vec<Range<u64>>> {
         let (nothing, dictionaries) = (Bytes::new(), Dictionaries::new());
@@ -128,11 +53,6 @@ impl BatchPlan {
             }
         }
         Ok(buffers)
-    }
-
-    /// Whether its buffers are packed, so that they can only be read as a whole.
-    pub(super) fn is_compressed(&self) -> bool {
-        self.compression.is_some()
     }
 
     /// The columns of some rows; `None` in place of those that are not wanted.
@@ -161,6 +81,21 @@ impl BatchPlan {
             false => decoding.skip(field.data_type(), 0).map(|()| None),
         });
         columns.collect()
+    }
+
+    /// A dictionary, which is a batch of one column.
+    pub(super) fn decode_values(
+        &self,
+        field: &Field,
+        body: &dyn BodyReader,
+        dictionaries: &Dictionaries,
+    ) -> Result<ArrayRef> {
+        let columns = self.decode(&[Arc::new(field.clone())], |_| true, 0..self.rows, body, dictionaries)?;
+        columns
+            .into_iter()
+            .flatten()
+            .next()
+            .ok_or_else(|| lie("a dictionary without values"))
     }
 }
 
@@ -234,104 +169,6 @@ impl<'b> Decoding<'b> {
             self.skip(child, depth + 1)?;
         }
         Ok(())
-    }
-
-    /// A buffer as it is in memory, or a part of it.
-    fn bytes(&self, buffer: &Range<u64>, part: Range<u64>) -> Result<Buffer> {
-        let bytes = match self.plan.compression {
-            None => {
-                if part.end > buffer.end - buffer.start {
-                    return Err(lie("a buffer is too short for its column"));
-                }
-                if part.is_empty() {
-                    return Ok(Buffer::from(&[]));
-                }
-                self.body.read(buffer.start + part.start..buffer.start + part.end)?
-            }
-            Some(codec) => {
-                let unpacked = self.unpacked(buffer, codec)?;
-                let inside = usize::try_from(part.start).ok().zip(usize::try_from(part.end).ok());
-                let inside = inside.filter(|(start, end)| start <= end && *end <= unpacked.len());
-                let (start, end) = inside.ok_or_else(|| lie("a buffer is too short for its column"))?;
-                unpacked.slice(start..end)
-            }
-        };
-        Ok(Buffer::from(bytes))
-    }
-
-    fn unpacked(&self, buffer: &Range<u64>, codec: CompressionType) -> Result<Bytes> {
-        const LENGTH_BYTES: u64 = 8;
-        const NOT_PACKED: i64 = -1;
-        let packed_bytes = buffer.end - buffer.start;
-        if packed_bytes == 0 {
-            return Ok(Bytes::new());
-        }
-        if packed_bytes < LENGTH_BYTES {
-            return Err(lie("a packed buffer is too short"));
-        }
-        if packed_bytes > UNIT_BYTES_MAX {
-            return Err(ArrayError::too_large("a packed buffer", packed_bytes, UNIT_BYTES_MAX));
-        }
-        let packed = self.body.read(buffer.clone())?;
-        let length = i64::from_le_bytes(packed[..8].try_into().expect("eight bytes"));
-        let packed = packed.slice(8..);
-        if length == NOT_PACKED {
-            return Ok(packed);
-        }
-        let length = u64::try_from(length).map_err(|_| lie("a packed buffer of negative size"))?;
-        if length > UNIT_BYTES_MAX {
-            return Err(ArrayError::too_large("a buffer", length, UNIT_BYTES_MAX));
-        }
-        super::unpack(codec, &packed, length as usize).map(Bytes::from)
-    }
-
-    /// Values of one size.
-    fn values(&self, buffer: &Range<u64>, rows: &Range<usize>, width: usize) -> Result<Buffer> {
-        let at = |row: usize| (row as u64).checked_mul(width as u64);
-        let part = at(rows.start)
-            .zip(at(rows.end))
-            .ok_or_else(|| lie("a column is too long"))?;
-        self.bytes(buffer, part.0..part.1)
-    }
-
-    /// Bits from the byte on that has the first; answers how many others stand before it there.
-    fn bits(&self, buffer: &Range<u64>, rows: &Range<usize>) -> Result<(Buffer, usize)> {
-        let first = rows.start / 8;
-        let bytes = self.bytes(buffer, first as u64..rows.end.div_ceil(8) as u64)?;
-        Ok((bytes, rows.start % 8))
-    }
-
-    /// The nulls of some rows, as an array begins with them.
-    fn nulls(&self, buffer: &Range<u64>, node: Node, rows: &Range<usize>) -> Result<Option<Buffer>> {
-        if node.nulls == 0 || rows.is_empty() {
-            return Ok(None);
-        }
-        let (bits, skipped) = self.bits(buffer, rows)?;
-        Ok(Some(match skipped {
-            0 => bits,
-            skipped => BooleanBuffer::new(bits, skipped, rows.len()).sliced(),
-        }))
-    }
-
-    /// Offsets of some rows and what they span of the values.
-    fn offsets<O: ArrowNativeType>(&self, buffer: &Range<u64>, rows: &Range<usize>) -> Result<(Vec<O>, Range<usize>)> {
-        // A batch without rows need not have the one offset that it should.
-        if rows.is_empty() {
-            return Ok((vec![O::usize_as(0)], 0..0));
-        }
-        let with_end = rows.start..rows.end + 1;
-        let stored = aligned::<O>(self.values(buffer, &with_end, size_of::<O>())?);
-        let stored: &[O] = &stored;
-        let in_order = stored.windows(2).all(|pair| pair[0] <= pair[1]) && stored[0] >= O::usize_as(0);
-        if !in_order {
-            return Err(lie("offsets are not in order"));
-        }
-        let (first, last) = (stored[0].as_usize(), stored[stored.len() - 1].as_usize());
-        let moved = stored
-            .iter()
-            .map(|offset| O::usize_as(offset.as_usize() - first))
-            .collect();
-        Ok((moved, first..last))
     }
 
     fn array(&mut self, field: &Field, rows: Range<usize>, depth: usize) -> Result<ArrayData> {
@@ -423,275 +260,11 @@ impl<'b> Decoding<'b> {
             }
         }
     }
-
-    fn texts<O: ArrowNativeType>(
-        &mut self,
-        data_type: &DataType,
-        node: Node,
-        rows: &Range<usize>,
-    ) -> Result<ArrayData> {
-        let (nulls, offsets, values) = (self.next_buffer()?, self.next_buffer()?, self.next_buffer()?);
-        let nulls = self.nulls(&nulls, node, rows)?;
-        let (offsets, span) = self.offsets::<O>(&offsets, rows)?;
-        let values = self.bytes(&values, span.start as u64..span.end as u64)?;
-        let builder = ArrayData::builder(data_type.clone())
-            .len(rows.len())
-            .null_bit_buffer(nulls);
-        built(builder.add_buffer(Buffer::from_vec(offsets)).add_buffer(values))
-    }
-
-    /// Views, with those parts of their buffers alone to which they refer.
-    fn views(&mut self, data_type: &DataType, node: Node, rows: &Range<usize>) -> Result<ArrayData> {
-        let buffers = self.next_variadic()?;
-        let (nulls, views) = (self.next_buffer()?, self.next_buffer()?);
-        let nulls = self.nulls(&nulls, node, rows)?;
-        let mut views = aligned::<u128>(self.values(&views, rows, size_of::<u128>())?).to_vec();
-        let buffers = (0..buffers).map(|_| self.next_buffer()).collect::<Result<Vec<_>>>()?;
-        if let Some(nulls) = &nulls {
-            let set = BooleanBuffer::new(nulls.clone(), 0, rows.len());
-            let unset = views.iter_mut().zip(set.iter()).filter(|(_, set)| !set);
-            unset.for_each(|(view, _)| *view = 0);
-        }
-        let mut used: Vec<Option<Range<u32>>> = vec![None; buffers.len()];
-        for view in views.iter().map(|view| ByteView::from(*view)).filter(is_long) {
-            let used = used.get_mut(view.buffer_index as usize);
-            let used = used.ok_or_else(|| lie("a text lies in a buffer that there is not"))?;
-            let end = view
-                .offset
-                .checked_add(view.length)
-                .ok_or_else(|| lie("a text is too long"))?;
-            let range = used.get_or_insert(view.offset..end);
-            *range = range.start.min(view.offset)..range.end.max(end);
-        }
-        let mut builder = ArrayData::builder(data_type.clone())
-            .len(rows.len())
-            .null_bit_buffer(nulls);
-        // What stood in which buffer, from where on, and in which one it is now.
-        let mut places = vec![(0, 0); buffers.len()];
-        let mut read = Vec::new();
-        for (number, (buffer, used)) in buffers.iter().zip(&used).enumerate() {
-            if let Some(used) = used {
-                places[number] = (read.len() as u32, used.start);
-                read.push(self.bytes(buffer, used.start.into()..used.end.into())?);
-            }
-        }
-        for view in &mut views {
-            let mut moved = ByteView::from(*view);
-            if is_long(&moved) {
-                let (buffer, start) = places[moved.buffer_index as usize];
-                (moved.buffer_index, moved.offset) = (buffer, moved.offset - start);
-                *view = moved.as_u128();
-            }
-        }
-        builder = builder.add_buffer(Buffer::from_vec(views));
-        built(
-            read.into_iter()
-                .fold(builder, |builder, buffer| builder.add_buffer(buffer)),
-        )
-    }
-
-    fn lists<O: ArrowNativeType>(
-        &mut self,
-        data_type: &DataType,
-        field: &Field,
-        node: Node,
-        rows: &Range<usize>,
-        depth: usize,
-    ) -> Result<ArrayData> {
-        let (nulls, offsets) = (self.next_buffer()?, self.next_buffer()?);
-        let nulls = self.nulls(&nulls, node, rows)?;
-        let (offsets, span) = self.offsets::<O>(&offsets, rows)?;
-        let values = self.array(field, span, depth + 1)?;
-        let builder = ArrayData::builder(data_type.clone())
-            .len(rows.len())
-            .null_bit_buffer(nulls);
-        built(builder.add_buffer(Buffer::from_vec(offsets)).add_child_data(values))
-    }
-
-    /// Lists that may lie anywhere in their values.
-    fn list_views<O: ArrowNativeType>(
-        &mut self,
-        data_type: &DataType,
-        field: &Field,
-        node: Node,
-        rows: &Range<usize>,
-        depth: usize,
-    ) -> Result<ArrayData> {
-        let (nulls, offsets, sizes) = (self.next_buffer()?, self.next_buffer()?, self.next_buffer()?);
-        let nulls = self.nulls(&nulls, node, rows)?;
-        let offsets = aligned::<O>(self.values(&offsets, rows, size_of::<O>())?);
-        let sizes = aligned::<O>(self.values(&sizes, rows, size_of::<O>())?);
-        let zero = O::usize_as(0);
-        let negative = |numbers: &[O]| numbers.iter().any(|number| *number < zero);
-        if negative(&offsets) || negative(&sizes) {
-            return Err(lie("a list of negative size"));
-        }
-        let lists = || offsets.iter().zip(sizes.iter()).filter(|(_, size)| **size != zero);
-        let first = lists().map(|(offset, _)| offset.as_usize()).min().unwrap_or(0);
-        let last = lists()
-            .map(|(offset, size)| offset.as_usize().saturating_add(size.as_usize()))
-            .max()
-            .unwrap_or(0);
-        let moved = offsets
-            .iter()
-            .zip(sizes.iter())
-            .map(|(offset, size)| match *size == zero {
-                true => zero,
-                false => O::usize_as(offset.as_usize() - first),
-            });
-        let moved: Vec<O> = moved.collect();
-        let values = self.array(field, first..last, depth + 1)?;
-        let builder = ArrayData::builder(data_type.clone())
-            .len(rows.len())
-            .null_bit_buffer(nulls);
-        built(
-            builder
-                .add_buffer(Buffer::from_vec(moved))
-                .add_buffer(sizes.inner().clone())
-                .add_child_data(values),
-        )
-    }
-
-    fn union(
-        &mut self,
-        fields: &arrow_schema::UnionFields,
-        mode: UnionMode,
-        rows: &Range<usize>,
-        depth: usize,
-    ) -> Result<ArrayData> {
-        if self.plan.version < MetadataVersion::V5 {
-            self.next_buffer()?;
-        }
-        let kinds = self.next_buffer()?;
-        let kinds = aligned::<i8>(self.values(&kinds, rows, 1)?);
-        let offsets = match mode {
-            UnionMode::Sparse => None,
-            UnionMode::Dense => {
-                let offsets = self.next_buffer()?;
-                Some(aligned::<i32>(self.values(&offsets, rows, size_of::<i32>())?))
-            }
-        };
-        let mut values = Vec::with_capacity(fields.len());
-        let mut moved = offsets.as_ref().map(|offsets| offsets.to_vec());
-        for (kind, field) in fields.iter() {
-            let span = match &offsets {
-                None => rows.clone(),
-                Some(offsets) => {
-                    let of_kind = || kinds.iter().zip(offsets.iter()).filter(|(found, _)| **found == kind);
-                    if of_kind().any(|(_, offset)| *offset < 0) {
-                        return Err(lie("a value before the first"));
-                    }
-                    let first = of_kind().map(|(_, offset)| *offset as usize).min().unwrap_or(0);
-                    let last = of_kind().map(|(_, offset)| *offset as usize + 1).max().unwrap_or(0);
-                    for (found, offset) in kinds.iter().zip(moved.iter_mut().flatten()) {
-                        if *found == kind {
-                            *offset -= first as i32;
-                        }
-                    }
-                    first..last
-                }
-            };
-            values.push(make_array(self.array(field, span, depth + 1)?));
-        }
-        let offsets = moved.map(ScalarBuffer::from);
-        let union = UnionArray::try_new(fields.clone(), kinds, offsets, values);
-        union
-            .map(|union| union.into_data())
-            .map_err(|error| ArrayError::from_arrow(FORMAT, error))
-    }
-
-    /// Runs are found by where they end, so all ends are read.
-    fn runs(
-        &mut self,
-        data_type: &DataType,
-        (ends, values): (&Field, &Field),
-        node: Node,
-        rows: &Range<usize>,
-        depth: usize,
-    ) -> Result<ArrayData> {
-        let runs = self.plan.nodes.get(self.node).map_or(0, |node| node.rows);
-        let width = ends.data_type().primitive_width().unwrap_or(8);
-        if (runs as u64).saturating_mul(width as u64) > UNIT_BYTES_MAX {
-            return Err(ArrayError::too_large(
-                "a column of runs",
-                runs as u64 * width as u64,
-                UNIT_BYTES_MAX,
-            ));
-        }
-        let ends = self.array(ends, 0..runs, depth + 1)?;
-        let values = self.array(values, 0..runs, depth + 1)?;
-        let builder = ArrayData::builder(data_type.clone()).len(node.rows);
-        let whole = built(builder.add_child_data(ends).add_child_data(values))?;
-        Ok(make_array(whole).slice(rows.start, rows.len()).to_data())
-    }
-}
-
-impl BatchPlan {
-    /// A dictionary, which is a batch of one column.
-    pub(super) fn decode_values(
-        &self,
-        field: &Field,
-        body: &dyn BodyReader,
-        dictionaries: &Dictionaries,
-    ) -> Result<ArrayRef> {
-        let columns = self.decode(&[Arc::new(field.clone())], |_| true, 0..self.rows, body, dictionaries)?;
-        columns
-            .into_iter()
-            .flatten()
-            .next()
-            .ok_or_else(|| lie("a dictionary without values"))
-    }
 }
 
 /// The nulls of some rows that begin with the first bit.
 fn null_buffer(bits: Option<&Buffer>, rows: usize) -> Option<NullBuffer> {
     bits.map(|bits| NullBuffer::new(BooleanBuffer::new(bits.clone(), 0, rows)))
-}
-
-/// Whether a text stands outside its view.
-fn is_long(view: &ByteView) -> bool {
-    const INLINE_BYTES: u32 = 12;
-    view.length > INLINE_BYTES
-}
-
-/// The id of the dictionary to which a column refers.
-#[expect(deprecated, reason = "the schema of a stream says it nowhere else")]
-pub(super) fn dictionary_id(field: &Field) -> Option<i64> {
-    field.dict_id()
-}
-
-fn check_depth(depth: usize) -> Result<()> {
-    match depth > DEPTH_MAX {
-        true => Err(lie("types are nested too deeply")),
-        false => Ok(()),
-    }
-}
-
-/// The types below a type, in the order in which their columns come.
-pub(super) fn child_types(data_type: &DataType) -> Vec<&DataType> {
-    use DataType as D;
-    match data_type {
-        D::List(field)
-        | D::LargeList(field)
-        | D::ListView(field)
-        | D::LargeListView(field)
-        | D::FixedSizeList(field, _)
-        | D::Map(field, _) => vec![field.data_type()],
-        D::Struct(fields) => fields.iter().map(|field| field.data_type()).collect(),
-        D::Union(fields, _) => fields.iter().map(|(_, field)| field.data_type()).collect(),
-        D::RunEndEncoded(ends, values) => vec![ends.data_type(), values.data_type()],
-        _ => Vec::new(),
-    }
-}
-
-/// Numbers of a buffer, which may begin anywhere in memory.
-fn aligned<T: ArrowNativeType>(buffer: Buffer) -> ScalarBuffer<T> {
-    let whole = buffer.len() / size_of::<T>() * size_of::<T>();
-    let buffer = match buffer.as_ptr().align_offset(align_of::<T>()) {
-        0 => buffer.slice_with_length(0, whole),
-        _ => Buffer::from(&buffer[..whole]),
-    };
-    ScalarBuffer::from(buffer)
 }
 
 /// Builds an array and checks all of it.

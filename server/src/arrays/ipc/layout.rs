@@ -1,20 +1,19 @@
 //! Where the messages of a file or stream lie.
 
-use std::{
-    panic::{AssertUnwindSafe, catch_unwind},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use arrow_buffer::Buffer;
-use arrow_ipc::{
-    Message, MessageHeader, MetadataVersion, convert::fb_to_schema, root_as_footer_with_opts, root_as_message_with_opts,
-};
-use arrow_schema::{DataType, Field, Schema, SchemaRef};
+use arrow_ipc::{Message, MessageHeader, MetadataVersion, root_as_footer_with_opts, root_as_message_with_opts};
+use arrow_schema::{Field, SchemaRef};
+use bytes::Bytes;
 use flatbuffers::VerifierOptions;
 
 use super::{
     FORMAT,
-    decode::{BatchPlan, DEPTH_MAX, Dictionaries, child_types, dictionary_id},
+    decode::Dictionaries,
+    lie,
+    plan::BatchPlan,
+    schema::{DEPTH_MAX, schema_of, values_of},
 };
 use crate::arrays::{
     budget::{COLUMNS_MAX, Deadline, UNIT_BYTES_MAX},
@@ -59,12 +58,8 @@ pub(super) struct Layout {
     pub(super) batches: Vec<Block>,
 }
 
-fn lie(what: impl Into<String>) -> ArrayError {
-    ArrayError::malformed(FORMAT, what)
-}
-
 /// Memory that begins where flatbuffers may begin.
-fn aligned(bytes: &[u8]) -> Buffer {
+pub(super) fn aligned(bytes: &[u8]) -> Buffer {
     Buffer::from_slice_ref(bytes)
 }
 
@@ -77,18 +72,9 @@ fn options() -> VerifierOptions {
     }
 }
 
-fn read_message(header: &Buffer) -> Result<Message<'_>> {
+/// A message, held against what flatbuffers may be.
+pub(super) fn read_message(header: &Buffer) -> Result<Message<'_>> {
     root_as_message_with_opts(&options(), header).map_err(|error| lie(format!("a message makes no sense: {error}")))
-}
-
-/// The schema in the header of a message.
-pub(crate) fn read_schema(header: &[u8]) -> Result<Schema> {
-    let header = aligned(header);
-    let message = read_message(&header)?;
-    let schema = message
-        .header_as_schema()
-        .ok_or_else(|| lie("the first message is no schema"))?;
-    schema_of(schema)
 }
 
 /// What a message is.
@@ -107,60 +93,6 @@ impl BatchPlan {
             .ok_or_else(|| lie("a batch is something else"))?;
         Self::new(batch, message.version(), body_bytes)
     }
-}
-
-/// The conversion gives up on what cannot be a type.
-fn schema_of(schema: arrow_ipc::Schema<'_>) -> Result<Schema> {
-    if !schema.endianness().equals_to_target_endianness() {
-        return Err(ArrayError::unsupported(FORMAT, "another order of bytes"));
-    }
-    let converted = catch_unwind(AssertUnwindSafe(|| fb_to_schema(schema)));
-    let schema = converted.map_err(|_| lie("its schema holds something that is no type"))?;
-    let mut columns = 0;
-    for field in schema.fields() {
-        check_type(field.data_type(), 0, &mut columns)?;
-    }
-    Ok(schema)
-}
-
-/// Types that no array can have make their arrays panic.
-fn check_type(data_type: &DataType, depth: usize, columns: &mut usize) -> Result<()> {
-    use DataType as D;
-    *columns += 1;
-    if *columns > COLUMNS_MAX {
-        return Err(ArrayError::OverBudget("100,000 columns"));
-    }
-    if depth > DEPTH_MAX {
-        return Err(lie("types are nested too deeply"));
-    }
-    let sound = match data_type {
-        D::FixedSizeBinary(size) | D::FixedSizeList(_, size) => *size >= 0,
-        D::Decimal32(precision, scale) => (1..=9).contains(precision) && i16::from(*scale) <= i16::from(*precision),
-        D::Decimal64(precision, scale) => (1..=18).contains(precision) && i16::from(*scale) <= i16::from(*precision),
-        D::Decimal128(precision, scale) => (1..=38).contains(precision) && i16::from(*scale) <= i16::from(*precision),
-        D::Decimal256(precision, scale) => (1..=76).contains(precision) && i16::from(*scale) <= i16::from(*precision),
-        D::Dictionary(keys, _) => keys.is_dictionary_key_type(),
-        D::RunEndEncoded(ends, _) => ends.data_type().is_run_ends_type() && !ends.is_nullable(),
-        D::Map(entries, _) => matches!(entries.data_type(), D::Struct(fields) if fields.len() == 2),
-        D::Time32(unit) => matches!(
-            unit,
-            arrow_schema::TimeUnit::Second | arrow_schema::TimeUnit::Millisecond
-        ),
-        D::Time64(unit) => matches!(
-            unit,
-            arrow_schema::TimeUnit::Microsecond | arrow_schema::TimeUnit::Nanosecond
-        ),
-        _ => true,
-    };
-    if !sound {
-        return Err(lie(format!("its schema holds the type {data_type}, which cannot be")));
-    }
-    if let D::Dictionary(_, values) = data_type {
-        check_type(values, depth + 1, columns)?;
-    }
-    child_types(data_type)
-        .into_iter()
-        .try_for_each(|child| check_type(child, depth + 1, columns))
 }
 
 impl Layout {
@@ -304,7 +236,7 @@ impl Layout {
 /// Reads a dictionary and puts it in the place of the one with its id, or behind it.
 pub(super) fn add_dictionary(
     header: &[u8],
-    body: bytes::Bytes,
+    body: Bytes,
     fields: &[Arc<Field>],
     version: MetadataVersion,
     into: &mut Dictionaries,
@@ -331,30 +263,6 @@ pub(super) fn add_dictionary(
     Ok(())
 }
 
-/// The type of the values of a dictionary, where a field refers to it.
-fn values_of(field: &Field, id: i64) -> Option<&DataType> {
-    fn below(data_type: &DataType, id: i64) -> Option<&DataType> {
-        use DataType as D;
-        match data_type {
-            D::List(field)
-            | D::LargeList(field)
-            | D::ListView(field)
-            | D::LargeListView(field)
-            | D::FixedSizeList(field, _)
-            | D::Map(field, _) => values_of(field, id),
-            D::Struct(fields) => fields.iter().find_map(|field| values_of(field, id)),
-            D::Union(fields, _) => fields.iter().find_map(|(_, field)| values_of(field, id)),
-            D::RunEndEncoded(ends, values) => values_of(ends, id).or_else(|| values_of(values, id)),
-            D::Dictionary(_, values) => below(values, id),
-            _ => None,
-        }
-    }
-    match field.data_type() {
-        DataType::Dictionary(_, values) if dictionary_id(field) == Some(id) => Some(values),
-        data_type => below(data_type, id),
-    }
-}
-
 fn block_of(block: &arrow_ipc::Block, footer_start: u64, dictionaries: usize) -> Result<Block> {
     let natural = |number: i64| u64::try_from(number).map_err(|_| lie("a message lies before the file"));
     let block = Block {
@@ -372,7 +280,7 @@ fn block_of(block: &arrow_ipc::Block, footer_start: u64, dictionaries: usize) ->
 }
 
 /// The header at a place, and the bytes up to its body; nothing at the end of a stream.
-fn next_header(source: &Source, start: u64) -> Result<Option<(u64, bytes::Bytes)>> {
+fn next_header(source: &Source, start: u64) -> Result<Option<(u64, Bytes)>> {
     let size = source.size_bytes();
     let first = source.read(start.min(size)..start.saturating_add(HEADER_BYTES).min(size))?;
     let word = |at: usize| {

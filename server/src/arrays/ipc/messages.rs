@@ -9,8 +9,10 @@ use bytes::Bytes;
 
 use super::{
     FORMAT,
-    decode::{BatchPlan, Dictionaries},
-    layout::{add_dictionary, read_message_kind, read_schema},
+    decode::Dictionaries,
+    layout::{add_dictionary, read_message_kind},
+    plan::BatchPlan,
+    schema::read_schema,
 };
 use crate::arrays::error::{ArrayError, Result};
 

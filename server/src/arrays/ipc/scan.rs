@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::{
     FORMAT, IpcTable,
-    decode::{BatchPlan, BodyReader, Dictionaries},
+    decode::{BodyReader, Dictionaries},
     layout::Block,
+    plan::BatchPlan,
 };
 use crate::arrays::{
     Rows,
