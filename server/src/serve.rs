@@ -13,7 +13,6 @@ mod budget;
 mod door;
 mod health;
 mod http;
-mod memory;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -69,7 +68,6 @@ pub async fn serve(
 ) -> Result<(), ServeError> {
     let folder = DataDir::open(&config.data_dir)?;
     let key = MasterKey::load(config.master_key.as_ref(), folder.path())?;
-    memory::keep_buffers();
     let registry = open_registry(&config, &key).await?;
     let listener = listen(config.server.listen)?;
     let app = App::new(&registry, &key);

@@ -10,7 +10,8 @@ use std::{
     fs::File,
     ops::Range,
     os::unix::fs::FileExt,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Weak},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -31,8 +32,13 @@ const READ_BYTES: u64 = 4 * 1024 * 1024;
 /// Smaller reads have memory of their own, which goes with them.
 const KEPT_BYTES_MIN: usize = 512 * 1024;
 
-/// Buffers that are kept for later reads.
-const BUFFERS_KEPT: usize = 3;
+/// Buffers that are kept for later reads: more than one reader of a table has in use, who
+/// sends a message of several while the next one is read. Fewer would be as good as none,
+/// as those that were read last are in use when another is needed.
+const BUFFERS_KEPT: usize = 12;
+
+/// How long they are kept when nothing is read.
+const KEPT_FOR: Duration = Duration::from_secs(10);
 
 /// The read side of a local folder.
 #[derive(Debug)]
@@ -62,14 +68,37 @@ impl LocalReader {
     }
 }
 
-/// Memory of reads whose bytes nobody holds any more.
+/// Memory of reads whose bytes nobody holds any more. The heap gives memory as large back to
+/// the system, which would clear it for each read.
 #[derive(Debug, Default)]
 struct Buffers {
-    used: Mutex<VecDeque<Bytes>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Those that were read last, the last one at the back.
+    buffers: VecDeque<Bytes>,
+    /// How many were read.
+    reads: u64,
+    /// Whether somebody looks at that.
+    is_watched: bool,
+}
+
+/// Gives memory back when nothing was read for a while.
+async fn watch(buffers: Weak<Buffers>) {
+    let mut reads = 0;
+    loop {
+        tokio::time::sleep(KEPT_FOR).await;
+        match buffers.upgrade().and_then(|buffers| buffers.reads_since(reads)) {
+            Some(now) => reads = now,
+            None => break,
+        }
+    }
 }
 
 impl Buffers {
-    fn read(&self, file: &File, range: Range<u64>) -> Result<Bytes> {
+    fn read(self: &Arc<Self>, file: &File, range: Range<u64>) -> Result<Bytes> {
         let bytes = (range.end - range.start) as usize;
         let read = match self.free(bytes) {
             Some(mut buffer) => {
@@ -91,20 +120,36 @@ impl Buffers {
         if bytes < KEPT_BYTES_MIN {
             return None;
         }
-        let mut used = self.used.lock().expect("no holder panics");
-        let free = used.iter().position(Bytes::is_unique)?;
-        used.remove(free).map(BytesMut::from)
+        let buffers = &mut self.kept.lock().expect("no holder panics").buffers;
+        let free = buffers.iter().position(Bytes::is_unique)?;
+        buffers.remove(free).map(BytesMut::from)
     }
 
-    fn keep(&self, data: &Bytes) {
+    fn keep(self: &Arc<Self>, data: &Bytes) {
         if data.len() < KEPT_BYTES_MIN {
             return;
         }
-        let mut used = self.used.lock().expect("no holder panics");
-        used.push_back(data.clone());
-        if used.len() > BUFFERS_KEPT {
-            used.pop_front();
+        let mut kept = self.kept.lock().expect("no holder panics");
+        kept.reads += 1;
+        kept.buffers.push_back(data.clone());
+        if kept.buffers.len() > BUFFERS_KEPT {
+            kept.buffers.pop_front();
         }
+        if !std::mem::replace(&mut kept.is_watched, true) {
+            tokio::spawn(watch(Arc::downgrade(self)));
+        }
+    }
+
+    /// How many were read by now; when there are no more than before, nothing is kept any
+    /// more and nobody watches.
+    fn reads_since(&self, before: u64) -> Option<u64> {
+        let mut kept = self.kept.lock().expect("no holder panics");
+        if kept.reads != before {
+            return Some(kept.reads);
+        }
+        kept.buffers.clear();
+        kept.is_watched = false;
+        None
     }
 }
 
@@ -198,7 +243,14 @@ mod tests {
         for _ in 0..2 * BUFFERS_KEPT {
             reader.get_range(&"object".into(), 0..size + 1).await.unwrap();
         }
-        assert!(reader.buffers.used.lock().unwrap().len() <= BUFFERS_KEPT);
+        let kept = || reader.buffers.kept.lock().unwrap().buffers.len();
+        assert!((1..=BUFFERS_KEPT).contains(&kept()));
+        // Nothing is kept for long when nothing is read.
+        let reads = reader.buffers.reads_since(0).unwrap();
+        assert!(kept() > 0);
+        assert_eq!(reader.buffers.reads_since(reads), None);
+        assert_eq!(kept(), 0);
+        assert!(!reader.buffers.kept.lock().unwrap().is_watched);
     }
 
     #[tokio::test]
