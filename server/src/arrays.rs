@@ -50,6 +50,7 @@ pub(crate) use source::Place;
 pub use summary::{ColumnSummary, Found, TableSummary};
 pub(crate) use summary::{is_looked_at, look_into, look_into_folder};
 pub(crate) use table::{Part, Scan, Table};
+use table::{Portion, Stored};
 pub(crate) use write::TableWriter;
 
 /// The places of columns by their names; all when none is named.
@@ -111,19 +112,62 @@ fn expanded(field: &FieldRef) -> FieldRef {
     Arc::new(Field::clone(field).with_data_type(data_type))
 }
 
-/// Reads a selection and gives its batches, each with the number of its first row and of
-/// the row at which to go on. Must be called where waiting is allowed.
+/// Some rows of a selection, as they go out.
+#[derive(Debug)]
+pub(crate) struct Given {
+    /// What goes out.
+    pub(crate) form: Form,
+    /// How many rows there are.
+    pub(crate) rows: u64,
+    /// The number of the first one.
+    pub(crate) first_row: u64,
+    /// The row at which to go on behind them.
+    pub(crate) next_row: u64,
+}
+
+/// The form in which rows go out.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    /// A batch of which messages are made.
+    Batch(RecordBatch),
+    /// The message that the content holds.
+    Stored(Message),
+}
+
+/// Reads a selection and gives it away, each message of at most the scan's size. Must be
+/// called where waiting is allowed.
 pub(crate) fn read(
     table: Arc<dyn Table>,
     scan: Scan,
     schema: &SchemaRef,
-    mut give: impl FnMut(RecordBatch, u64, u64) -> Result<()>,
+    mut give: impl FnMut(Given) -> Result<()>,
 ) -> Result<()> {
     let batch_bytes = scan.batch_bytes;
-    for batch in table.scan(scan)? {
-        for part in measure::cut(&batch?, batch_bytes)? {
+    for portion in table.scan_to_send(scan)? {
+        let batch = match portion? {
+            Portion::Unpacked(batch) => batch,
+            Portion::Stored(Stored {
+                message,
+                rows,
+                first_row,
+            }) => {
+                give(Given {
+                    form: Form::Stored(message),
+                    rows,
+                    first_row,
+                    next_row: first_row + rows,
+                })?;
+                continue;
+            }
+        };
+        for part in measure::cut(&batch, batch_bytes)? {
             let settled = settle::settle(&part.batch, schema)?;
-            give(settled, part.number(0), part.next_row())?;
+            give(Given {
+                rows: settled.num_rows() as u64,
+                form: Form::Batch(settled),
+                first_row: part.number(0),
+                next_row: part.next_row(),
+            })?;
         }
     }
     Ok(())

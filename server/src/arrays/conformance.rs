@@ -20,12 +20,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     error::{ArrayError, Result},
-    filter, measure, open,
+    filter,
+    ipc::{MessageReader, schema_message},
+    measure, open,
     rows::Rows,
     settle,
     source::Place,
     summary::{self, Found},
-    table::{Batch, Scan, Table},
+    table::{Batch, Numbers, Portion, Scan, Table},
 };
 use crate::storage::{ArtifactView, BlobContent, BlockSums, Member, ObjectName};
 
@@ -255,7 +257,8 @@ impl Stored {
             .unwrap()
     }
 
-    async fn scan(&self, wanted: &Wanted) -> Result<(RecordBatch, Vec<u64>)> {
+    /// The table, what to read of it, and the schema of that.
+    async fn opened(&self, wanted: &Wanted) -> (Arc<dyn Table>, Scan, SchemaRef) {
         let table = self.open().await;
         let schema = Arc::clone(table.schema());
         let filter = wanted.filter.parse::<Filter>().unwrap();
@@ -273,20 +276,57 @@ impl Stored {
             cancel: CancellationToken::new(),
         };
         let schema = scan.schema(&schema);
+        (table, scan, schema)
+    }
+
+    async fn scan(&self, wanted: &Wanted) -> Result<(RecordBatch, Vec<u64>)> {
+        let (table, scan, schema) = self.opened(wanted).await;
+        blocking(move || joined(table.scan(scan)?, &schema)).await
+    }
+
+    /// The same as it is sent on, and whether any of it goes out as it is stored.
+    async fn send(&self, wanted: &Wanted) -> Result<((RecordBatch, Vec<u64>), bool)> {
+        let (table, scan, schema) = self.opened(wanted).await;
         blocking(move || {
-            let (mut batches, mut numbers) = (Vec::new(), Vec::new());
-            for batch in table.scan(scan)? {
-                let batch = batch?;
-                for part in measure::cut(&batch, BATCH_BYTES)? {
-                    let Batch { batch, .. } = &part;
-                    numbers.extend((0..batch.num_rows()).map(|row| part.number(row)));
-                    batches.push(settle::settle(batch, &schema)?);
-                }
-            }
-            let all = arrow_select::concat::concat_batches(&schema, &batches).unwrap();
-            Ok((all, numbers))
+            let portions = table.scan_to_send(scan)?.collect::<Result<Vec<_>>>()?;
+            let as_stored = portions.iter().any(|portion| matches!(portion, Portion::Stored(_)));
+            let batches = portions.into_iter().map(|portion| Ok(unpacked(portion, &schema)));
+            Ok((joined(batches, &schema)?, as_stored))
         })
         .await
+    }
+}
+
+/// All rows of some batches, and their numbers.
+fn joined(batches: impl IntoIterator<Item = Result<Batch>>, schema: &SchemaRef) -> Result<(RecordBatch, Vec<u64>)> {
+    let (mut settled, mut numbers) = (Vec::new(), Vec::new());
+    for batch in batches {
+        for part in measure::cut(&batch?, BATCH_BYTES)? {
+            numbers.extend((0..part.batch.num_rows()).map(|row| part.number(row)));
+            settled.push(settle::settle(&part.batch, schema)?);
+        }
+    }
+    let all = arrow_select::concat::concat_batches(schema, &settled).unwrap();
+    Ok((all, numbers))
+}
+
+/// The rows of what goes out, as whoever gets it reads them.
+pub(super) fn unpacked(portion: Portion, schema: &SchemaRef) -> Batch {
+    match portion {
+        Portion::Unpacked(batch) => batch,
+        Portion::Stored(stored) => {
+            assert!(stored.message.header.len() + stored.message.body_bytes <= BATCH_BYTES);
+            let body = stored.message.body.concat();
+            assert_eq!(body.len(), stored.message.body_bytes);
+            let mut reader = MessageReader::new(&schema_message(schema).header).unwrap();
+            let batch = reader.message(&stored.message.header, body.into());
+            let batch = batch.expect("it can be read").expect("it is a batch");
+            assert_eq!(batch.num_rows() as u64, stored.rows);
+            Batch {
+                batch,
+                numbers: Numbers::From(stored.first_row),
+            }
+        }
     }
 }
 
@@ -405,6 +445,14 @@ async fn every_format_gives_the_table_and_every_selection_of_it() {
                 .unwrap_or_else(|error| panic!("{what}: {error}"));
             assert_eq!(read_numbers, numbers, "{what}");
             assert_eq!(read.columns(), table.columns(), "{what}");
+            let (sent, as_stored) = stored.send(&wanted).await.unwrap();
+            assert_eq!(sent, (read, read_numbers), "{what}, as it is sent");
+            // Of what is small enough and not packed, all goes out as it is.
+            let is_small_arrow = ["t.arrow", "t.arrows", "stream.ipc"].contains(&name);
+            let is_all = wanted.columns.is_none() && wanted.rows.is_none() && wanted.filter.is_empty();
+            if is_all && wanted.limit.is_none() {
+                assert_eq!(as_stored, is_small_arrow, "{what}");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! to the last. Bodies are only read when their rows are wanted, and a batch that is
 //! too large for one is read in windows.
 
+mod body;
 mod decode;
 mod encode;
 mod layout;
@@ -11,6 +12,7 @@ mod messages;
 mod plan;
 mod scan;
 mod schema;
+mod stored;
 mod write;
 
 use std::sync::{Arc, OnceLock};
@@ -23,7 +25,7 @@ use super::{
     budget::Deadline,
     error::{ArrayError, Result},
     source::{Place, Source},
-    table::{Batches, ColumnFacts, Part, Scan, Table},
+    table::{Batches, ColumnFacts, Part, Portions, Scan, Table},
 };
 
 pub(crate) use self::{
@@ -79,7 +81,8 @@ impl IpcTable {
         let mut rows = Vec::with_capacity(self.layout.batches.len());
         for block in &self.layout.batches {
             deadline.check()?;
-            rows.push(self.layout.plan(&source, block)?.rows as u64);
+            let (plan, _) = self.layout.plan(&source, block)?;
+            rows.push(plan.rows as u64);
         }
         Ok(self.starts.get_or_init(|| starts_of(rows)))
     }
@@ -122,6 +125,10 @@ impl Table for IpcTable {
 
     fn scan(self: Arc<Self>, scan: Scan) -> Result<Batches> {
         scan::scan(self, scan)
+    }
+
+    fn scan_to_send(self: Arc<Self>, scan: Scan) -> Result<Portions> {
+        scan::scan_to_send(self, scan)
     }
 }
 

@@ -9,11 +9,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arrow_array::Array;
+use arrow_array::{Array, RecordBatch};
 use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 
-use super::{conformance::small_files, error::Result, measure, open, settle, source::Place, summary, table::Scan};
+use super::{
+    conformance::{small_files, unpacked},
+    error::Result,
+    measure, open, settle,
+    source::Place,
+    summary,
+    table::{Portion, Scan},
+};
 use artifactd_domain::Suffix;
 
 const MUTATIONS: u64 = 2_000;
@@ -116,15 +123,30 @@ pub(super) fn read_all(name: &str, bytes: &[u8]) -> Result<u64> {
         cancel: CancellationToken::new(),
     };
     let schema = scan.schema(&schema);
-    let mut rows = 0;
-    for batch in table.scan(scan)? {
-        for part in measure::cut(&batch?, BATCH_BYTES)? {
+    let (mut rows, mut has_stored) = (0, false);
+    let mut sent = Vec::new();
+    for portion in Arc::clone(&table).scan_to_send(scan.clone())? {
+        let portion = portion?;
+        has_stored |= matches!(portion, Portion::Stored(_));
+        for part in measure::cut(&unpacked(portion, &schema), BATCH_BYTES)? {
             let batch = settle::settle(&part.batch, &schema)?;
             for column in batch.columns() {
                 column.to_data().validate_full().expect("a batch that holds together");
             }
             rows += batch.num_rows() as u64;
+            sent.push(batch);
         }
+    }
+    // What goes out as it is stored is what it is when it is unpacked.
+    if has_stored {
+        let mut read = Vec::new();
+        for batch in table.scan(scan)? {
+            for part in measure::cut(&batch?, BATCH_BYTES)? {
+                read.push(settle::settle(&part.batch, &schema)?);
+            }
+        }
+        let all = |batches: &[RecordBatch]| arrow_select::concat::concat_batches(&schema, batches).unwrap();
+        assert_eq!(all(&sent), all(&read), "what was sent, and what was read");
     }
     if let Some(counted) = counted {
         assert_eq!(rows, counted, "rows that came, and rows that were counted");

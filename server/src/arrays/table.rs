@@ -23,6 +23,7 @@ use super::{
     Rows,
     error::{ArrayError, Result},
     filter::Column,
+    ipc::Message,
 };
 
 /// A table in some content.
@@ -42,6 +43,13 @@ pub(crate) trait Table: Send + Sync + fmt::Debug {
 
     /// Reads a selection. Must be called, and its batches taken, where waiting is allowed.
     fn scan(self: Arc<Self>, scan: Scan) -> Result<Batches>;
+
+    /// The same for those who send on what they read: messages that the content holds may
+    /// come as they are.
+    fn scan_to_send(self: Arc<Self>, scan: Scan) -> Result<Portions> {
+        let batches = self.scan(scan)?;
+        Ok(Box::new(batches.map(|batch| batch.map(Portion::Unpacked))))
+    }
 }
 
 /// Rows that are stored together.
@@ -100,14 +108,19 @@ impl Scan {
 /// Batches on their way. The first error ends them.
 pub(crate) type Batches = Box<dyn Iterator<Item = Result<Batch>> + Send>;
 
+/// What goes out, on its way. The first error ends it.
+pub(crate) type Portions = Box<dyn Iterator<Item = Result<Portion>> + Send>;
+
 /// A scan that goes on from batch to batch.
-pub(crate) trait ReadOn {
+pub(crate) trait ReadOn<T = Batch> {
     /// The next batch; `None` at the end.
-    fn next_batch(&mut self) -> Result<Option<Batch>>;
+    fn next_batch(&mut self) -> Result<Option<T>>;
 }
 
 /// The batches of a scan, up to its end or its first error.
-pub(crate) fn ended_by_errors(mut reading: impl ReadOn + Send + 'static) -> Batches {
+pub(crate) fn ended_by_errors<T: 'static>(
+    mut reading: impl ReadOn<T> + Send + 'static,
+) -> Box<dyn Iterator<Item = Result<T>> + Send> {
     let mut ended = false;
     Box::new(std::iter::from_fn(move || {
         if ended {
@@ -150,6 +163,26 @@ impl ReadOn for Elsewhere {
         let next = self.0.recv();
         next.unwrap_or_else(|_| Err(ArrayError::Internal("a thread that reads broke off".to_owned())))
     }
+}
+
+/// Some rows of a table, for those who send them on.
+#[derive(Debug)]
+pub(crate) enum Portion {
+    /// In memory, as they are computed with.
+    Unpacked(Batch),
+    /// As the content holds them.
+    Stored(Stored),
+}
+
+/// A message of the content of which all rows and columns are wanted.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// The message.
+    pub(crate) message: Message,
+    /// How many rows it has.
+    pub(crate) rows: u64,
+    /// The number of the first one.
+    pub(crate) first_row: u64,
 }
 
 /// Some rows of a table.

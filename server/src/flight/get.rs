@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     api::{self, layer::CallId, status},
-    arrays::Encoder,
+    arrays::{Encoder, Form},
     registry::{Caller, TableBatch, TableStream},
     storage::ReadCounter,
 };
@@ -133,14 +133,19 @@ impl Sending {
         match next {
             None => Ok(Outgoing::End(trailers(self.batches.cost()))),
             Some(Err(error)) => Err(status::from_registry(error, &self.call_id)),
-            Some(Ok(batch)) => self.messages(&batch),
+            Some(Ok(batch)) => self.messages(batch),
         }
     }
 
-    fn messages(&mut self, batch: &TableBatch) -> Result<Outgoing, Status> {
-        let encoded = self.encoder.encode(&batch.batch);
-        let encoded = encoded.map_err(|error| status::from_registry(error.into(), &self.call_id))?;
-        let info = batch_info(batch, self.batches.cost()).encode_to_vec();
+    fn messages(&mut self, batch: TableBatch) -> Result<Outgoing, Status> {
+        let info = batch_info(&batch, self.batches.cost()).encode_to_vec();
+        let encoded = match batch.form {
+            Form::Stored(message) => vec![message],
+            Form::Batch(batch) => {
+                let encoded = self.encoder.encode(&batch);
+                encoded.map_err(|error| status::from_registry(error.into(), &self.call_id))?
+            }
+        };
         let last = encoded.len() - 1;
         let messages = encoded.into_iter().enumerate();
         let pieces = messages.flat_map(|(number, message)| {

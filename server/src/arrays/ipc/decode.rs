@@ -18,23 +18,13 @@ use arrow_schema::{DataType, Field, UnionMode};
 use bytes::Bytes;
 
 use super::{
-    FORMAT, lie,
+    FORMAT,
+    body::BodyReader,
+    lie,
     plan::{BatchPlan, Node, natural},
     schema::{check_depth, child_types, dictionary_id},
 };
 use crate::arrays::error::{ArrayError, Result};
-
-/// Gives ranges of the body of a message.
-pub(super) trait BodyReader {
-    /// Bytes of it. The range lies inside.
-    fn read(&self, range: Range<u64>) -> Result<Bytes>;
-}
-
-impl BodyReader for Bytes {
-    fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        Ok(self.slice(range.start as usize..range.end as usize))
-    }
-}
 
 /// What the dictionaries of a stream hold now, by their ids.
 pub(crate) type Dictionaries = HashMap<i64, ArrayRef>;

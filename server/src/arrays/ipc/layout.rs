@@ -190,21 +190,27 @@ impl Layout {
         layout.ok_or_else(|| lie("there is no schema"))
     }
 
-    /// What a batch is made of.
-    pub(super) fn plan(&self, source: &Source, block: &Block) -> Result<BatchPlan> {
-        let header = self.header(source, block)?;
+    /// What a batch is made of, and its header where that says the same to whoever gets
+    /// the message: in the present version, of a body as long.
+    pub(super) fn plan(&self, source: &Source, block: &Block) -> Result<(BatchPlan, Option<Bytes>)> {
+        let stored = self.header(source, block)?;
+        let header = aligned(&stored);
         let message = read_message(&header)?;
         let batch = message
             .header_as_record_batch()
             .ok_or_else(|| lie("a batch is something else"))?;
-        BatchPlan::new(batch, self.version, block.body_bytes)
+        let plan = BatchPlan::new(batch, self.version, block.body_bytes)?;
+        let says_the_same = message.version() == self.version
+            && u64::try_from(message.bodyLength()).is_ok_and(|bytes| bytes == block.body_bytes);
+        // A copy, as it would hold on to all that was read with it.
+        Ok((plan, says_the_same.then(|| Bytes::copy_from_slice(&stored))))
     }
 
-    fn header(&self, source: &Source, block: &Block) -> Result<Buffer> {
+    fn header(&self, source: &Source, block: &Block) -> Result<Bytes> {
         let found = next_header(source, block.start)?;
         let (head_bytes, header) = found.ok_or_else(|| lie("a message is not there"))?;
         match head_bytes == block.head_bytes {
-            true => Ok(aligned(&header)),
+            true => Ok(header),
             false => Err(lie("a message has another size than the footer says")),
         }
     }

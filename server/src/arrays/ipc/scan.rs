@@ -8,9 +8,11 @@ use bytes::Bytes;
 
 use super::{
     FORMAT, IpcTable,
-    decode::{BodyReader, Dictionaries},
+    body::{Body, Held},
+    decode::Dictionaries,
     layout::Block,
     plan::BatchPlan,
+    stored::are_plain,
 };
 use crate::arrays::{
     Rows,
@@ -18,17 +20,34 @@ use crate::arrays::{
     error::{ArrayError, Result},
     filter::{columns_of, mask},
     source::Source,
-    table::{Batch, Batches, Numbers, ReadOn, Scan, ended_by_errors},
+    table::{Batch, Batches, Numbers, Portion, Portions, ReadOn, Scan, Stored, ended_by_errors},
 };
 
-/// A batch whose body is not larger is fetched from its first byte to its last.
-const BODY_BYTES_WHOLE: u64 = 32 * 1024 * 1024;
+/// A body that is not larger is fetched from its first byte to its last and held, so that
+/// rows of all columns are there again and again.
+const BODY_BYTES_HELD: u64 = 16 * 1024 * 1024;
 
 /// What a batch may have once it is unpacked.
 const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
 
 /// Reads a selection of a table.
 pub(super) fn scan(table: Arc<IpcTable>, scan: Scan) -> Result<Batches> {
+    Ok(ended_by_errors(reading(table, scan)?))
+}
+
+/// The same for those who send on what they read.
+pub(super) fn scan_to_send(table: Arc<IpcTable>, scan: Scan) -> Result<Portions> {
+    let fields = table.layout.schema.fields();
+    let all_in_order = scan.columns.iter().copied().eq(0..fields.len());
+    let whole_messages = scan.filter.is_none() && all_in_order && are_plain(fields);
+    let reading = reading(table, scan)?;
+    Ok(ended_by_errors(Sending {
+        reading,
+        whole_messages,
+    }))
+}
+
+fn reading(table: Arc<IpcTable>, scan: Scan) -> Result<Reading> {
     let place = table.place.until(&scan.cancel);
     // Without rows to look for, nobody needs to know where they are before they come.
     let starts = match &scan.rows {
@@ -41,7 +60,7 @@ pub(super) fn scan(table: Arc<IpcTable>, scan: Scan) -> Result<Batches> {
         .map(|filter| columns_of(filter))
         .unwrap_or_default();
     let all_columns = scan.columns.len() == table.layout.schema.fields().len();
-    let reading = Reading {
+    Ok(Reading {
         headers: Source::sparse(place.clone()),
         bodies: all_columns.then(|| Source::new(place)),
         schema: scan.schema(&table.layout.schema),
@@ -54,8 +73,7 @@ pub(super) fn scan(table: Arc<IpcTable>, scan: Scan) -> Result<Batches> {
         asked,
         scan,
         table,
-    };
-    Ok(ended_by_errors(reading))
+    })
 }
 
 struct Reading {
@@ -63,7 +81,7 @@ struct Reading {
     scan: Scan,
     schema: SchemaRef,
     headers: Source,
-    /// For whole bodies; where columns are left out, each batch has a reader of its own.
+    /// For whole messages; where columns are left out, each batch has a reader of its own.
     bodies: Option<Source>,
     /// The first row of each batch, where that has to be known.
     starts: Option<Vec<u64>>,
@@ -77,6 +95,11 @@ struct Reading {
     dictionaries: (usize, Dictionaries),
     /// Columns that the filter asks for.
     asked: Vec<usize>,
+}
+
+/// Whether so many rows of a batch are wanted that all of it is read.
+fn is_most(wanted: u64, rows: u64) -> bool {
+    wanted >= rows / 4
 }
 
 /// From the first of some rows to the last.
@@ -98,46 +121,43 @@ fn share_of(buffer: &Range<u64>, rows: &Range<u64>, all_rows: u64) -> Range<u64>
 /// A batch that is being read.
 struct Windows {
     plan: BatchPlan,
-    start: u64,
     /// Its first row in the table.
     first_row: u64,
     /// Rows of it that are to come, counted from its first.
     rows: std::vec::IntoIter<Range<u64>>,
-    source: Option<Source>,
-}
-
-/// The body of one message.
-struct Body<'s> {
-    source: &'s Source,
-    start: u64,
-}
-
-impl BodyReader for Body<'_> {
-    fn read(&self, range: Range<u64>) -> Result<Bytes> {
-        self.source.read(self.start + range.start..self.start + range.end)
-    }
+    body: Body,
+    /// The header with which all of the body may go out, until that is decided.
+    header: Option<Bytes>,
 }
 
 impl ReadOn for Reading {
     fn next_batch(&mut self) -> Result<Option<Batch>> {
-        while self.left > 0 {
-            let Some(windows) = &mut self.windows else {
-                if !self.open_next()? {
-                    break;
-                }
-                continue;
-            };
-            let Some(rows) = windows.rows.next() else {
-                self.windows = None;
-                continue;
-            };
-            if let Some(batch) = self.window(rows.start as usize..rows.end as usize)? {
-                let rows = batch
-                    .batch
-                    .num_rows()
-                    .min(usize::try_from(self.left).unwrap_or(usize::MAX));
-                self.left -= rows as u64;
-                return Ok(Some(batch.slice(0..rows)));
+        while self.is_in_batch()? {
+            if let Some(batch) = self.next_window()? {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// A scan for those who send on what they read.
+struct Sending {
+    reading: Reading,
+    /// Whether messages of which all rows are wanted may go out as they are.
+    whole_messages: bool,
+}
+
+impl ReadOn<Portion> for Sending {
+    fn next_batch(&mut self) -> Result<Option<Portion>> {
+        while self.reading.is_in_batch()? {
+            if self.whole_messages
+                && let Some(stored) = self.reading.whole_message()?
+            {
+                return Ok(Some(Portion::Stored(stored)));
+            }
+            if let Some(batch) = self.reading.next_window()? {
+                return Ok(Some(Portion::Unpacked(batch)));
             }
         }
         Ok(None)
@@ -145,6 +165,49 @@ impl ReadOn for Reading {
 }
 
 impl Reading {
+    /// Begins the next batch where none is read; false at the end of what is wanted.
+    fn is_in_batch(&mut self) -> Result<bool> {
+        Ok(self.left > 0 && (self.windows.is_some() || self.open_next()?))
+    }
+
+    /// The next rows of the batch; nothing at its end, and where none of them matches.
+    fn next_window(&mut self) -> Result<Option<Batch>> {
+        let Some(rows) = self.windows.as_mut().and_then(|windows| windows.rows.next()) else {
+            self.windows = None;
+            return Ok(None);
+        };
+        let Some(batch) = self.window(rows.start as usize..rows.end as usize)? else {
+            return Ok(None);
+        };
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let rows = batch.batch.num_rows().min(left);
+        self.left -= rows as u64;
+        Ok(Some(batch.slice(0..rows)))
+    }
+
+    /// The message that the batch is in the content, where it can go out as it is.
+    fn whole_message(&mut self) -> Result<Option<Stored>> {
+        let Some(windows) = &mut self.windows else {
+            return Ok(None);
+        };
+        let (Some(header), Body::Held(body)) = (windows.header.take(), &windows.body) else {
+            return Ok(None);
+        };
+        let (rows, bytes) = (windows.plan.rows as u64, header.len() as u64 + body.bytes());
+        let fits = bytes <= self.scan.batch_bytes as u64 && rows <= self.left;
+        if !fits || !windows.plan.holds(self.table.layout.schema.fields(), body)? {
+            return Ok(None);
+        }
+        let stored = Stored {
+            message: body.message(header),
+            rows,
+            first_row: windows.first_row,
+        };
+        self.left -= rows;
+        self.windows = None;
+        Ok(Some(stored))
+    }
+
     /// Begins the next batch that has wanted rows; false at the end.
     fn open_next(&mut self) -> Result<bool> {
         let table = Arc::clone(&self.table);
@@ -153,18 +216,27 @@ impl Reading {
             self.batch += 1;
             let known = self.starts.as_ref().map(|starts| starts[number]..starts[number + 1]);
             let first_row = known.as_ref().map_or(self.row, |rows| rows.start);
-            if let Some((rows, known)) = self.scan.rows.as_ref().zip(known)
-                && rows.within(&known).is_empty()
-            {
+            // How many rows are wanted, of how many there are.
+            let asked = self.scan.rows.as_ref().zip(known);
+            let asked = asked.map(|(rows, known)| (rows.within(&known).count(), known.end - known.start));
+            if asked.is_some_and(|(wanted, _)| wanted == 0) {
                 continue;
             }
-            let plan = table.layout.plan(&self.headers, block)?;
+            let reads_on = block.body_bytes <= BODY_BYTES_HELD
+                && self.scan.limit.is_none()
+                && asked.is_none_or(|(wanted, rows)| is_most(wanted, rows));
+            // A header that its body follows is not fetched for itself.
+            let headers = self.bodies.as_ref().filter(|_| reads_on).unwrap_or(&self.headers);
+            let (plan, header) = table.layout.plan(headers, block)?;
             let rows = first_row..first_row + plan.rows as u64;
             self.row = rows.end;
-            let wanted = match &self.scan.rows {
+            let mut wanted = match &self.scan.rows {
                 Some(wanted) => wanted.within(&rows).counted_from(first_row),
                 None => Rows::all(plan.rows as u64),
             };
+            if self.scan.filter.is_none() {
+                wanted = wanted.first(self.left);
+            }
             if wanted.is_empty() {
                 continue;
             }
@@ -175,7 +247,9 @@ impl Reading {
                     .read_dictionaries(&self.headers, *read..block.dictionaries, dictionaries)?;
                 *read = block.dictionaries;
             }
-            self.windows = Some(self.windows(plan, block, first_row, &wanted)?);
+            let mut windows = self.windows(plan, block, first_row, &wanted)?;
+            windows.header = header.filter(|_| wanted.count() == windows.plan.rows as u64);
+            self.windows = Some(windows);
             return Ok(true);
         }
         Ok(false)
@@ -197,9 +271,11 @@ impl Reading {
         let cut: Vec<_> = cut.collect();
         let is_whole = matches!(cut.as_slice(), [all] if *all == (0..plan.rows as u64));
         let body_start = block.start + block.head_bytes;
-        let is_most = plan.is_compressed() || wanted.count() >= plan.rows as u64 / 4;
-        let source = match &self.bodies {
-            Some(_) if is_whole || (is_most && block.body_bytes <= BODY_BYTES_WHOLE) => None,
+        let is_most = plan.is_compressed() || is_most(wanted.count(), plan.rows as u64);
+        let body = match &self.bodies {
+            Some(bodies) if is_most && block.body_bytes <= BODY_BYTES_HELD => {
+                Body::Held(Held::gather(bodies, body_start..body_start + block.body_bytes)?)
+            }
             _ => {
                 let columns = self.columns();
                 let fields = self.table.layout.schema.fields();
@@ -214,19 +290,16 @@ impl Reading {
                     body_start + part.start..body_start + part.end
                 });
                 let place = self.headers.place().clone();
-                Some(Source::of_parts(
-                    place,
-                    parts.filter(|part| !part.is_empty()).collect(),
-                    runs,
-                ))
+                let parts = parts.filter(|part| !part.is_empty()).collect();
+                Body::Fetched(Source::of_parts(place, parts, runs), body_start)
             }
         };
         Ok(Windows {
             plan,
-            start: body_start,
             first_row,
             rows: cut.into_iter(),
-            source,
+            body,
+            header: None,
         })
     }
 
@@ -261,20 +334,13 @@ impl Reading {
 
     fn decode(&self, rows: Range<usize>, columns: &[usize]) -> Result<RecordBatch> {
         let windows = self.windows.as_ref().expect("a batch is open");
-        let source = windows
-            .source
-            .as_ref()
-            .or(self.bodies.as_ref())
-            .expect("one of them is there");
-        source.check_cancelled()?;
-        let body = Body {
-            source,
-            start: windows.start,
-        };
+        self.headers.check_cancelled()?;
         let fields = self.table.layout.schema.fields();
         let wanted = |column| columns.contains(&column);
         let (_, dictionaries) = &self.dictionaries;
-        let mut decoded = windows.plan.decode(fields, wanted, rows.clone(), &body, dictionaries)?;
+        let mut decoded = windows
+            .plan
+            .decode(fields, wanted, rows.clone(), &windows.body, dictionaries)?;
         let bytes: u64 = decoded
             .iter()
             .flatten()

@@ -2,20 +2,25 @@
 
 use std::sync::Arc;
 
-use arrow_array::RecordBatch;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::{
+    runtime::Handle,
+    sync::{
+        OwnedSemaphorePermit,
+        mpsc::{self, OwnedPermit, Sender},
+    },
+};
 
 use super::{
     super::{RegistryError, Result},
     OpenTable, TableOf, TablePlan,
 };
 use crate::{
-    arrays::{self, ArrayError},
+    arrays::{self, ArrayError, Form, Given},
     storage::{ReadCounter, StorageError},
 };
 
-/// Batches that wait to be taken.
-const BATCHES_WAITING: usize = 2;
+/// Batches that wait to be taken. The next one is read when it can wait too.
+const BATCHES_WAITING: usize = 3;
 
 /// From this size on one waits at most.
 const LARGE_BATCH_BYTES: usize = 4 * 1024 * 1024;
@@ -24,7 +29,7 @@ const LARGE_BATCH_BYTES: usize = 4 * 1024 * 1024;
 #[derive(Debug, Clone)]
 pub struct TableBatch {
     /// The rows.
-    pub batch: RecordBatch,
+    pub(crate) form: Form,
     /// The number of the first one.
     pub first_row: u64,
     /// The row at which to go on behind them.
@@ -97,24 +102,38 @@ impl OpenTable {
         let turn = Arc::clone(turn);
         tokio::task::spawn_blocking(move || {
             let _turn = turn;
-            let mut rows = rows_before;
-            let sent = arrays::read(table, scan, &schema, |batch, first_row, next_row| {
-                rows += batch.num_rows() as u64;
+            let (mut rows, mut free) = (rows_before, place(sender));
+            let sent = arrays::read(table, scan, &schema, |given| {
+                let Given {
+                    form,
+                    rows: more,
+                    first_row,
+                    next_row,
+                } = given;
+                rows += more;
                 let batch = TableBatch {
-                    batch,
+                    form,
                     first_row,
                     next_row,
                     rows,
                 };
-                sender.blocking_send(Ok(batch)).map_err(|_| ArrayError::Cancelled)
+                let taken = free.take().ok_or(ArrayError::Cancelled)?;
+                free = place(taken.send(Ok(batch)));
+                free.as_ref().map(|_| ()).ok_or(ArrayError::Cancelled)
             });
-            if let Err(error) = sent {
-                // Whoever has gone away wants no reason.
-                let _ = sender.blocking_send(Err(error));
+            // Whoever has gone away wants no reason.
+            if let (Err(error), Some(free)) = (sent, free) {
+                free.send(Err(error));
             }
         });
         receiver
     }
+}
+
+/// A place among those that wait to be taken; nothing when nobody takes them any more. With
+/// it, what is read next is not in memory beside all of them.
+fn place<T>(sender: Sender<T>) -> Option<OwnedPermit<T>> {
+    Handle::current().block_on(sender.reserve_owned()).ok()
 }
 
 impl TableStream {
