@@ -18,6 +18,7 @@ mod filter;
 mod folder;
 #[cfg(test)]
 mod hostile;
+mod in_parts;
 mod ipc;
 mod json;
 mod measure;

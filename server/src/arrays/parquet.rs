@@ -3,6 +3,7 @@
 //! Row groups and pages that cannot match are not read, columns that are not asked for
 //! neither. Columns are unpacked on several threads and put together again, in rows.
 
+mod columns;
 mod footer;
 mod pages;
 mod prune;

@@ -1,6 +1,6 @@
-//! A scan of a folder: one file after the other, the next one begun ahead.
+//! A scan of a folder, file by file.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow_schema::{Field, Schema};
@@ -9,11 +9,11 @@ use super::{FORMAT, FolderTable, partitions::Asked};
 use crate::arrays::{
     Rows,
     error::{ArrayError, Result},
-    table::{Batch, Batches, Numbers, ReadOn, Scan, Table, ended_by_errors, on_a_thread},
+    in_parts::{InParts, one_by_one},
+    table::{Batch, Batches, Numbers, Scan, Table},
 };
 
-/// Largest file that is begun beside the one of which batches are taken: larger ones keep
-/// several threads busy themselves.
+/// Largest file that is begun beside another.
 const AHEAD_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Reads a selection of a folder.
@@ -22,31 +22,14 @@ pub(super) fn scan(table: Arc<FolderTable>, scan: Scan) -> Result<Batches> {
         Some(rows) => rows.clone(),
         None => Rows::all(table.n_rows().unwrap_or_default()),
     };
-    let mut files = VecDeque::new();
+    let mut files = Vec::new();
     for file in 0..table.files.len() {
         if !selected.within(&table.rows_of(file)).is_empty() && table.asks(&scan, file)? != Asked::Settled(false) {
-            files.push_back(file);
+            files.push(file);
         }
     }
-    let reading = Reading {
-        files,
-        left: scan.limit.unwrap_or(u64::MAX),
-        folder: Arc::new(Folder { table, scan, selected }),
-        current: None,
-        ahead: None,
-    };
-    Ok(ended_by_errors(reading))
-}
-
-/// A scan under way.
-struct Reading {
-    folder: Arc<Folder>,
-    /// Those that are to come and were not begun.
-    files: VecDeque<usize>,
-    /// Rows that are still wanted.
-    left: u64,
-    current: Option<Batches>,
-    ahead: Option<Batches>,
+    let folder = Folder { table, scan, selected };
+    Ok(one_by_one(Arc::new(folder), files))
 }
 
 /// What a scan reads of each file.
@@ -57,60 +40,15 @@ struct Folder {
     selected: Rows,
 }
 
-impl ReadOn for Reading {
-    fn next_batch(&mut self) -> Result<Option<Batch>> {
-        while self.left > 0 {
-            if self.scan().cancel.is_cancelled() {
-                return Err(ArrayError::Cancelled);
-            }
-            let Some(current) = &mut self.current else {
-                self.current = match self.ahead.take() {
-                    Some(ahead) => Some(ahead),
-                    None => match self.files.pop_front() {
-                        Some(file) => Some(Arc::clone(&self.folder).begin(file, self.left)?),
-                        None => break,
-                    },
-                };
-                self.read_ahead();
-                continue;
-            };
-            let Some(batch) = current.next().transpose()? else {
-                self.current = None;
-                continue;
-            };
-            let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-            let rows = batch.batch.num_rows().min(left);
-            if rows > 0 {
-                self.left -= rows as u64;
-                return Ok(Some(batch.slice(0..rows)));
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl Reading {
+impl InParts for Folder {
     fn scan(&self) -> &Scan {
-        &self.folder.scan
+        &self.scan
     }
 
-    /// Begins with the next file. Where only the first rows are wanted, it may never be asked for.
-    fn read_ahead(&mut self) {
-        if self.scan().limit.is_some() || self.ahead.is_some() {
-            return;
-        }
-        if let Some(file) = self.files.front().copied()
-            && self.folder.table.unpacked_bytes(file) <= AHEAD_BYTES_MAX
-        {
-            self.files.pop_front();
-            let folder = Arc::clone(&self.folder);
-            self.ahead = Some(on_a_thread(move || folder.begin(file, u64::MAX)));
-        }
+    fn is_small(&self, file: usize) -> bool {
+        self.table.unpacked_bytes(file) <= AHEAD_BYTES_MAX
     }
-}
 
-impl Folder {
-    /// Begins to read a file, of which so many rows are wanted.
     fn begin(self: Arc<Self>, file: usize, left: u64) -> Result<Batches> {
         let (table, scan) = (&self.table, &self.scan);
         let file_columns = table.layout.file_columns;
@@ -140,7 +78,9 @@ impl Folder {
                 .map_err(|error| error.in_member(path))
         })))
     }
+}
 
+impl Folder {
     /// A batch of a file with what its path says, and the numbers of its rows in the table.
     fn complete(&self, file: usize, batch: Batch) -> Result<Batch> {
         let start = self.table.rows_of(file).start;

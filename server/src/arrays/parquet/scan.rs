@@ -1,32 +1,32 @@
-//! A scan of a parquet file: one row group after the other, the next one begun ahead.
+//! A scan of a parquet file, row group by row group.
 
-use std::{
-    collections::VecDeque,
-    ops::Range,
-    sync::{
-        Arc,
-        mpsc::{self, Receiver},
-    },
-};
+use std::{ops::Range, sync::Arc};
 
-use arrow_array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow_array::{RecordBatch, RecordBatchOptions};
 use artifactd_domain::filter::Predicate;
 use parquet::{
     arrow::{
         ProjectionMask,
-        arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection},
+        arrow_reader::{ArrowReaderMetadata, ParquetRecordBatchReaderBuilder, RowSelection},
     },
     file::metadata::ParquetMetaData,
 };
-use tokio::runtime::Handle;
 
-use super::{FORMAT, ParquetTable, footer::chunk_range, guarded, pages::PageFile, prune};
+use super::{
+    FORMAT, ParquetTable,
+    columns::{Reader, Unpacked, Zipped},
+    footer::chunk_range,
+    guarded,
+    pages::PageFile,
+    prune,
+};
 use crate::arrays::{
     Rows,
     error::{ArrayError, Result},
     filter::{Column, columns_of, mask},
+    in_parts::{InParts, one_by_one},
     source::Source,
-    table::{Batch, Batches, Numbering, ReadOn, Scan, ended_by_errors, on_a_thread},
+    table::{Batch, Batches, Numbering, ReadOn, Scan, ended_by_errors},
 };
 
 /// Rows of a batch, at least and at most; a multiple of 64, so that bits of batches stand alone.
@@ -42,12 +42,6 @@ const THREADS_MAX: usize = 4;
 /// Below this size a thread costs more than it saves.
 const BYTES_PER_THREAD_MIN: u64 = 4 * 1024 * 1024;
 
-/// Batches that one thread may be ahead of the others.
-const BATCHES_AHEAD: usize = 1;
-
-/// Row groups that are begun beside the one of which batches are taken.
-const ROW_GROUPS_AHEAD: usize = 1;
-
 /// Reads a selection of a table.
 pub(super) fn scan(table: Arc<ParquetTable>, scan: Scan) -> Result<Batches> {
     let selected = match &scan.rows {
@@ -60,32 +54,15 @@ pub(super) fn scan(table: Arc<ParquetTable>, scan: Scan) -> Result<Batches> {
         false => Arc::clone(&table.footer.metadata),
     };
     let reader_metadata = guarded(|| table.reader_metadata(Arc::clone(&metadata)))?;
-    let reading = Reading {
-        row_groups: (0..metadata.num_row_groups()).collect(),
-        left: scan.limit.unwrap_or(u64::MAX),
-        groups: Arc::new(RowGroups {
-            table,
-            metadata,
-            reader_metadata,
-            selected,
-            scan,
-        }),
-        current: None,
-        ahead: VecDeque::new(),
+    let row_groups = 0..metadata.num_row_groups();
+    let groups = RowGroups {
+        table,
+        metadata,
+        reader_metadata,
+        selected,
+        scan,
     };
-    Ok(ended_by_errors(reading))
-}
-
-/// A scan under way.
-struct Reading {
-    groups: Arc<RowGroups>,
-    /// Those that are to come and were not begun.
-    row_groups: VecDeque<usize>,
-    /// Rows that are still wanted.
-    left: u64,
-    current: Option<Current>,
-    /// Those that follow, on threads of their own.
-    ahead: VecDeque<Batches>,
+    Ok(one_by_one(Arc::new(groups), row_groups))
 }
 
 /// What a scan reads of each row group.
@@ -96,24 +73,6 @@ struct RowGroups {
     scan: Scan,
     /// Rows that were asked for by number.
     selected: Rows,
-}
-
-/// The row group of which batches are taken.
-enum Current {
-    Here(RowGroup),
-    Ahead(Batches),
-}
-
-/// A row group that is read on a thread of its own.
-struct Beside {
-    groups: Arc<RowGroups>,
-    opened: RowGroup,
-}
-
-impl ReadOn for Beside {
-    fn next_batch(&mut self) -> Result<Option<Batch>> {
-        self.opened.next_batch(&self.groups.scan)
-    }
 }
 
 /// What rows are held against once they are read, and the places of the columns that were.
@@ -127,77 +86,42 @@ struct RowGroup {
     filter: Option<LateFilter>,
 }
 
-impl ReadOn for Reading {
+/// A row group, and what is read of all of them.
+struct InGroups {
+    opened: RowGroup,
+    groups: Arc<RowGroups>,
+}
+
+impl ReadOn for InGroups {
     fn next_batch(&mut self) -> Result<Option<Batch>> {
-        while self.left > 0 {
-            let Some(current) = &mut self.current else {
-                self.current = match self.ahead.pop_front() {
-                    Some(ahead) => Some(Current::Ahead(ahead)),
-                    None => match self.row_groups.pop_front() {
-                        Some(row_group) => self.groups.open(row_group, self.left)?.map(Current::Here),
-                        None => break,
-                    },
-                };
-                self.read_ahead();
-                continue;
-            };
-            let next = match current {
-                Current::Here(row_group) => row_group.next_batch(&self.groups.scan)?,
-                Current::Ahead(batches) => batches.next().transpose()?,
-            };
-            let Some(batch) = next else {
-                self.current = None;
-                continue;
-            };
-            let left = usize::try_from(self.left).unwrap_or(usize::MAX);
-            let rows = batch.batch.num_rows().min(left);
-            if rows > 0 {
-                self.left -= rows as u64;
-                return Ok(Some(batch.slice(0..rows)));
-            }
-        }
-        Ok(None)
+        self.opened.next_batch(&self.groups.scan)
     }
 }
 
-impl Reading {
-    /// Begins with what follows, where one row group alone keeps one thread busy. Where
-    /// only the first rows are wanted, it may never be asked for.
-    fn read_ahead(&mut self) {
-        if self.groups.scan.limit.is_some() {
-            return;
-        }
-        while self.ahead.len() < ROW_GROUPS_AHEAD
-            && let Some(row_group) = self.row_groups.front()
-            && self.groups.is_for_one_thread(*row_group)
-        {
-            self.ahead.push_back(Arc::clone(&self.groups).on_a_thread(*row_group));
-            self.row_groups.pop_front();
-        }
+impl InParts for RowGroups {
+    fn scan(&self) -> &Scan {
+        &self.scan
     }
-}
 
-impl RowGroups {
+    fn begin(self: Arc<Self>, row_group: usize, left: u64) -> Result<Batches> {
+        let opened = self.open(row_group, left)?;
+        let groups = self;
+        Ok(match opened {
+            Some(opened) => ended_by_errors(InGroups { opened, groups }),
+            None => Box::new(std::iter::empty()),
+        })
+    }
+
     /// Whether so little of a row group is wanted that one thread unpacks it.
-    fn is_for_one_thread(&self, row_group: usize) -> bool {
+    fn is_small(&self, row_group: usize) -> bool {
         let asked = self.scan.filter.iter().flat_map(|filter| columns_of(filter));
         let columns: Vec<usize> = asked.chain(self.scan.columns.iter().copied()).collect();
         let wanted = self.selected.within(&self.table.footer.rows_of(row_group));
         self.sets(row_group, &wanted, &columns).len() < 2
     }
+}
 
-    /// Reads a row group ahead of whoever takes its batches.
-    fn on_a_thread(self: Arc<Self>, row_group: usize) -> Batches {
-        on_a_thread(move || {
-            let opened = self.open(row_group, u64::MAX)?;
-            let groups = self;
-            Ok(match opened {
-                Some(opened) => ended_by_errors(Beside { opened, groups }),
-                None => Box::new(std::iter::empty()),
-            })
-        })
-    }
-
+impl RowGroups {
     /// Begins to read a row group; `None` when nothing of it is wanted.
     fn open(&self, row_group: usize, left: u64) -> Result<Option<RowGroup>> {
         let footer = &self.table.footer;
@@ -487,90 +411,4 @@ fn empty_batches(mut rows: u64, batch_rows: usize) -> impl Iterator<Item = Resul
         let batch = RecordBatch::try_new_with_options(schema, Vec::new(), &options);
         (next > 0).then(|| batch.map_err(|error| ArrayError::from_arrow(FORMAT, error)))
     })
-}
-
-/// Unpacks some columns of a row group.
-struct Reader {
-    file: PageFile,
-    reader: ParquetRecordBatchReader,
-}
-
-impl Reader {
-    fn next(&mut self) -> Option<Result<RecordBatch>> {
-        let next = guarded(|| {
-            self.file.begin_batch()?;
-            let next = self.reader.next().transpose();
-            next.map_err(|error| self.file.failure(ArrayError::from_arrow(FORMAT, error)))
-        });
-        next.transpose()
-    }
-
-    /// The same, ahead of whoever takes the batches.
-    fn on_a_thread(mut self) -> Receiver<Result<RecordBatch>> {
-        let (sender, receiver) = mpsc::sync_channel(BATCHES_AHEAD);
-        Handle::current().spawn_blocking(move || {
-            while let Some(next) = self.next() {
-                let failed = next.is_err();
-                if sender.send(next).is_err() || failed {
-                    break;
-                }
-            }
-        });
-        receiver
-    }
-}
-
-enum Unpacked {
-    Here(Reader),
-    Elsewhere(Receiver<Result<RecordBatch>>),
-}
-
-/// Columns that several threads unpack, put together.
-struct Zipped {
-    readers: Vec<Unpacked>,
-    /// For each column of a batch, its place among those of all readers.
-    places: Vec<usize>,
-}
-
-impl Iterator for Zipped {
-    type Item = Result<RecordBatch>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.zip().transpose()
-    }
-}
-
-impl Zipped {
-    fn zip(&mut self) -> Result<Option<RecordBatch>> {
-        let mut parts = Vec::with_capacity(self.readers.len());
-        for reader in &mut self.readers {
-            let next = match reader {
-                Unpacked::Here(reader) => reader.next(),
-                Unpacked::Elsewhere(batches) => batches.recv().ok(),
-            };
-            parts.push(next.transpose()?);
-        }
-        let ended = parts.iter().filter(|part| part.is_none()).count();
-        if ended == parts.len() {
-            return Ok(None);
-        }
-        let parts: Vec<RecordBatch> = parts.into_iter().flatten().collect();
-        let rows = parts.first().map_or(0, RecordBatch::num_rows);
-        if ended > 0 || parts.iter().any(|part| part.num_rows() != rows) {
-            return Err(ArrayError::malformed(FORMAT, "its columns have different lengths"));
-        }
-        let columns: Vec<(ArrayRef, Arc<arrow_schema::Field>)> = parts
-            .iter()
-            .flat_map(|part| {
-                part.columns()
-                    .iter()
-                    .cloned()
-                    .zip(part.schema_ref().fields().iter().cloned())
-            })
-            .collect();
-        let (columns, fields): (Vec<_>, Vec<_>) = self.places.iter().map(|place| columns[*place].clone()).unzip();
-        let schema = Arc::new(arrow_schema::Schema::new(fields));
-        let batch = RecordBatch::try_new(schema, columns);
-        batch.map(Some).map_err(|error| ArrayError::from_arrow(FORMAT, error))
-    }
 }
