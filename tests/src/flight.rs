@@ -12,7 +12,7 @@ use arrow_flight::{
 use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use artifactd_proto::{
     flight::v1::{self as pb, put_answer::Answer},
-    v1::SaveArtifactResponse,
+    v1::{Artifact, SaveArtifactResponse},
 };
 use futures::{StreamExt, TryStreamExt, stream};
 use prost::Message;
@@ -21,7 +21,7 @@ use tonic::{Request, Response, Status, metadata::MetadataMap};
 
 use crate::{
     Calls,
-    calls::{Line, answer},
+    calls::{Line, answer, by_uid, keyed},
     failure::{Failure, Outcome},
 };
 
@@ -161,6 +161,27 @@ impl Calls {
         };
         let mut answers = answer(call).await?;
         Ok(answers.remove(0).body.to_vec())
+    }
+}
+
+/// Puts as many rows of [`numbered`].
+///
+/// # Panics
+/// When they are refused.
+pub async fn put(calls: &Calls, key: &str, rows: i64) -> Artifact {
+    let write = pb::WriteTable {
+        save: Some(keyed(key)),
+        ..Default::default()
+    };
+    let saved = calls.do_put(&write, &[numbered(0..rows)]).await;
+    saved.expect("it is saved").artifact.expect("there is one")
+}
+
+/// What reads all of a table.
+pub fn all_of(uid: &str) -> pb::ReadArray {
+    pb::ReadArray {
+        artifact: Some(by_uid(uid)),
+        ..Default::default()
     }
 }
 

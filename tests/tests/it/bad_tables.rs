@@ -12,7 +12,7 @@ use artifactd_proto::flight::v1 as flight;
 use artifactd_tests::{
     Calls, TestServer,
     calls::{by_key, keyed},
-    flight::{numbered, packed, put_messages, refused},
+    flight::{numbered, numbered_schema, packed, put_messages, read_command, refused},
     pb::{self, ErrorReason as R},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -130,6 +130,33 @@ async fn messages_that_make_no_table_save_nothing() {
     assert_nothing_is_saved(&calls, "a key beyond its dictionary", beyond).await;
     assert!(calls.do_put_raw(messages).await.is_ok(), "the same without a fault");
     assert!(server.staged().is_empty(), "{:?}", server.staged());
+    server.assert_clean();
+}
+
+/// F07: a table without rows is one, and a sender of none has nothing to send.
+#[tokio::test]
+async fn a_schema_without_batches_is_a_table_without_rows() {
+    let server = TestServer::start().await;
+    let calls = server.calls();
+    for suffix in ["parquet", "arrow", "arrows"] {
+        let key = format!("none.{suffix}");
+        let mut messages = put_messages(descriptor(&key), &[numbered(0..1)]).await;
+        messages.truncate(1);
+        let answers = calls.do_put_raw(messages).await.unwrap();
+        let Some(flight::put_answer::Answer::Saved(saved)) = answers.last() else {
+            panic!("{suffix}: {answers:?}");
+        };
+        let artifact = saved.artifact.as_ref().unwrap();
+        assert_eq!(artifact.n_observations, Some(0), "{suffix}");
+        assert_eq!(artifact.accessor(), pb::Accessor::DataFrame, "{suffix}");
+        let read = flight::ReadArray {
+            artifact: Some(by_key(&key)),
+            ..Default::default()
+        };
+        assert_eq!(calls.read_table(&read).await.unwrap().rows(), 0, "{suffix}");
+        let schema = calls.flight_schema(read_command(&read)).await.unwrap();
+        assert_eq!(Schema::try_from(&schema).unwrap(), *numbered_schema(), "{suffix}");
+    }
     server.assert_clean();
 }
 

@@ -76,6 +76,8 @@ mod strange_folders;
 mod suffixes;
 mod surface;
 mod table_folders;
+mod table_refusals;
+mod table_tickets;
 mod table_writes;
 mod tables;
 mod trash;

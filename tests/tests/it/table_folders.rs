@@ -7,8 +7,8 @@ use arrow_schema::{DataType, Field, Schema};
 use artifactd_proto::flight::v1::{self as flight, RowRange};
 use artifactd_tests::{
     Backend, Calls, TestServer,
-    calls::{by_key, by_uid, keyed},
-    flight::{numbered, read_command, refused},
+    calls::{by_key, keyed},
+    flight::{all_of, numbered, read_command, refused},
     folders::{Files, FolderCall, change_of, entry, folder, removal},
     pb::{self, ErrorReason as R},
     python,
@@ -16,13 +16,6 @@ use artifactd_tests::{
 use bytes::Bytes;
 use prost::Message;
 use tonic::metadata::{MetadataMap, MetadataValue};
-
-fn all_of(uid: &str) -> flight::ReadArray {
-    flight::ReadArray {
-        artifact: Some(by_uid(uid)),
-        ..Default::default()
-    }
-}
 
 /// A parquet file with some rows, as the server writes it.
 async fn parquet(calls: &Calls, batch: &RecordBatch) -> Bytes {
