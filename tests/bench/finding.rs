@@ -43,11 +43,10 @@ async fn beside_lamindb() {
     let peer = machine::folder();
     let lamindb = Peer::lamindb(peer.path());
     lamindb.call("fill", shelf::ARTIFACTS).await;
-    let mut both = Both::default();
-    for number in 0..ROUNDS {
-        let ours = time_of(page(&client, "key = 'fill/1*'"));
-        both.round(number, ours, lamindb.call("page", number)).await;
-    }
+    let both = Both::beside(&lamindb, "page", async || {
+        time_of(page(&client, "key = 'fill/1*'")).await
+    })
+    .await;
     cases::PAGE_LAMINDB.report(&both.ours, &both.other);
     server.stop().await;
 }

@@ -153,11 +153,8 @@ async fn beside_peers(wanted: &Wanted) {
             }
             false => "page",
         };
-        let mut both = Both::default();
-        for number in 0..ROUNDS {
-            let ours = time_of(page(&client, "features.group = 7"));
-            both.round(number, ours, peer.call(page_of_peer, number)).await;
-        }
+        let ours = async || time_of(page(&client, "features.group = 7")).await;
+        let both = Both::beside(&peer, page_of_peer, ours).await;
         case.report(&both.ours, &both.other);
     }
     server.stop().await;

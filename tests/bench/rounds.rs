@@ -7,7 +7,11 @@
 
 use std::time::{Duration, Instant};
 
-use crate::table::Samples;
+use crate::{peer::Peer, table::Samples};
+
+/// Rounds beside another process, and how many of them are one turn.
+const BESIDE_ROUNDS: u64 = 200;
+const BESIDE_TURN: u64 = 20;
 
 /// What a call answers, and how long it took. It must succeed.
 pub(crate) async fn timed<T, E: std::fmt::Debug>(call: impl Future<Output = Result<T, E>>) -> (T, Duration) {
@@ -43,6 +47,25 @@ impl Both {
             other(&mut self.other).await;
             ours(&mut self.ours).await;
         }
+    }
+
+    /// All rounds of a call that changes nothing, beside an operation of a peer.
+    pub(crate) async fn beside(peer: &Peer, operation: &str, ours: impl AsyncFn() -> Duration) -> Self {
+        let mut both = Self::default();
+        for number in 0..BESIDE_ROUNDS / BESIDE_TURN {
+            let our_turn = async |times: &mut Samples| {
+                for _ in 0..BESIDE_TURN {
+                    times.push_time(ours().await);
+                }
+            };
+            let turn_of_peer = async |times: &mut Samples| {
+                for round in 0..BESIDE_TURN {
+                    times.push_time(peer.call(operation, number * BESIDE_TURN + round).await);
+                }
+            };
+            both.block(number, our_turn, turn_of_peer).await;
+        }
+        both
     }
 
     /// One round: each side works once, and every other round begins with the other one.
