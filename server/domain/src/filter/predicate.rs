@@ -54,6 +54,11 @@ pub enum Comparison {
 }
 
 impl Comparison {
+    /// Whether it holds for two values, of which the first comes so to the second.
+    pub fn holds_for(self, order: Ordering) -> bool {
+        self.holds(Some(order))
+    }
+
     fn holds(self, order: Option<Ordering>) -> bool {
         match self {
             Self::Equal => order == Some(Ordering::Equal),

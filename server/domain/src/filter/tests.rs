@@ -429,7 +429,7 @@ fn what_a_filter_needs_to_know_is_listed_before_it_is_checked() {
 }
 
 /// An entry of the tests: `note` and `m` may be unset, `words` are several.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 struct Row {
     t: String,
     note: Option<String>,
@@ -449,6 +449,72 @@ impl Entry<Id> for Row {
             "x" => self.x.iter().copied().map(Value::Float).collect(),
             "words" => self.words.iter().cloned().map(Value::Text).collect(),
             other => panic!("{other}"),
+        }
+    }
+}
+
+#[test]
+fn stars_stand_for_any_text_and_what_is_escaped_for_itself() {
+    for (filter, fitting, others) in [
+        ("t = a*", &["a", "ab", "a*", "a\n"][..], &["", "b", "ba", "A"][..]),
+        ("t = *b", &["b", "ab", "bb"], &["", "ba", "B"]),
+        (
+            "t = a*b",
+            &["ab", "axb", "a*b", "abab", "a%_b"],
+            &["a", "b", "aba", "xab", "abx", "ba"],
+        ),
+        // What begins and what ends a text are two pieces of it.
+        ("t = ab*bc", &["abbc", "abxbc"], &["abc", "abcb", "ab", "bc"]),
+        ("t = aa*aa", &["aaaa", "aaaaa"], &["aa", "aaa"]),
+        ("t = *b*", &["b", "abc", "bb"], &["", "ac", "B"]),
+        (
+            "t = a*b*c",
+            &["abc", "axbyc", "abbc", "acbc"],
+            &["ac", "axc", "acb", "bc", "ab", "abcx"],
+        ),
+        // What stands between them is a third one.
+        ("t = ab*b*bc", &["abbbc", "abxbxbc"], &["abbc", "abxbc", "abc"]),
+        ("t = ab*b*", &["abb", "abxb", "abxbx"], &["ab", "abx", "axb"]),
+        ("t = *b*bc", &["bbc", "xbxbc"], &["bc", "xbc", "bbcx"]),
+        ("t = *ab*", &["ab", "aab", "xaby"], &["a", "b", "ba", "axb"]),
+        ("t = a***b", &["ab", "axb"], &["a", "b"]),
+        // Stars in a text.
+        (r"t = 'a\*b'", &["a*b"], &["ab", "axb", r"a\*b"]),
+        (r"t = 'a\**'", &["a*", "a*b", "a**"], &["a", "ab", r"a\*"]),
+        (r"t = '*\*'", &["*", "a*"], &["", "a", "*a"]),
+        (r"t = '*\**'", &["*", "a*b"], &["", "ab"]),
+        (r"t = 'a\\*'", &[r"a\", r"a\b"], &["a", "a*", "ab"]),
+        (r"t = '\\\*'", &[r"\*"], &["*", r"\", r"\\"]),
+        // Of other languages, which stand for themselves here.
+        ("t = 'a%*'", &["a%", "a%b"], &["a", "ab"]),
+        ("t = 'a_*'", &["a_", "a_b"], &["ab", "abc"]),
+        ("t = '[ab]*'", &["[ab]x"], &["a", "b"]),
+        ("t = 'a?*'", &["a?", "a?b"], &["ab"]),
+        ("t = '.*'", &[".", ".h5ad"], &["", "a"]),
+        // Of characters of several bytes.
+        (
+            "t = '\u{e9}*\u{65e5}'",
+            &["\u{e9}\u{65e5}", "\u{e9}x\u{65e5}"],
+            &["\u{e9}", "\u{65e5}", "\u{e8}\u{65e5}"],
+        ),
+        ("t = '*\u{301}*'", &["e\u{301}"], &["\u{e9}", "e"]),
+        // All but those.
+        ("t != a*b", &["a", "b", "abx"], &["ab", "axb"]),
+        ("t != *b*", &["", "ac"], &["b", "abc"]),
+        (r"t != 'a\*b'", &["ab", "axb"], &["a*b"]),
+    ] {
+        let predicate = checked(filter).unwrap();
+        let matches = |text: &str| {
+            predicate.matches(&Row {
+                t: text.to_owned(),
+                ..Row::default()
+            })
+        };
+        for text in fitting {
+            assert!(matches(text), "{filter} and {text:?}");
+        }
+        for text in others {
+            assert!(!matches(text), "{filter} and {text:?}");
         }
     }
 }
@@ -493,14 +559,11 @@ fn plain_test(row: &Row, field: &str, sign: &str, value: &str) -> bool {
         "m" => row.m.map(|m| m as f64).into_iter().collect(),
         _ => row.x.into_iter().collect(),
     };
-    match (field, sign, value.split_once('*')) {
-        ("t" | "note" | "words", "=", Some((begin, end))) => texts
-            .iter()
-            .any(|text| text.len() >= begin.len() + end.len() && text.starts_with(begin) && text.ends_with(end)),
-        ("t" | "note" | "words", "=", None) => texts.iter().any(|text| text == value),
-        ("t" | "note" | "words", "!=", _) => !texts.is_empty() && !plain_test(row, field, "=", value),
-        ("t" | "note" | "words", _, _) => texts.iter().any(|text| text.as_str() < value),
-        (_, sign, _) => {
+    match (field, sign) {
+        ("t" | "note" | "words", "=") => texts.iter().any(|text| fits(text.as_bytes(), value.as_bytes())),
+        ("t" | "note" | "words", "!=") => !texts.is_empty() && !plain_test(row, field, "=", value),
+        ("t" | "note" | "words", _) => texts.iter().any(|text| text.as_str() < value),
+        (_, sign) => {
             let value: f64 = value.parse().unwrap();
             match sign {
                 "=" => numbers.contains(&value),
@@ -514,6 +577,15 @@ fn plain_test(row: &Row, field: &str, sign: &str, value: &str) -> bool {
     }
 }
 
+/// Whether a text fits a pattern, tried letter by letter.
+fn fits(text: &[u8], pattern: &[u8]) -> bool {
+    match pattern {
+        [] => text.is_empty(),
+        [b'*', rest @ ..] => (0..=text.len()).any(|passed| fits(&text[passed..], rest)),
+        [letter, rest @ ..] => text.first() == Some(letter) && fits(&text[1..], rest),
+    }
+}
+
 fn plain() -> impl Strategy<Value = Plain> {
     let number = prop_oneof!["-?[0-3]", "-?[0-2]\\.5", Just("1e30".to_owned())];
     let numeric = (
@@ -524,7 +596,7 @@ fn plain() -> impl Strategy<Value = Plain> {
     let textual = (
         prop::sample::select(vec!["t", "note", "words"]),
         prop::sample::select(vec!["=", "!="]),
-        "[ab]{1,2}|[ab]{0,2}\\*[ab]{0,2}",
+        "[ab]{1,2}|[ab]{0,2}\\*([ab]{0,2}\\*)?[ab]{0,2}",
     );
     let ordered = (prop::sample::select(vec!["t", "note", "words"]), Just("<"), "[ab]{1,2}");
     let test = prop_oneof![numeric, textual, ordered].prop_map(|(field, sign, value)| Plain::Test(field, sign, value));
@@ -542,8 +614,8 @@ fn plain() -> impl Strategy<Value = Plain> {
 fn row() -> impl Strategy<Value = Row> {
     let float = prop_oneof![Just(f64::NAN), Just(0.5), Just(-1.5), Just(2.0)];
     let parts = (
-        "[ab]{0,3}",
-        prop::option::of("[ab]{0,3}"),
+        "[ab]{0,5}",
+        prop::option::of("[ab]{0,5}"),
         -3i64..4,
         prop::option::of(-3i64..4),
         prop::option::of(float),
