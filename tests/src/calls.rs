@@ -27,19 +27,25 @@ pub struct Calls {
     /// The connection, for clients of other services.
     pub channel: Line,
     connection: Channel,
+    under: Under,
 }
 
-/// A connection whose calls may belong to a run.
+/// A connection whose calls may belong to a run and a space.
 pub type Line = InterceptedService<Channel, Under>;
 
-/// Puts the run to which calls belong into their metadata.
+/// Puts the run and the space to which calls belong into their metadata.
 #[derive(Debug, Clone, Default)]
-pub struct Under(Option<AsciiMetadataValue>);
+pub struct Under {
+    run: Option<AsciiMetadataValue>,
+    space: Option<AsciiMetadataValue>,
+}
 
 impl Interceptor for Under {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if let Some(run) = &self.0 {
-            request.metadata_mut().insert("artifactd-run", run.clone());
+        for (name, value) in [("artifactd-run", &self.run), ("artifactd-space", &self.space)] {
+            if let Some(value) = value {
+                request.metadata_mut().insert(name, value.clone());
+            }
         }
         Ok(request)
     }
@@ -164,9 +170,14 @@ fn batch_outcome(result: pb::BatchSaveResult) -> Outcome<pb::SaveArtifactRespons
 impl Calls {
     /// Calls over a connection.
     pub fn over(channel: Channel) -> Self {
+        Self::belonging(channel, Under::default())
+    }
+
+    fn belonging(connection: Channel, under: Under) -> Self {
         Self {
-            channel: InterceptedService::new(channel.clone(), Under::default()),
-            connection: channel,
+            channel: InterceptedService::new(connection.clone(), under.clone()),
+            connection,
+            under,
         }
     }
 
@@ -175,12 +186,25 @@ impl Calls {
     /// # Panics
     /// When its uid cannot travel in metadata.
     pub fn under(&self, run_uid: &str) -> Self {
-        let under = Under(Some(run_uid.parse().expect("ASCII")));
-        let connection = self.connection.clone();
-        Self {
-            channel: InterceptedService::new(connection.clone(), under),
-            connection,
-        }
+        let run = Some(run_uid.parse().expect("ASCII"));
+        let under = Under {
+            run,
+            ..self.under.clone()
+        };
+        Self::belonging(self.connection.clone(), under)
+    }
+
+    /// The same calls, which work in a space.
+    ///
+    /// # Panics
+    /// When its name cannot travel in metadata.
+    pub fn in_space(&self, name: &str) -> Self {
+        let space = Some(name.parse().expect("ASCII"));
+        let under = Under {
+            space,
+            ..self.under.clone()
+        };
+        Self::belonging(self.connection.clone(), under)
     }
 
     /// Saves content as a stream.

@@ -13,7 +13,7 @@ use artifactd_tests::{
     refusal_of,
 };
 
-const ALL: [Visibility; 3] = [Visibility::Default, Visibility::Hidden, Visibility::Trash];
+pub(crate) const ALL: [Visibility; 3] = [Visibility::Default, Visibility::Hidden, Visibility::Trash];
 
 /// A server with artifacts of every sort.
 async fn with_artifacts(backend: Backend) -> TestServer {
@@ -59,7 +59,13 @@ async fn with_artifacts(backend: Backend) -> TestServer {
     server
 }
 
-fn listed(filter: &str, order_by: &str, page_size: i32, visibilities: &[Visibility]) -> ListArtifactsRequest {
+/// A page of what matches, in an order.
+pub(crate) fn listed(
+    filter: &str,
+    order_by: &str,
+    page_size: i32,
+    visibilities: &[Visibility],
+) -> ListArtifactsRequest {
     ListArtifactsRequest {
         page_size,
         filter: filter.to_owned(),
@@ -70,7 +76,7 @@ fn listed(filter: &str, order_by: &str, page_size: i32, visibilities: &[Visibili
 }
 
 /// What a list has to answer, in an order of which the sort here knows only the default.
-fn expected(all: &[pb::Artifact], filter: &str, visibilities: &[Visibility]) -> Vec<String> {
+pub(crate) fn expected(all: &[pb::Artifact], filter: &str, visibilities: &[Visibility]) -> Vec<String> {
     let predicate = filter.parse::<Filter>().unwrap().check(&ArtifactFields).unwrap();
     let shown: &[Visibility] = match visibilities {
         [] if filter.contains("visibility") => &ALL,
@@ -82,7 +88,7 @@ fn expected(all: &[pb::Artifact], filter: &str, visibilities: &[Visibility]) -> 
     matching.map(|artifact| artifact.uid.clone()).collect()
 }
 
-fn uids(artifacts: &[pb::Artifact]) -> Vec<String> {
+pub(crate) fn uids(artifacts: &[pb::Artifact]) -> Vec<String> {
     artifacts.iter().map(|artifact| artifact.uid.clone()).collect()
 }
 

@@ -69,6 +69,7 @@ mod schemas;
 mod search;
 mod slow_callers;
 mod slow_tables;
+mod spaces;
 mod starting;
 mod steps;
 mod storages;
