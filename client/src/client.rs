@@ -1,6 +1,6 @@
 //! The connection, and the calls that carry no content.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use artifactd_proto::{
     aside::ClientAside,
@@ -9,7 +9,7 @@ use artifactd_proto::{
         content_service_client::ContentServiceClient, upload_service_client::UploadServiceClient,
     },
 };
-use futures::{Stream, stream};
+use futures::{Stream, TryStreamExt, stream};
 use tokio::{
     sync::{Semaphore, SemaphorePermit},
     time::{self, Instant},
@@ -249,19 +249,15 @@ impl Client {
         let first = Listing {
             client: self.clone(),
             options,
-            waiting: VecDeque::new(),
             next: Some(String::new()),
         };
-        stream::try_unfold(first, |mut listing| async move {
-            loop {
-                if let Some(artifact) = listing.waiting.pop_front() {
-                    return Ok(Some((artifact, listing)));
-                }
-                if !listing.fetch().await? {
-                    return Ok(None);
-                }
-            }
-        })
+        let pages = stream::try_unfold(first, |mut listing| async move {
+            let page = listing.fetch().await?;
+            Ok::<_, Error>(page.map(|page| (page, listing)))
+        });
+        pages
+            .map_ok(|page| stream::iter(page.into_iter().map(Ok)))
+            .try_flatten()
     }
 
     /// Changes fields of a record.
@@ -368,16 +364,15 @@ impl Client {
 struct Listing {
     client: Client,
     options: ListOptions,
-    waiting: VecDeque<Artifact>,
     /// Token of the next page; empty for the first, `None` after the last.
     next: Option<String>,
 }
 
 impl Listing {
-    /// Fetches a page; false when there is none.
-    async fn fetch(&mut self) -> Result<bool> {
+    /// Fetches a page; none after the last.
+    async fn fetch(&mut self) -> Result<Option<Vec<Artifact>>> {
         let Some(page_token) = self.next.take() else {
-            return Ok(false);
+            return Ok(None);
         };
         let message = pb::ListArtifactsRequest {
             page_size: i32::try_from(self.options.page_size).unwrap_or(i32::MAX),
@@ -398,8 +393,7 @@ impl Listing {
             async move { artifacts.list_artifacts(request).await }
         };
         let page = client.call("ListArtifacts", message, call).await?;
-        self.waiting = convert::artifacts(page.artifacts)?.into();
         self.next = Some(page.next_page_token).filter(|token| !token.is_empty());
-        Ok(true)
+        convert::artifacts(page.artifacts).map(Some)
     }
 }

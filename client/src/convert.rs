@@ -351,7 +351,7 @@ pub(crate) fn artifact(message: pb::Artifact) -> Result<Artifact> {
             .map(u64::try_from)
             .transpose()
             .map_err(|_| answer("n_observations"))?,
-        version: version.parse().map_err(|_| answer("version"))?,
+        version: version.try_into().map_err(|_| answer("version"))?,
         version_number: VersionNumber::from_integer(version_number.into()).ok_or_else(|| answer("version_number"))?,
         visibility: shown_to(visibility).ok_or_else(|| answer("visibility"))?,
         created_at: created_at.and_then(time).ok_or_else(|| answer("created_at"))?,

@@ -8,10 +8,7 @@ const ETAG_HEX_DIGITS: usize = 32;
 /// digits of its sha256 and `-1`, which S3 clients read as a multipart upload of
 /// one part and therefore do not take for an md5.
 pub fn content_etag(sha256: &Sha256) -> String {
-    let mut tag = sha256.to_string();
-    tag.truncate(ETAG_HEX_DIGITS);
-    tag.push_str("-1");
-    tag
+    [&sha256.hex().as_str()[..ETAG_HEX_DIGITS], "-1"].concat()
 }
 
 #[cfg(test)]

@@ -28,6 +28,16 @@ impl Sha256 {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Its text.
+    pub fn hex(&self) -> HexDigits {
+        let mut digits = [0; 64];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
+            pair[1] = HEX_DIGITS[usize::from(byte & 15)];
+        }
+        HexDigits(digits)
+    }
 }
 
 /// Why a text is no sha256.
@@ -57,15 +67,26 @@ fn hex_value(digit: u8) -> Result<u8, DigestRefused> {
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
+/// The text of a sha256, without memory of its own: a list needs three for each artifact.
+#[derive(Clone, Copy)]
+pub struct HexDigits([u8; 64]);
+
+impl HexDigits {
+    /// All of them.
+    pub fn as_str(&self) -> &str {
+        str::from_utf8(&self.0).expect("hexadecimal digits are ASCII")
+    }
+}
+
+impl fmt::Debug for HexDigits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 impl fmt::Display for Sha256 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // In one piece: a list formats three of them for each artifact.
-        let mut digits = [0; 64];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = HEX_DIGITS[usize::from(byte >> 4)];
-            pair[1] = HEX_DIGITS[usize::from(byte & 15)];
-        }
-        f.write_str(str::from_utf8(&digits).expect("hexadecimal digits are ASCII"))
+        f.write_str(self.hex().as_str())
     }
 }
 

@@ -44,7 +44,7 @@ pub use columns::{
 };
 pub use dtype::{Dtype, DtypeRefused, Item};
 pub use etag::content_etag;
-pub use hash::{ContentDigest, ContentHasher, DigestRefused, HashType, Sha256, Sha256Hasher};
+pub use hash::{ContentDigest, ContentHasher, DigestRefused, HashType, HexDigits, Sha256, Sha256Hasher};
 pub use json::{Json, JsonFault, JsonRefused};
 pub use key::{FileName, Key, KeyRefused, StorageName};
 pub use kind::{Accessor, IfContentExists, Kind, Role, SaveOutcome, Visibility};

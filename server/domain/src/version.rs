@@ -67,21 +67,38 @@ impl From<VersionNumber> for Label {
 impl FromStr for Label {
     type Err = LabelRefused;
     fn from_str(text: &str) -> Result<Self, LabelRefused> {
-        let chars = text.chars().count();
-        if chars == 0 || chars > LABEL_CHARS_MAX {
-            return Err(LabelRefused::Length { got: chars });
-        }
-        if text == "latest" {
-            return Err(LabelRefused::Latest);
-        }
-        if !text.chars().all(is_visible) {
-            return Err(LabelRefused::Characters);
-        }
-        if separates(text) {
-            return Err(LabelRefused::Separator);
-        }
-        Ok(Self(text.to_owned()))
+        check(text).map(|()| Self(text.to_owned()))
     }
+}
+
+impl TryFrom<String> for Label {
+    type Error = LabelRefused;
+    fn try_from(text: String) -> Result<Self, LabelRefused> {
+        check(&text).map(|()| Self(text))
+    }
+}
+
+impl From<Label> for String {
+    fn from(label: Label) -> Self {
+        label.0
+    }
+}
+
+fn check(text: &str) -> Result<(), LabelRefused> {
+    let chars = text.chars().count();
+    if chars == 0 || chars > LABEL_CHARS_MAX {
+        return Err(LabelRefused::Length { got: chars });
+    }
+    if text == "latest" {
+        return Err(LabelRefused::Latest);
+    }
+    if !text.chars().all(is_visible) {
+        return Err(LabelRefused::Characters);
+    }
+    if separates(text) {
+        return Err(LabelRefused::Separator);
+    }
+    Ok(())
 }
 
 /// Whether a text would blur the parts of a reference. A key may end with `@`,
@@ -256,9 +273,14 @@ mod tests {
             &"x".repeat(65),
         ] {
             assert!(refused.parse::<Label>().is_err(), "{refused:?}");
+            assert!(Label::try_from(refused.to_owned()).is_err(), "{refused:?}");
         }
         for accepted in ["1", "v1.0", "größer", "e\u{301}", "🎉", "a@b:c", &"x".repeat(64)] {
             assert!(accepted.parse::<Label>().is_ok(), "{accepted:?}");
+            assert_eq!(
+                Label::try_from(accepted.to_owned()).map(String::from),
+                Ok(accepted.to_owned())
+            );
         }
     }
 

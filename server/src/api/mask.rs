@@ -69,7 +69,10 @@ impl ReadMask {
 
     /// The same for many.
     pub(super) fn apply_all(&self, artifacts: Vec<pb::Artifact>) -> Vec<pb::Artifact> {
-        artifacts.into_iter().map(|artifact| self.apply(artifact)).collect()
+        match &self.0 {
+            Some(_) => artifacts.into_iter().map(|artifact| self.apply(artifact)).collect(),
+            None => artifacts,
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::{
 use artifactd_domain::{HashType, Label, Sha256, Stem, Uid, VersionNumber, Visibility};
 use sea_orm::{
     ConnectionTrait, DbBackend, DbErr, FromQueryResult, Iterable, Order, Value,
-    sea_query::{Alias, Condition, Expr, ExprTrait, JoinType, Query, SelectStatement, UpdateStatement},
+    sea_query::{Alias, Condition, Expr, ExprTrait, Func, JoinType, Query, SelectStatement, UpdateStatement},
 };
 
 use serde::{Deserialize, Serialize};
@@ -163,8 +163,26 @@ impl ArtifactRow {
 /// The text of [`select`], for queries that are asked all the time.
 static ARTIFACTS: LazyLock<String> = LazyLock::new(|| DbBackend::Postgres.build(&select()).sql);
 
+/// The same for artifacts whose ids are a list in JSON; on SQLite they come in its order.
+static LISTED: LazyLock<String> = LazyLock::new(|| {
+    let listed = Alias::new("listed");
+    let mut select = Query::select();
+    // Only so does SQLite go through the list, and not through the artifacts.
+    select
+        .from_function(Func::cust("json_each").arg(""), listed.clone())
+        .cross_join(artifacts::Entity)
+        .and_where(col(Col::Id).equals((listed, Alias::new("value"))));
+    DbBackend::Postgres.build(&with_columns(select)).sql
+});
+
 pub(super) fn select() -> SelectStatement {
     let mut select = Query::select();
+    select.from(artifacts::Entity);
+    with_columns(select)
+}
+
+/// Adds the columns of an artifact, and where they come from besides.
+fn with_columns(mut select: SelectStatement) -> SelectStatement {
     select
         .columns(Col::iter().map(|column| (artifacts::Entity, column)))
         .expr_as(
@@ -191,7 +209,6 @@ pub(super) fn select() -> SelectStatement {
             ]
             .map(|column| (blobs::Entity, column)),
         )
-        .from(artifacts::Entity)
         .join(
             JoinType::LeftJoin,
             blobs::Entity,
@@ -339,11 +356,12 @@ pub(crate) async fn by_ids(conn: &impl Connection, ids: &[i64]) -> Result<Vec<Ar
     Ok(found)
 }
 
-/// The same on SQLite for one page, in one statement whose text is always the same.
+/// The same on SQLite for one page, in one statement whose text is always the same, and in
+/// the order of the ids.
 pub(super) async fn with_ids(conn: &impl Connection, ids: &[i64]) -> Result<Vec<ArtifactRow>> {
-    const LISTED: &str = "WHERE artifacts.id IN (SELECT value FROM json_each($1))";
     let ids = serde_json::to_string(ids).expect("numbers are plain data");
-    by_text(conn, LISTED, [ids.into()]).await
+    let rows = conn.read(statement(conn, LISTED.as_str(), [ids.into()])).await?;
+    with_previous_runs(conn, rows).await
 }
 
 /// The latest versions of some families, in no order.

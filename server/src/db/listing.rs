@@ -18,24 +18,24 @@ mod bounds;
 mod gather;
 mod held;
 mod index;
+mod place;
 mod record;
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Ordering;
-
 use artifactd_domain::{
-    ArtifactField, Order, OrderBy, Visibility,
+    ArtifactField, Order, Visibility,
     filter::{Predicate, Test},
 };
 use sea_orm::sea_query::{Alias, Expr, ExprTrait, Query, SelectStatement};
-use serde::{Deserialize, Serialize};
 
+pub use self::place::Place;
 use self::{
     bounds::{Bounds, Side},
     gather::Patience,
     held::Walk,
     index::{Index, On},
+    place::Ordered,
 };
 use super::{
     Connection, Result,
@@ -68,61 +68,12 @@ pub(crate) struct Listing {
     pub(crate) filter: Predicate<ArtifactField>,
 }
 
-/// A place in an order: what its artifact is ordered by, and its uid.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
-    value: Ordered,
-    uid: String,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-enum Ordered {
-    Number(i64),
-    Text(String),
-    /// Comes last in every order.
-    Unset,
-}
-
 /// Some artifacts, and how far they were looked for.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) rows: Vec<ArtifactRow>,
     /// The place up to which nothing is missing; `None` for the end.
     pub(crate) up_to: Option<Place>,
-}
-
-impl Place {
-    /// The place of an artifact.
-    pub(crate) fn of(row: &ArtifactRow, by: OrderBy) -> Self {
-        let value = match by {
-            OrderBy::CreatedAt => Ordered::Number(row.created_at_us),
-            OrderBy::UpdatedAt => Ordered::Number(row.updated_at_us),
-            OrderBy::Size => Ordered::Number(row.size_bytes),
-            OrderBy::Key => row.key.clone().map_or(Ordered::Unset, Ordered::Text),
-            OrderBy::NObservations => row.n_observations.map_or(Ordered::Unset, Ordered::Number),
-        };
-        let uid = row.uid.clone();
-        Self { value, uid }
-    }
-
-    /// Which of two places comes first.
-    pub(crate) fn compare(&self, other: &Self, order: Order) -> Ordering {
-        let unset = |place: &Self| place.value == Ordered::Unset;
-        let forward = (&self.value, &self.uid).cmp(&(&other.value, &other.uid));
-        unset(self).cmp(&unset(other)).then(if order.is_descending {
-            forward.reverse()
-        } else {
-            forward
-        })
-    }
-
-    fn bound_value(&self) -> sea_orm::Value {
-        match &self.value {
-            Ordered::Number(number) => (*number).into(),
-            Ordered::Text(text) => text.as_str().into(),
-            Ordered::Unset => None::<i64>.into(),
-        }
-    }
 }
 
 /// The next `rows` artifacts after a place, or fewer with the place up to which they were looked for.
@@ -217,7 +168,7 @@ impl<'l> Half<'l> {
             true => &[Some(false), Some(true)],
             false => &[None],
         };
-        let in_unset = after.is_some_and(|place| place.value == Ordered::Unset);
+        let in_unset = after.is_some_and(Place::is_unset);
         let halves = halves.iter().filter(|half| !in_unset || **half == Some(true));
         let halves = halves.map(|is_unset| {
             let filter = listing.filter.clone().map(&|test| known(test, field, *is_unset));
@@ -469,7 +420,7 @@ impl<'l> Half<'l> {
     fn places(&self, on: On, place: &Place) -> (Expr, Expr) {
         let (uid, place_uid) = (on.col(Col::Uid), Expr::val(place.uid.as_str()));
         // Where all values are equal, databases cannot use a pair.
-        if place.value == Ordered::Unset || self.bounds.has(self.index(), Side::Point) {
+        if place.is_unset() || self.bounds.has(self.index(), Side::Point) {
             return (uid, place_uid);
         }
         let row = Expr::tuple([on.col(self.index().column()), uid]);

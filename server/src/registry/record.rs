@@ -1,5 +1,7 @@
 //! The record of an artifact, as the rest of the server knows it.
 
+use std::fmt::Write;
+
 use artifactd_domain::{Accessor, HashType, Kind, Label, Sha256, Uid, VersionNumber, Visibility, content_etag};
 
 use super::{Registry, RegistryError, Result};
@@ -85,9 +87,15 @@ impl Artifact {
     }
 }
 
+/// Two quotes, a dash and two numbers of 64 bits in hexadecimal.
+const TAG_BYTES_MAX: usize = 3 + 2 * 16;
+
 /// Strong entity tag of a record: its revision, and what it holds.
 pub(super) fn etag(revision: i64, sha256: &Sha256) -> String {
-    format!("\"{revision:x}-{}\"", &sha256.to_string()[..16])
+    let mut tag = String::with_capacity(TAG_BYTES_MAX);
+    let written = write!(tag, "\"{revision:x}-{}\"", &sha256.hex().as_str()[..16]);
+    written.expect("a text takes what is written to it");
+    tag
 }
 
 impl Registry {
@@ -109,14 +117,14 @@ impl Registry {
             kind: Kind::from_code(row.kind).ok_or(impossible("kind"))?,
             size_bytes: row.size_bytes.try_into().map_err(|_| impossible("size_bytes"))?,
             sha256: row.digest()?,
+            version_number: row.number()?,
+            visibility: row.visibility()?,
             hash_type: HashType::from_code(row.hash_type).ok_or(impossible("hash_type"))?,
             n_objects: match row.n_objects.map(u64::try_from).transpose() {
                 Ok(n_objects) => n_objects,
                 Err(_) => return Err(impossible("n_objects").into()),
             },
-            version: row.version_label.parse().map_err(|_| impossible("version_label"))?,
-            version_number: row.number()?,
-            visibility: row.visibility()?,
+            version: row.version_label.try_into().map_err(|_| impossible("version_label"))?,
             space: self.places.space(row.space_id)?.name.clone(),
             storage: storage.name.clone(),
             created_by: self.places.principal_name(row.created_by)?.to_owned(),

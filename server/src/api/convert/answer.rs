@@ -120,8 +120,8 @@ pub(crate) fn artifact(artifact: Artifact) -> pb::Artifact {
         previous_run_uids,
     } = artifact;
     pb::Artifact {
-        uid: uid.to_string(),
-        stem: uid.stem().to_string(),
+        uid: uid.as_str().to_owned(),
+        stem: uid.stem().as_str().to_owned(),
         key,
         description,
         kind: match kind {
@@ -134,13 +134,13 @@ pub(crate) fn artifact(artifact: Artifact) -> pb::Artifact {
         file_name,
         media_type,
         size: i64::try_from(size_bytes).expect("sizes come from the database's integers"),
-        hash: sha256.to_string(),
+        hash: sha256.hex().as_str().to_owned(),
         hash_type: match hash_type {
             HashType::Sha256 => pb::HashType::Sha256,
             HashType::Sha256Manifest => pb::HashType::Sha256Manifest,
         }
         .into(),
-        version: version.to_string(),
+        version: version.into(),
         version_number: i32::try_from(version_number.get()).expect("version numbers fit"),
         is_latest,
         visibility: shown_to(visibility).into(),

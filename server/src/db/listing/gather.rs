@@ -2,7 +2,7 @@
 
 use artifactd_domain::{
     ArtifactField, OrderBy,
-    filter::{Entry, Value},
+    filter::{Entry, Predicate, Test, Value},
 };
 use sea_orm::{
     DbBackend,
@@ -183,6 +183,9 @@ impl Half<'_> {
             let found = self.collect(conn, index, after, rows).await?;
             return self.found(found, rows, None).map(Some);
         }
+        // As they were made they lie side by side in their tables, and then need no more than
+        // to be turned around, but for those of one moment.
+        held.sort_unstable();
         let ids: Vec<i64> = held.into_iter().map(|(_, id)| id).collect();
         let mut found = artifacts::with_ids(conn, &ids).await?;
         // Others may have written between the two queries.
@@ -195,18 +198,34 @@ impl Half<'_> {
 
     /// Whether a row matches a filter that only tests keys.
     fn has_key_of(&self, row: &ArtifactRow) -> bool {
-        let listing = self.listing;
-        row.visibility == listing.visibility.code() && self.bounds.parts().all(|(part, _)| part.matches(&Keyed(row)))
+        let is_here = row.visibility == self.listing.visibility.code();
+        is_here && self.bounds.parts().all(|(part, _)| matches_key(part, row))
     }
 
     /// Puts those of a page that come after a place in order, which costs less here than
     /// carrying whole rows through a database's sorter.
-    fn in_order(&self, rows: Vec<ArtifactRow>, after: Option<&Place>) -> Vec<ArtifactRow> {
+    fn in_order(&self, mut rows: Vec<ArtifactRow>, after: Option<&Place>) -> Vec<ArtifactRow> {
         let order = self.listing.order;
-        let mut placed: Vec<_> = rows.into_iter().map(|row| (Place::of(&row, order.by), row)).collect();
-        placed.retain(|(place, _)| after.is_none_or(|after| after.compare(place, order).is_lt()));
-        placed.sort_by(|(one, _), (other, _)| one.compare(other, order));
-        placed.into_iter().map(|(_, row)| row).collect()
+        if let Some(after) = after.map(Place::borrowed) {
+            rows.retain(|row| after.compare(&Place::within(row, order.by), order).is_lt());
+        }
+        // Rows are large: those that are in order already are not moved.
+        rows.sort_unstable_by(|one, other| {
+            let (one, other) = (Place::within(one, order.by), Place::within(other, order.by));
+            one.compare(&other, order)
+        });
+        rows
+    }
+}
+
+/// Whether a row matches a part of a filter that only tests keys.
+fn matches_key(part: &Predicate<ArtifactField>, row: &ArtifactRow) -> bool {
+    match (part, &row.key) {
+        // Nearly all of them, without a copy of the key.
+        (Predicate::Is(Test::Compare(_, comparison, Value::Text(bound))), Some(key)) => {
+            comparison.holds_for(key.as_str().cmp(bound))
+        }
+        _ => part.matches(&Keyed(row)),
     }
 }
 
