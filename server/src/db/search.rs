@@ -200,7 +200,10 @@ mod tests {
     use artifactd_domain::search::{Query, Rank, Terms, Texts};
 
     use super::*;
-    use crate::db::{DatabaseConfig, Db, DbError, explaining::Explaining};
+    use crate::db::{
+        DatabaseConfig, Db, DbError,
+        explaining::{Explaining, run},
+    };
 
     /// A database with so many events, of which the last `unplaced` have no position yet.
     async fn logged(events: i64, unplaced: i64) -> (tempfile::TempDir, Db) {
@@ -216,11 +219,7 @@ mod tests {
                  SELECT CASE WHEN n <= {events} - {unplaced} THEN n END, 1, 1, CASE WHEN n % 2 = 0 THEN 'saved' ELSE 'x' END,
                      CASE WHEN n % 3 <> 0 THEN printf('%020d', n) END, 'call', '{{}}', 0 FROM n;"
         );
-        let write = db.write::<_, DbError, _>(move |txn| {
-            let script = script.clone();
-            Box::pin(async move { Ok(txn.execute_unprepared(&script).await.map(drop)?) })
-        });
-        write.await.unwrap();
+        run(&db, &script).await;
         (folder, db)
     }
 

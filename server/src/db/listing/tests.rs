@@ -1,14 +1,15 @@
 use artifactd_domain::{
-    Held, RecordField, RecordFields,
+    Held, OrderBy, RecordField, RecordFields,
     filter::{Entry, Filter, Value},
 };
 use proptest::{prelude::*, test_runner::TestRunner};
-use sea_orm::{ConnectionTrait, DbBackend, DbErr, ExecResult, QueryResult, Statement};
+use sea_orm::{ConnectionTrait, Statement};
 
 use super::*;
-use crate::db::{Connection, DatabaseConfig, Db, DbError, Reader, cells::FromCells, explaining::Explaining};
-
-type Answer<T> = std::result::Result<T, DbErr>;
+use crate::db::{
+    Connection, DatabaseConfig, Db, Reader,
+    explaining::{Answer, Before, Explaining, Watched, run},
+};
 
 /// A database with so many artifacts, in which nothing is evenly spread.
 async fn filled(artifacts: u32) -> (tempfile::TempDir, Db) {
@@ -58,11 +59,7 @@ async fn filled(artifacts: u32) -> (tempfile::TempDir, Db) {
              VALUES (1, 'run', 1, 1, '{{}}', 1, 1, 0, 0);
          UPDATE artifacts SET run_id = 1 WHERE id % 9 = 0;"
     );
-    let write = db.write::<_, DbError, _>(move |txn| {
-        let script = script.clone();
-        Box::pin(async move { Ok(txn.execute_unprepared(&script).await.map(drop)?) })
-    });
-    write.await.unwrap();
+    run(&db, &script).await;
     (folder, db)
 }
 
@@ -267,22 +264,19 @@ async fn listings_hold_what_matches_in_order_and_search_indexes_for_it() {
 #[tokio::test]
 async fn rows_are_read_alike_by_number_and_by_name() {
     let (_folder, db) = filled(500).await;
-    let fill_rest = db.write::<_, DbError, _>(|txn| {
-        let script = "INSERT INTO objects (id, storage_id, name, is_pack, size_bytes, created_at_us)
-                 VALUES (7, 1, 'objects/aa/x', TRUE, 1, 0);
-             INSERT INTO blobs (id, storage_id, sha256, size_bytes, object_id, offset_bytes, crc32c, kept, created_at_us)
-                 VALUES (8, 1, x'00', 1, 7, 9, 10, FALSE, 0);
-             INSERT INTO transform_families (id, stem, space_id, \"key\", next_number, created_at_us)
-                 VALUES (1, 'stem', 1, 'k', 2, 0);
-             INSERT INTO transforms (id, uid, family_id, version_number, version_label, is_latest, kind, revision,
-                 created_by, created_at_us, updated_at_us)
-                 VALUES (11, 'transform', 1, 1, '1', TRUE, 1, 1, 1, 0, 0);
-             UPDATE runs SET transform_id = 11;
-             UPDATE artifacts SET blob_id = 8, accessor = 12, visibility_before_trash = 13, trash_batch = 'batch',
-                 trashed_at_us = 14 WHERE id % 2 = 0;";
-        Box::pin(async move { Ok(txn.execute_unprepared(script).await.map(drop)?) })
-    });
-    fill_rest.await.unwrap();
+    let fill_rest = "INSERT INTO objects (id, storage_id, name, is_pack, size_bytes, created_at_us)
+             VALUES (7, 1, 'objects/aa/x', TRUE, 1, 0);
+         INSERT INTO blobs (id, storage_id, sha256, size_bytes, object_id, offset_bytes, crc32c, kept, created_at_us)
+             VALUES (8, 1, x'00', 1, 7, 9, 10, FALSE, 0);
+         INSERT INTO transform_families (id, stem, space_id, \"key\", next_number, created_at_us)
+             VALUES (1, 'stem', 1, 'k', 2, 0);
+         INSERT INTO transforms (id, uid, family_id, version_number, version_label, is_latest, kind, revision,
+             created_by, created_at_us, updated_at_us)
+             VALUES (11, 'transform', 1, 1, '1', TRUE, 1, 1, 1, 0, 0);
+         UPDATE runs SET transform_id = 11;
+         UPDATE artifacts SET blob_id = 8, accessor = 12, visibility_before_trash = 13, trash_batch = 'batch',
+             trashed_at_us = 14 WHERE id % 2 = 0;";
+    run(&db, fill_rest).await;
     let plain = |row: &ArtifactRow| serde_json::to_value(row).unwrap();
     let by_number: Vec<_> = rows_of(&db).await.iter().map(plain).collect();
     let by_name = db.reader().query_all(&artifacts::select()).await.unwrap();
@@ -296,15 +290,52 @@ async fn rows_are_read_alike_by_number_and_by_name() {
 }
 
 #[tokio::test]
+async fn rows_that_are_known_by_their_ids_come_in_the_order_of_these() {
+    let (_folder, db) = filled(300).await;
+    for ids in [&[][..], &[7], &[250, 3, 100, 4, 299, 1]] {
+        let rows = artifacts::with_ids(db.reader(), ids).await.unwrap();
+        assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), ids);
+    }
+    let rows = artifacts::with_ids(db.reader(), &[9, 1_000, 2]).await.unwrap();
+    assert_eq!(rows.iter().map(|row| row.id).collect::<Vec<_>>(), [9, 2]);
+}
+
+#[tokio::test]
+async fn a_page_by_a_prefix_reads_one_index_and_the_rows_of_the_page() {
+    let (_folder, db) = filled(3_000).await;
+    let conn = Explaining::of(&db);
+    for is_descending in [true, false] {
+        let order = Order {
+            by: OrderBy::CreatedAt,
+            is_descending,
+        };
+        let found = next(&conn, &listing("key = 'k3/*'", order), None, 20).await.unwrap();
+        assert_eq!(found.rows.len(), 20);
+        let steps = conn.steps();
+        // All that begins so, then the rows of the page, each with its blob, object, run and transform.
+        assert_eq!(steps.len(), 7, "{steps:#?}");
+        assert!(
+            steps[0].starts_with("SEARCH artifacts USING COVERING INDEX"),
+            "{steps:#?}"
+        );
+        assert!(steps[1].starts_with("SCAN listed VIRTUAL TABLE"), "{steps:#?}");
+        assert!(
+            steps[2].starts_with("SEARCH artifacts USING INTEGER PRIMARY KEY"),
+            "{steps:#?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn what_is_renamed_while_a_page_is_read_is_not_on_it() {
     let (_folder, db) = filled(3_000).await;
     let listing = listing("key = 'k3/*'", Order::default());
     let expected = expected(&rows_of(&db).await, &listing);
     let renaming = Renaming {
-        reader: db.reader().clone(),
         db: db.clone(),
         uid: expected[2].clone(),
     };
+    let renaming = Watched::new(&db, renaming);
     let found = next(&renaming, &listing, None, 5).await.unwrap();
     assert!(found.rows.len() <= 5);
     // The next page begins where it ends, and leaves nothing out.
@@ -319,11 +350,7 @@ async fn pages_of_a_prefix_are_whole_when_much_was_created_at_one_moment() {
     let (_folder, db) = filled(3_000).await;
     for moment in ["5", "id % 3", "id / 300", "id / 3"] {
         let script = format!("UPDATE artifacts SET created_at_us = {moment}");
-        let write = db.write::<_, DbError, _>(move |txn| {
-            let script = script.clone();
-            Box::pin(async move { Ok(txn.execute_unprepared(&script).await.map(drop)?) })
-        });
-        write.await.unwrap();
+        run(&db, &script).await;
         let rows = rows_of(&db).await;
         for (filter, is_descending) in [("key = 'k*'", true), ("key = 'k*'", false), ("key = 'k3/*'", true)] {
             let order = Order {
@@ -345,50 +372,18 @@ async fn pages_of_a_prefix_are_whole_when_much_was_created_at_one_moment() {
 
 /// Renames an artifact before each query for whole rows.
 struct Renaming {
-    reader: Reader,
     db: Db,
     uid: String,
 }
 
 #[async_trait::async_trait]
-impl Connection for Renaming {
-    async fn read<T: FromCells>(&self, statement: Statement) -> Answer<Vec<T>> {
-        if statement.sql.contains("\"description\"") {
+impl Before for Renaming {
+    async fn before(&self, _reader: &Reader, query: &Statement) -> Answer<()> {
+        if query.sql.contains("\"description\"") {
             let script = format!("UPDATE artifacts SET \"key\" = 'other' WHERE uid = '{}'", self.uid);
-            let write = self.db.write::<_, DbError, _>(move |txn| {
-                let script = script.clone();
-                Box::pin(async move { Ok(txn.execute_unprepared(&script).await.map(drop)?) })
-            });
-            write.await.unwrap();
+            run(&self.db, &script).await;
         }
-        self.reader.read(statement).await
-    }
-
-    async fn read_first<T: FromCells>(&self, statement: Statement) -> Answer<Option<T>> {
-        self.reader.read_first(statement).await
-    }
-}
-
-#[async_trait::async_trait]
-impl ConnectionTrait for Renaming {
-    fn get_database_backend(&self) -> DbBackend {
-        self.reader.get_database_backend()
-    }
-
-    async fn execute_raw(&self, statement: Statement) -> Answer<ExecResult> {
-        self.reader.execute_raw(statement).await
-    }
-
-    async fn execute_unprepared(&self, sql: &str) -> Answer<ExecResult> {
-        self.reader.execute_unprepared(sql).await
-    }
-
-    async fn query_one_raw(&self, statement: Statement) -> Answer<Option<QueryResult>> {
-        self.reader.query_one_raw(statement).await
-    }
-
-    async fn query_all_raw(&self, statement: Statement) -> Answer<Vec<QueryResult>> {
-        self.reader.query_all_raw(statement).await
+        Ok(())
     }
 }
 
@@ -426,11 +421,7 @@ async fn equal_values_are_walked_as_their_artifacts_were_created() {
             let script = format!(
                 "UPDATE artifacts SET created_at_us = {moment}; UPDATE feature_values SET artifact_at_us = {moment}"
             );
-            let write = db.write::<_, DbError, _>(move |txn| {
-                let script = script.clone();
-                Box::pin(async move { Ok(txn.execute_unprepared(&script).await.map(drop)?) })
-            });
-            write.await.unwrap();
+            run(&db, &script).await;
         }
         let rows = rows_of(&db).await;
         for order in both {
