@@ -60,6 +60,27 @@ impl From<DbErr> for DbError {
 }
 
 impl DbError {
+    /// Another change came first, though the database does not know that it was in the way.
+    pub(crate) fn conflict(what: &str) -> Self {
+        Self::Conflict(DbErr::Custom(what.to_owned()))
+    }
+
+    /// A change failed for a reason that only its text tells.
+    pub(crate) fn failed(what: &str) -> Self {
+        Self::Statement(DbErr::Custom(what.to_owned()))
+    }
+
+    /// The same failure for others whom it met.
+    pub(crate) fn told_again(&self, what: &str) -> Self {
+        let cause = DbErr::Custom(what.to_owned());
+        match self {
+            Self::Busy => Self::Busy,
+            Self::Full(_) => Self::Full(cause),
+            Self::Unavailable(_) => Self::Unavailable(cause),
+            _ => Self::Statement(cause),
+        }
+    }
+
     /// Whether the disk refused to make written pages durable.
     pub(super) fn is_failed_fsync(&self) -> bool {
         // SQLITE_IOERR_FSYNC, SQLITE_IOERR_DIR_FSYNC

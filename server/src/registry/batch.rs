@@ -11,7 +11,6 @@ use std::{
 
 use artifactd_domain::{ContentDigest, Sha256, Suffix};
 use bytes::Bytes;
-use sea_orm::DbErr;
 
 use super::{
     Caller, Content, NewArtifact, Registry, RegistryError, Result, Saved, StoragePlace,
@@ -212,6 +211,10 @@ impl Registry {
             .iter()
             .filter_map(|ready| Some(ready.content.identity()?.0))
             .collect();
+        // Claims bring nothing.
+        if digests.is_empty() {
+            return Ok(None);
+        }
         let held = blobs::held(self.db.reader(), storage.id, &digests).await?;
         let held: HashSet<_> = held
             .iter()
@@ -362,11 +365,9 @@ pub(super) fn commit(caller: &Caller, ready: &Ready, packed: Option<&Packed>) ->
 
 /// What one file of a batch is told of a failure that met all of them.
 fn like(error: &RegistryError) -> RegistryError {
-    let cause = DbErr::Custom(error.to_string());
+    let what = error.to_string();
     RegistryError::Db(match error {
-        RegistryError::Db(DbError::Busy) => DbError::Busy,
-        RegistryError::Db(DbError::Full(_)) => DbError::Full(cause),
-        RegistryError::Db(DbError::Unavailable(_)) => DbError::Unavailable(cause),
-        _ => DbError::Statement(cause),
+        RegistryError::Db(error) => error.told_again(&what),
+        _ => DbError::failed(&what),
     })
 }

@@ -9,7 +9,6 @@ use artifactd_domain::{
     ContentDigest, Sha256,
     manifest::{ManifestDigest, MemberPath, Page},
 };
-use sea_orm::DbErr;
 
 use super::{
     super::{
@@ -107,7 +106,7 @@ impl FolderContent {
 
 /// What was there when it was listed is gone; a new try asks for it.
 fn went() -> super::super::RegistryError {
-    DbError::Conflict(DbErr::Custom("contents of the folder went in between".to_owned())).into()
+    DbError::conflict("contents of the folder went in between").into()
 }
 
 impl NewPages {

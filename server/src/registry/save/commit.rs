@@ -2,42 +2,33 @@
 //!
 //! It may run more than once, and decides anew each time.
 
+mod content;
+mod create;
+mod existing;
 mod group;
 
 use std::sync::Arc;
 
-use artifactd_domain::{
-    ContentDigest, Description, FileName, HashType, IfContentExists, Key, Label, MediaType, RunUid, SaveOutcome,
-    Sha256, Suffix, Uid,
-};
-use sea_orm::DbErr;
+use artifactd_domain::{ContentDigest, IfContentExists, Sha256, Suffix, Uid};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::{NewArtifact, Revises};
 use crate::{
     db::{
-        self, Batch, DbError, Txn, WriteError,
-        artifacts::{self, ArtifactRow, NewRow, ObjectName},
-        blobs,
-        entities::{blobs::Model as Blob, families::Model as Family},
+        Batch, DbError, Txn, WriteError,
+        artifacts::{self, ArtifactRow},
+        entities::families::Model as Family,
         families,
-        runs::OpenRun,
     },
-    fault,
     registry::{
         Caller, RegistryError, Result,
         content::{Declared, Stored},
         error::Rule,
-        events, feature_sets,
         folders::FolderContent,
         idempotency::{Finished, Repeatable},
-        lineage::{note_update, open_run},
+        lineage::open_run,
         looking::Facts,
-        now_us,
-        placing::{integer, place_blob, place_object},
         schemas,
-        versions::{self, NextVersion},
     },
 };
 
@@ -112,10 +103,7 @@ pub(in crate::registry) enum Run {
 
 /// The versions of a family, or where they lie, changed after their contents were sent.
 pub(in crate::registry) fn moved_away() -> RegistryError {
-    DbError::Conflict(DbErr::Custom(
-        "the artifact changed, or moved to another storage".to_owned(),
-    ))
-    .into()
+    DbError::conflict("the artifact changed, or moved to another storage").into()
 }
 
 impl Answer {
@@ -177,30 +165,6 @@ impl Commit {
         }
     }
 
-    fn sha256(&self) -> Sha256 {
-        match &*self.content {
-            NewContent::Stored(Stored { digest, .. }) | NewContent::Packed { digest, .. } => digest.sha256,
-            NewContent::Folder(folder) => folder.digest.sha256,
-            NewContent::Claimed { sha256, .. } => *sha256,
-        }
-    }
-
-    fn folder(&self) -> Option<&FolderContent> {
-        match &*self.content {
-            NewContent::Folder(folder) => Some(folder),
-            _ => None,
-        }
-    }
-
-    fn hash_type(&self) -> HashType {
-        self.folder().map_or(HashType::Sha256, |_| HashType::Sha256Manifest)
-    }
-
-    /// What tells the content that came with this request from another.
-    fn asked(&self) -> Sha256 {
-        self.folder().map_or_else(|| self.sha256(), |folder| folder.asked)
-    }
-
     /// The family that gets a version, locked, and its latest version.
     async fn family(&self, txn: &Txn) -> Result<(Option<Family>, Option<ArtifactRow>)> {
         let family = match (&self.new.revises, &self.new.key) {
@@ -228,352 +192,6 @@ impl Commit {
         let head = artifacts::latest_of_stem(txn, &family.stem).await?;
         let head = head.ok_or_else(|| RegistryError::InTrash(family.stem.clone()))?;
         Ok((Some(family), Some(head)))
-    }
-
-    async fn blob(&self, txn: &Txn) -> Result<Option<Blob>> {
-        match &*self.content {
-            NewContent::Stored(Stored { digest, .. }) | NewContent::Packed { digest, .. } => {
-                let size_bytes = integer(digest.size_bytes)?;
-                Ok(blobs::find(txn, self.storage_id, &digest.sha256, size_bytes).await?)
-            }
-            NewContent::Folder(_) => Ok(None),
-            NewContent::Claimed { sha256, size_bytes } => {
-                let blob = match size_bytes {
-                    Some(size) => blobs::find(txn, self.storage_id, sha256, integer(*size)?).await?,
-                    None => blobs::find_by_digest(txn, self.storage_id, sha256).await?,
-                };
-                let sound = blob.filter(|blob| blob.damaged_since_us.is_none() && self.caller.may_read(self.space_id));
-                sound.map(Some).ok_or(RegistryError::ContentNotHeld(*sha256))
-            }
-        }
-    }
-
-    fn size_bytes(&self, blob: Option<&Blob>) -> Result<i64> {
-        match (&*self.content, blob) {
-            (NewContent::Stored(Stored { digest, .. }) | NewContent::Packed { digest, .. }, _) => {
-                integer(digest.size_bytes)
-            }
-            (NewContent::Folder(folder), _) => integer(folder.digest.size_bytes),
-            (NewContent::Claimed { .. }, Some(blob)) => Ok(blob.size_bytes),
-            (NewContent::Claimed { sha256, .. }, None) => Err(RegistryError::ContentNotHeld(*sha256)),
-        }
-    }
-
-    /// The record that already says what this save would say.
-    async fn same_content(
-        &self,
-        txn: &Txn,
-        has_family: bool,
-        head: Option<&ArtifactRow>,
-        size_bytes: i64,
-    ) -> Result<Option<ArtifactRow>> {
-        let sha256 = self.sha256();
-        let content = (self.hash_type(), &sha256, size_bytes);
-        // A folder of empty files says something all the same.
-        if size_bytes == 0 && self.folder().is_none() {
-            return Ok(None);
-        }
-        if has_family {
-            return Ok(head.filter(|head| head.has_content(content)).cloned());
-        }
-        if self.new.key.is_some() {
-            return Ok(None);
-        }
-        Ok(artifacts::newest_with_content(txn, self.caller.space_id, content).await?)
-    }
-
-    async fn return_existing(
-        &self,
-        txn: &Txn,
-        mut row: ArtifactRow,
-        blob: Option<Blob>,
-        run: Option<&OpenRun>,
-    ) -> Result<Run> {
-        let not_applied = self.not_applied(&row);
-        note_update(txn, run, &mut row).await?;
-        let mut batch = Batch::new(txn);
-        // New bytes for a damaged blob are welcome even when the record stays.
-        let object_used = match blob {
-            Some(blob) if blob.damaged_since_us.is_some() => {
-                self.place_content(&mut batch, Some(&blob), row.size_bytes)
-            }
-            _ => false,
-        };
-        if let Some(folder) = self.folder() {
-            folder.mend(txn).await?;
-        }
-        let answer = Answer {
-            same_content_uids: self.same_content_uids(txn, &row).await?,
-            outcome: SaveOutcome::Existing.as_str().to_owned(),
-            not_applied,
-            row,
-        };
-        self.remember(&mut batch, &answer);
-        batch.run(txn).await?;
-        let answer = Box::new(answer);
-        Ok(Run::Done { answer, object_used })
-    }
-
-    /// What the caller passed that the existing record does not say.
-    fn not_applied(&self, row: &ArtifactRow) -> Vec<String> {
-        let new = &*self.new;
-        let differs = |passed: Option<&str>, has: Option<&str>| passed.is_some() && passed != has;
-        let differing = [
-            ("key", differs(new.key.as_ref().map(Key::as_str), row.key.as_deref())),
-            (
-                "description",
-                differs(
-                    new.description.as_ref().map(Description::as_str),
-                    row.description.as_deref(),
-                ),
-            ),
-            ("kind", new.kind.is_some_and(|kind| kind.code() != row.kind)),
-            (
-                "version",
-                differs(new.version.as_ref().map(Label::as_str), Some(&row.version_label)),
-            ),
-            (
-                "file_name",
-                differs(new.file_name.as_ref().map(FileName::as_str), row.file_name.as_deref()),
-            ),
-            (
-                "media_type",
-                differs(new.media_type.as_ref().map(MediaType::as_str), Some(&row.media_type)),
-            ),
-            (
-                "visibility",
-                new.visibility
-                    .is_some_and(|visibility| visibility.code() != row.visibility),
-            ),
-            ("annotations", !new.annotations.said.is_empty()),
-            ("schema", new.schema.is_some()),
-        ];
-        differing
-            .into_iter()
-            .filter(|(_, differs)| *differs)
-            .map(|(field, _)| field.to_owned())
-            .collect()
-    }
-
-    async fn create(
-        &self,
-        txn: &Txn,
-        (family, head): (Option<Family>, Option<ArtifactRow>),
-        (blob, size_bytes): (Option<Blob>, i64),
-        (run, schema): (Option<OpenRun>, Option<i64>),
-    ) -> Result<Run> {
-        let now = now_us();
-        let new = &*self.new;
-        let mut batch = Batch::new(txn);
-        let object_used = self.place_content(&mut batch, blob.as_ref(), size_bytes);
-        let inherited_key = head.as_ref().and_then(|head| head.key.clone());
-        let key = new.key.as_ref().map(Key::to_string).or(inherited_key);
-        let is_known = |key: &String| family.as_ref().and_then(|family| family.live_key.as_ref()) == Some(key);
-        if let Some(key) = &key
-            && (self.folder().is_some() || !is_known(key))
-        {
-            versions::require_no_overlap(txn, self.storage_id, key, self.folder().is_some()).await?;
-        }
-        let (version, outcome) = match &family {
-            None => {
-                let place = (self.caller.space_id, self.storage_id);
-                let (version, row) = versions::begin_family(place, key.clone(), new.version.clone(), now)?;
-                batch.insert(row);
-                (version, SaveOutcome::Created)
-            }
-            Some(family) => {
-                if let Some(key) = &new.key {
-                    versions::require_key(txn, self.storage_id, key, Some(family.id)).await?;
-                }
-                let wish = new.version.clone();
-                let live_key = key.clone();
-                let version = versions::issue_version(txn, &mut batch, family, live_key, wish).await?;
-                (version, SaveOutcome::NewVersion)
-            }
-        };
-        let suffix = self.suffix_with(head.as_ref(), key.as_deref())?;
-        let manifest = match self.folder() {
-            None => None,
-            Some(folder) => Some((folder.write(txn).await?, integer(folder.digest.n_objects)?)),
-        };
-        let row = NewRow {
-            key,
-            manifest,
-            ..self.row((version, &suffix), head.as_ref(), size_bytes, run, now)
-        };
-        let object = self.object(txn, blob.as_ref()).await?;
-        batch.run(txn).await?;
-        let row = artifacts::insert(txn, row, object).await?;
-        if !new.annotations.are_none() {
-            new.annotations.write(txn, &self.caller, &row, head.as_ref()).await?;
-        }
-        feature_sets::derive(txn, &self.caller, &self.found, row.id).await?;
-        if let Some(schema) = schema {
-            db::schemas::link(txn, row.id, schema).await?;
-        }
-        let mut batch = Batch::new(txn);
-        self.found.write(&mut batch, row.id);
-        events::record(&mut batch, &self.caller, "saved", &row.uid, self.detail(outcome, &row));
-        let answer = Answer {
-            same_content_uids: match (&blob, self.folder()) {
-                (Some(_), _) | (_, Some(_)) => self.same_content_uids(txn, &row).await?,
-                (None, None) => Vec::new(),
-            },
-            outcome: outcome.as_str().to_owned(),
-            not_applied: Vec::new(),
-            row,
-        };
-        self.remember(&mut batch, &answer);
-        batch.run(txn).await?;
-        fault::point("save.in_transaction");
-        let answer = Box::new(answer);
-        Ok(Run::Done { answer, object_used })
-    }
-
-    /// The row of a version with this suffix, with the key of the save and without a manifest.
-    fn row(
-        &self,
-        (version, suffix): (NextVersion, &Suffix),
-        head: Option<&ArtifactRow>,
-        size_bytes: i64,
-        run: Option<OpenRun>,
-        now_us: i64,
-    ) -> NewRow {
-        let new = &*self.new;
-        let description = new.description.as_ref().map(|text| text.as_str().to_owned());
-        NewRow {
-            uid: version.uid,
-            space_id: self.caller.space_id,
-            storage_id: self.storage_id,
-            version_number: version.number,
-            version_label: version.label,
-            key: new.key.as_ref().map(Key::to_string),
-            key_is_virtual: !new.in_place,
-            description: description.or_else(|| head?.description.clone()),
-            kind: new.kind.unwrap_or_default().code(),
-            media_type: new
-                .media_type
-                .as_ref()
-                .map_or(self.media_type(suffix), MediaType::as_str)
-                .to_owned(),
-            suffix: suffix.to_string(),
-            file_name: new.file_name.as_ref().map(FileName::to_string),
-            size_bytes,
-            sha256: self.sha256(),
-            hash_type: self.hash_type().code(),
-            manifest: None,
-            accessor: self.found.accessor_code(),
-            n_observations: self.found.n_observations(),
-            visibility: new.visibility.unwrap_or_default().code(),
-            created_by: self.caller.principal.id,
-            run: run.map(|run| (run.id, run.uid, run.transform_uid)),
-            now_us,
-        }
-    }
-
-    /// What the log says of the save.
-    fn detail(&self, outcome: SaveOutcome, row: &ArtifactRow) -> serde_json::Value {
-        json!({
-            "outcome": outcome.as_str(), "hash": self.sha256().to_string(), "size": row.size_bytes, "key": row.key,
-            "version_number": row.version_number, "n_objects": row.n_objects,
-            "run": self.caller.run.as_ref().map(RunUid::as_str),
-        })
-    }
-
-    /// The object in which the content lies: the new one, unless a sound blob was there.
-    async fn object(&self, txn: &Txn, blob: Option<&Blob>) -> Result<Option<ObjectName>> {
-        match (&*self.content, blob) {
-            (NewContent::Folder(_), _) => Ok(None),
-            (_, Some(blob)) if blob.damaged_since_us.is_none() => {
-                let object = blobs::object(txn, blob.object_id).await?;
-                let object = object.ok_or_else(|| DbError::Row {
-                    table: "blobs",
-                    column: "object_id",
-                })?;
-                let (name, is_pack) = (object.name, object.is_pack);
-                Ok(Some(ObjectName { name, is_pack }))
-            }
-            (NewContent::Stored(stored), _) => Ok(Some(ObjectName {
-                name: stored.object.name.to_string(),
-                is_pack: false,
-            })),
-            (NewContent::Packed { pack, .. }, _) => Ok(Some(ObjectName {
-                name: pack.to_string(),
-                is_pack: true,
-            })),
-            (NewContent::Claimed { sha256, .. }, _) => Err(RegistryError::ContentNotHeld(*sha256)),
-        }
-    }
-
-    /// Other artifacts with the content of this one, where there may be some.
-    async fn same_content_uids(&self, txn: &Txn, row: &ArtifactRow) -> Result<Vec<String>> {
-        if row.size_bytes == 0 && self.folder().is_none() {
-            return Ok(Vec::new());
-        }
-        let (sha256, most) = (row.digest()?, SAME_CONTENT_NAMED_MAX + 1);
-        let content = (self.hash_type(), &sha256, row.size_bytes);
-        let mut uids = artifacts::uids_with_content(txn, self.caller.space_id, content, most).await?;
-        uids.retain(|uid| *uid != row.uid);
-        uids.truncate(SAME_CONTENT_NAMED_MAX as usize);
-        Ok(uids)
-    }
-
-    fn media_type(&self, suffix: &Suffix) -> &'static str {
-        match self.folder() {
-            Some(_) if suffix.as_str().is_empty() => FOLDER_MEDIA_TYPE,
-            _ => suffix.media_type(),
-        }
-    }
-
-    /// The suffix of the new record. A key that is inherited must fit the file.
-    fn suffix_with(&self, head: Option<&ArtifactRow>, key: Option<&str>) -> Result<Suffix> {
-        if self.new.key.is_some() || head.is_none() {
-            return Ok(self.suffix.clone());
-        }
-        let Some(key) = key else {
-            let inherited = head
-                .map(|head| Suffix::of_name(&format!("x{}", head.suffix)))
-                .unwrap_or_default();
-            return Ok(if self.new.file_name.is_some() {
-                self.suffix.clone()
-            } else {
-                inherited
-            });
-        };
-        let of_key = Suffix::of_name(key.rsplit('/').next().unwrap_or(key));
-        if self.new.file_name.is_some() && of_key != self.suffix {
-            let rule = Rule::Suffix(self.suffix.to_string(), of_key.to_string());
-            return Err(RegistryError::field("header.file_name", rule));
-        }
-        Ok(of_key)
-    }
-
-    /// Makes sure that a blob with this content exists; whether it is the stored object.
-    fn place_content(&self, batch: &mut Batch, blob: Option<&Blob>, size_bytes: i64) -> bool {
-        let damaged = blob.filter(|blob| blob.damaged_since_us.is_some());
-        match (&*self.content, blob) {
-            (NewContent::Claimed { .. }, None) | (NewContent::Folder(_), _) => return false,
-            (_, Some(blob)) if damaged.is_none() => {
-                if blob.kept {
-                    batch.push(&blobs::adopt(blob.id));
-                }
-                return false;
-            }
-            (NewContent::Claimed { .. }, Some(_)) => return false,
-            (NewContent::Stored(stored), _) => place_object(batch, self.storage_id, stored, damaged, size_bytes),
-            (
-                NewContent::Packed {
-                    digest,
-                    pack,
-                    offset_bytes,
-                },
-                _,
-            ) => {
-                let place = (pack.as_str(), *offset_bytes);
-                place_blob(batch, self.storage_id, digest, place, damaged, size_bytes);
-            }
-        }
-        true
     }
 
     fn remember(&self, batch: &mut Batch, answer: &Answer) {
