@@ -180,6 +180,32 @@ impl Postgres {
         self.url(&name)
     }
 
+    /// Has a database write down each statement that its connections run from now on.
+    ///
+    /// # Panics
+    /// When PostgreSQL refuses.
+    pub async fn note_statements(&self, url: &str) {
+        let name = url.rsplit('/').next().expect("a URL ends with its database");
+        let admin = sea_orm::Database::connect(url).await.expect("connect to PostgreSQL");
+        let note = format!("ALTER DATABASE {name} SET log_statement = 'all'");
+        admin.execute_unprepared(&note).await.expect("change a database");
+        admin.close().await.expect("close the connection");
+    }
+
+    /// The statements that were noted so far, of all databases that note them.
+    ///
+    /// # Panics
+    /// When the log cannot be read.
+    pub fn noted_statements(&self) -> Vec<String> {
+        let log = fs::read_to_string(self.log()).expect("read the log");
+        let executed = log.split(" LOG:  execute ").skip(1);
+        let statement = |rest: &str| {
+            rest.split_once(": ")
+                .map(|(_, text)| text.lines().next().map(str::to_owned))
+        };
+        executed.filter_map(statement).flatten().collect()
+    }
+
     fn url(&self, database: &str) -> String {
         format!("postgres://artifactd@127.0.0.1:{}/{database}", self.port)
     }

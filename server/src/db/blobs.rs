@@ -243,17 +243,20 @@ pub(crate) async fn held(
     storage_id: i64,
     digests: &[Sha256],
 ) -> Result<Vec<(Vec<u8>, i64)>> {
-    let mut select = Query::select();
-    select
-        .columns([Col::Sha256, Col::SizeBytes])
-        .from(blobs::Entity)
-        .and_where(Expr::col(Col::StorageId).eq(storage_id))
-        .and_where(Expr::col(Col::Sha256).is_in(digests.iter().map(|digest| digest.as_bytes().to_vec())))
-        .and_where(Expr::col(Col::DamagedSinceUs).is_null());
-    let rows = conn.query_all(&select).await?;
-    rows.iter()
-        .map(|row| Ok((row.try_get("", "sha256")?, row.try_get("", "size_bytes")?)))
-        .collect()
+    let mut held = Vec::new();
+    for digests in pieces(digests, DIGESTS_AT_ONCE) {
+        let mut select = Query::select();
+        select
+            .columns([Col::Sha256, Col::SizeBytes])
+            .from(blobs::Entity)
+            .and_where(Expr::col(Col::StorageId).eq(storage_id))
+            .and_where(Expr::col(Col::Sha256).is_in(digests.iter().map(|digest| digest.as_bytes().to_vec())))
+            .and_where(Expr::col(Col::DamagedSinceUs).is_null());
+        for row in conn.query_all(&select).await? {
+            held.push((row.try_get("", "sha256")?, row.try_get("", "size_bytes")?));
+        }
+    }
+    Ok(held)
 }
 
 /// Blobs of a storage with some digests, of whatever size, sound or not.

@@ -144,9 +144,9 @@ impl Repeatable {
         !self.tried.swap(true, Ordering::Relaxed)
     }
 
-    /// Whether both go by one id.
-    pub(super) fn is_of_id_of(&self, other: &Self) -> bool {
-        self.id == other.id
+    /// The id by which it goes.
+    pub(super) fn id(&self) -> &str {
+        self.id.as_str()
     }
 
     /// The error of an id that was used for another request.

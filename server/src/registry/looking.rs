@@ -20,7 +20,7 @@ use crate::{
     arrays::{self, Found, Place, TableSummary},
     blocking,
     db::{
-        Batch, Insert,
+        Batch,
         blobs::{self, BlobPlace},
         tables::{self, StoredTable},
     },
@@ -84,15 +84,14 @@ impl Facts {
 
     /// Adds what is known of the table to the record of its artifact.
     pub(in crate::registry) fn write(&self, batch: &mut Batch, artifact_id: i64) {
-        if let Some(row) = self.table_row(artifact_id) {
-            batch.insert(row);
+        if let Some(table) = self.stored_table() {
+            batch.insert(tables::insert(artifact_id, &table));
         }
     }
 
-    /// What is known of the table, as a row beside the record of its artifact.
-    pub(in crate::registry) fn table_row(&self, artifact_id: i64) -> Option<Insert> {
-        let table = self.table.as_ref()?;
-        Some(tables::insert(artifact_id, &to_row(table)))
+    /// What is known of the table, as it stands beside the record of an artifact.
+    pub(in crate::registry) fn stored_table(&self) -> Option<StoredTable> {
+        self.table.as_deref().map(to_row)
     }
 
     /// Whether these are the same, found once.

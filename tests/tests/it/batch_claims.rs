@@ -6,6 +6,7 @@ use artifactd_tests::{
     content::digest,
     folders::{Files, folder},
     pb::{self, ErrorReason, SaveOutcome},
+    postgres::Postgres,
     records::{feature, features, float, int, values},
     refusal,
 };
@@ -234,4 +235,61 @@ async fn claims_that_come_again_under_their_request_ids_have_one_effect() {
         assert_eq!(again, first);
         assert_eq!(server.query_integer("SELECT count(*) FROM artifacts").await, 11);
     }
+}
+
+/// What a batch costs does not grow with each of its claims, whatever they hold and however
+/// they are asked for.
+#[tokio::test]
+async fn hundreds_of_claims_are_some_dozens_of_statements() {
+    const CLAIMS: usize = 400;
+    let postgres = Postgres::shared();
+    let url = postgres.create_database().await;
+    postgres.note_statements(&url).await;
+    let server = TestServer::setup()
+        .on(Backend::POSTGRES)
+        .database_url(url)
+        .start()
+        .await;
+    let calls = server.calls();
+    let contents: Vec<Vec<u8>> = (0..CLAIMS).map(|number| number.to_string().into_bytes()).collect();
+    let held = (0..)
+        .zip(&contents)
+        .map(|(number, content)| (keyed(&format!("held/{number}.bin")), content.clone()));
+    let held = calls.save_batch(held.collect()).await.unwrap();
+    assert!(held.iter().all(Result::is_ok));
+    calls.save(keyed("held.csv"), TABLE).await.unwrap();
+    let claims = |run: &str, of_one: bool| {
+        let each = contents.iter().enumerate().map(|(number, content)| {
+            let (ending, content) = if of_one { ("csv", TABLE) } else { ("bin", &content[..]) };
+            let asked = pb::SaveHeader {
+                request_id: Some(format!("{run}-{number}")),
+                ..claim(&format!("{run}/{number}.{ending}"), content)
+            };
+            (asked, Vec::new())
+        });
+        each.collect::<Vec<_>>()
+    };
+    for (run, of_one) in [("of-many", false), ("of-one", true)] {
+        let claims = claims(run, of_one);
+        // What goes on beside it, such as indexing and the positions of events, is none of it.
+        let of_saves = |statement: &String| {
+            let inserts = statement.starts_with("INSERT INTO \"");
+            let looks = ["FROM families", "FROM blobs", "FROM \"blobs\"", "content_0"];
+            inserts || looks.iter().any(|look| statement.contains(look))
+        };
+        let before = postgres.noted_statements().len();
+        let saved = calls.save_batch(claims).await.unwrap();
+        assert!(saved.iter().all(|saved| {
+            saved
+                .as_ref()
+                .is_ok_and(|saved| saved.outcome() == SaveOutcome::Created)
+        }));
+        let noted = postgres.noted_statements().split_off(before);
+        let count = noted.iter().filter(|statement| of_saves(statement)).count();
+        assert!(
+            (4..60).contains(&count),
+            "{count} statements for {CLAIMS} claims {run}: {noted:#?}"
+        );
+    }
+    server.assert_clean();
 }

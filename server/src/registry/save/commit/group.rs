@@ -10,7 +10,7 @@ use std::{
     mem,
 };
 
-use artifactd_domain::{HashType, Key, SaveOutcome, Sha256};
+use artifactd_domain::{Key, SaveOutcome, Sha256};
 
 use super::{Answer, Commit, NewContent, Run, SAME_CONTENT_NAMED_MAX};
 use crate::{
@@ -20,14 +20,17 @@ use crate::{
         blobs, events, families,
         feature_sets::link_all,
         runs::OpenRun,
+        tables::{self, StoredTable},
     },
     registry::{
         Result,
         events::of_artifact,
         feature_sets::sets_of,
+        idempotency::Repeatable,
         lineage::open_run,
         looking::Facts,
         now_us,
+        placing::integer,
         versions::{self, NextVersion},
     },
 };
@@ -40,7 +43,7 @@ pub(in crate::registry) async fn run_all(txn: &Txn, commits: &[(usize, &Commit)]
     let mut sight = Sight::ahead(txn, commits).await?;
     let (mut runs, mut group) = (Vec::with_capacity(commits.len()), Vec::new());
     for (number, commit) in commits {
-        if let Some(first) = sight.first_version(*number, commit, &group) {
+        if let Some(first) = sight.first_version(*number, commit) {
             group.push(first);
             continue;
         }
@@ -93,8 +96,17 @@ struct Sight<'c> {
     places: HashMap<i64, Place<'c>>,
     /// The run of the call.
     run: Option<OpenRun>,
-    /// The feature sets of what was found in contents.
-    sets: Vec<(Facts, Vec<(&'static str, i64)>)>,
+    /// Ids of the requests of saves that wait to be written.
+    requests: HashSet<&'c str>,
+    /// What was found in contents, as it is written.
+    found: Vec<Known>,
+}
+
+/// What was found in some content, as the record says it.
+struct Known {
+    found: Facts,
+    sets: Vec<(&'static str, i64)>,
+    table: Option<StoredTable>,
 }
 
 /// A storage.
@@ -146,21 +158,23 @@ impl<'c> Sight<'c> {
             let place = Place::ahead(txn, storage_id, first.caller.space_id, &plain).await?;
             places.insert(storage_id, place);
         }
-        let sets = Vec::new();
-        Ok(Self { places, run, sets })
+        Ok(Self {
+            places,
+            run,
+            ..Self::default()
+        })
     }
 
     /// The first version that a save makes, unless there is more to decide.
-    fn first_version(&mut self, number: usize, commit: &'c Commit, group: &[First<'c>]) -> Option<First<'c>> {
+    fn first_version(&mut self, number: usize, commit: &'c Commit) -> Option<First<'c>> {
         let (key, (sha256, size)) = commit.plain()?;
         let place = self.places.get_mut(&commit.storage_id)?;
         let held = place.held.get_mut(&(sha256, size))?;
         let size_bytes = i64::try_from(size).ok()?;
-        if let Some(repeatable) = &commit.repeatable {
-            let mut others = group.iter().filter_map(|first| first.commit.repeatable.as_ref());
-            if others.any(|other| other.is_of_id_of(repeatable)) || !repeatable.is_first_try() {
-                return None;
-            }
+        if let Some(repeatable) = &commit.repeatable
+            && (self.requests.contains(repeatable.id()) || !repeatable.is_first_try())
+        {
+            return None;
         }
         if !place.free.remove(key) {
             return None;
@@ -172,6 +186,7 @@ impl<'c> Sight<'c> {
         let same = held.uids.iter().take(SAME_CONTENT_NAMED_MAX as usize);
         let same_content_uids = same.cloned().collect();
         held.remember(version.uid.to_string(), size);
+        self.requests.extend(commit.repeatable.as_ref().map(Repeatable::id));
         Some(First {
             number,
             commit,
@@ -203,6 +218,7 @@ impl<'c> Sight<'c> {
 
     /// Writes first versions.
     async fn write(&mut self, txn: &Txn, group: Vec<First<'c>>) -> Result<Vec<(usize, Result<Run>)>> {
+        self.requests.clear();
         if group.is_empty() {
             return Ok(Vec::new());
         }
@@ -223,12 +239,12 @@ impl<'c> Sight<'c> {
             saves.push((first.number, commit, first.same_content_uids));
         }
         let rows = artifacts::insert_all(txn, rows).await?;
-        let (mut links, mut tables, mut log, mut requests) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut links, mut found, mut log, mut requests) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut runs = Vec::with_capacity(rows.len());
         for ((number, commit, same_content_uids), row) in saves.into_iter().zip(rows) {
-            let sets = self.sets_of(txn, commit).await?;
-            links.extend(sets.iter().map(|(slot, set)| (row.id, *slot, *set)));
-            tables.extend(commit.found.table_row(row.id));
+            let known = self.known(txn, commit).await?;
+            links.extend(known.sets.iter().map(|(slot, set)| (row.id, *slot, *set)));
+            found.extend(known.table.as_ref().map(|table| tables::insert(row.id, table)));
             let detail = commit.detail(SaveOutcome::Created, &row);
             log.push(of_artifact(&commit.caller, "saved", &row.uid, detail));
             let answer = Answer {
@@ -245,26 +261,30 @@ impl<'c> Sight<'c> {
             runs.push((number, Ok(Run::Done { answer, object_used })));
         }
         link_all(txn, &links).await?;
-        db::insert_all(txn, tables).await?;
+        db::insert_all(txn, found).await?;
         events::insert_all(txn, &log).await?;
         db::insert_all(txn, requests).await?;
         Ok(runs)
     }
 
-    async fn sets_of(&mut self, txn: &Txn, commit: &Commit) -> Result<&[(&'static str, i64)]> {
-        if commit.found.slots().is_empty() {
-            return Ok(&[]);
-        }
-        let known = self.sets.iter().position(|(found, _)| found.are(&commit.found));
+    /// What is written of what was found in the content of a save: made once for all saves
+    /// that found the same.
+    async fn known(&mut self, txn: &Txn, commit: &Commit) -> Result<&Known> {
+        let known = self.found.iter().position(|known| known.found.are(&commit.found));
         let known = match known {
             Some(known) => known,
             None => {
-                let sets = sets_of(txn, &commit.caller, &commit.found).await?;
-                self.sets.push((commit.found.clone(), sets));
-                self.sets.len() - 1
+                let found = commit.found.clone();
+                let sets = match found.slots().is_empty() {
+                    true => Vec::new(),
+                    false => sets_of(txn, &commit.caller, &found).await?,
+                };
+                let table = found.stored_table();
+                self.found.push(Known { found, sets, table });
+                self.found.len() - 1
             }
         };
-        Ok(&self.sets[known].1)
+        Ok(&self.found[known])
     }
 }
 
@@ -286,22 +306,27 @@ impl<'c> Place<'c> {
             let Some(content) = content.ok().filter(|content| asked.contains(content)) else {
                 continue;
             };
-            let uids = match content.1 {
-                0 => Vec::new(),
-                _ => {
-                    let content = (HashType::Sha256, &content.0, blob.size_bytes);
-                    artifacts::uids_with_content(txn, space_id, content, SAME_CONTENT_NAMED_MAX).await?
-                }
-            };
             let held_here = Held {
                 blob_id: blob.id,
                 object: ObjectName {
                     name: blob.object_name,
                     is_pack: blob.object_is_pack,
                 },
-                uids: uids.into(),
+                uids: VecDeque::new(),
             };
             held.insert(content, held_here);
+        }
+        // Of empty content nobody is told.
+        let told: Vec<(Sha256, i64)> = held
+            .keys()
+            .filter(|(_, size)| *size > 0)
+            .map(|(sha256, size)| Ok((*sha256, integer(*size)?)))
+            .collect::<Result<_>>()?;
+        let uids = artifacts::uids_with_contents(txn, space_id, &told, SAME_CONTENT_NAMED_MAX).await?;
+        for ((sha256, size), uids) in told.into_iter().zip(uids) {
+            if let Some(held) = held.get_mut(&(sha256, size.unsigned_abs())) {
+                held.uids = uids.into();
+            }
         }
         Ok(Self { free, held })
     }
