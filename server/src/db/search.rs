@@ -14,9 +14,12 @@ use sea_orm::{
 use super::{
     Result, Txn,
     entities::events::{Column as Event, Entity as Events},
-    numbered::any,
+    numbered::{any, list_of, pieces},
     statement,
 };
+
+/// Artifacts whose terms are written in one statement.
+const TERMS_AT_ONCE: usize = 64;
 
 /// Something that happened, as far as the index is concerned.
 #[derive(Debug, Clone, FromQueryResult)]
@@ -103,31 +106,51 @@ pub(crate) async fn uids_after(conn: &impl ConnectionTrait, position: i64, kinds
     Ok(uids)
 }
 
-/// Writes the terms of an artifact in place of those that it had.
-pub(crate) async fn put(txn: &Txn, artifact_id: i64, terms: &str) -> Result<()> {
-    let values = [artifact_id.into(), terms.into()];
-    let sql = match txn.get_database_backend() {
-        DbBackend::Postgres => {
-            "INSERT INTO artifact_terms (artifact_id, terms) \
-             VALUES ($1, array_to_tsvector(string_to_array($2, ' '))) \
-             ON CONFLICT (artifact_id) DO UPDATE SET terms = excluded.terms"
+/// Writes the terms of artifacts, each once, in place of those that they had.
+pub(crate) async fn put(txn: &Txn, terms: &[(i64, String)]) -> Result<()> {
+    for terms in pieces(terms, TERMS_AT_ONCE) {
+        let is_postgres = txn.get_database_backend() == DbBackend::Postgres;
+        if !is_postgres {
+            let ids: Vec<i64> = terms.iter().map(|(id, _)| *id).collect();
+            remove(txn, &ids).await?;
         }
-        _ => "INSERT INTO artifact_terms (rowid, terms) VALUES ($1, $2)",
-    };
-    if txn.get_database_backend() != DbBackend::Postgres {
-        remove(txn, artifact_id).await?;
+        let row = |place: usize| {
+            let (id, text) = (2 * place + 1, 2 * place + 2);
+            match is_postgres {
+                true => format!("(${id}, array_to_tsvector(string_to_array(${text}, ' ')))"),
+                false => format!("(${id}, ${text})"),
+            }
+        };
+        let rows = (0..terms.len()).map(row).collect::<Vec<_>>().join(", ");
+        let sql = match is_postgres {
+            true => format!(
+                "INSERT INTO artifact_terms (artifact_id, terms) VALUES {rows} \
+                 ON CONFLICT (artifact_id) DO UPDATE SET terms = excluded.terms"
+            ),
+            false => format!("INSERT INTO artifact_terms (rowid, terms) VALUES {rows}"),
+        };
+        let values = terms
+            .iter()
+            .flat_map(|(id, terms)| [(*id).into(), terms.as_str().into()]);
+        txn.execute_raw(statement(txn, sql, values)).await?;
     }
-    txn.execute_raw(statement(txn, sql, values)).await?;
     Ok(())
 }
 
-/// Removes the terms of an artifact, if it has any.
-pub(crate) async fn remove(txn: &Txn, artifact_id: i64) -> Result<()> {
-    let sql = match txn.get_database_backend() {
-        DbBackend::Postgres => "DELETE FROM artifact_terms WHERE artifact_id = $1",
-        _ => "DELETE FROM artifact_terms WHERE rowid = $1",
+/// Removes the terms of artifacts, of those that have any.
+pub(crate) async fn remove(txn: &Txn, artifact_ids: &[i64]) -> Result<()> {
+    let column = match txn.get_database_backend() {
+        DbBackend::Postgres => "artifact_id",
+        _ => "rowid",
     };
-    txn.execute_raw(statement(txn, sql, [artifact_id.into()])).await?;
+    for ids in pieces(artifact_ids, TERMS_AT_ONCE) {
+        let sql = format!(
+            "DELETE FROM artifact_terms WHERE {column} IN ({})",
+            list_of(ids.len(), 1)
+        );
+        txn.execute_raw(statement(txn, sql, ids.iter().map(|id| (*id).into())))
+            .await?;
+    }
     Ok(())
 }
 
@@ -257,7 +280,7 @@ mod tests {
                         file_name: None,
                         description: None,
                     };
-                    put(txn, id, &Terms::of(texts).in_space(space_id)).await?;
+                    put(txn, &[(id, Terms::of(texts).in_space(space_id))]).await?;
                 }
                 Ok(())
             })

@@ -2,14 +2,25 @@
 //!
 //! On PostgreSQL any server of the database does it, one at a time.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use artifactd_domain::search::Terms;
-use tokio::time::sleep;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
 
 use super::texts;
 use crate::{
-    db::{DbError, Txn, artifacts, search},
+    db::{
+        DbError, Txn,
+        artifacts::{self, ArtifactRow},
+        search,
+    },
     fault,
     registry::Registry,
 };
@@ -26,14 +37,27 @@ const EVENTS_AT_ONCE: u64 = 200;
 /// How long to wait without a database.
 const FAILED_WAIT: Duration = Duration::from_secs(5);
 
+/// How long nobody has written when the index has its turn: whoever waits for an answer goes first.
+const QUIET: Duration = Duration::from_millis(100);
+
+/// How long it may be put off by others, and how much of the log it may lack meanwhile; then
+/// it goes on until it has caught up.
+const PUT_OFF_MAX: Duration = Duration::from_secs(5);
+const BEHIND_MAX: i64 = 10_000;
+
 impl Registry {
     /// Works off the log for as long as it runs.
     pub async fn index_forever(self: Arc<Self>) {
+        let mut changes = self.db.changes();
+        let mut is_late = false;
         loop {
-            let wait = match self.index_some().await {
+            let wait = match self.index_some(&mut changes, &mut is_late).await {
                 // Others get their turn in between.
                 Ok(true) => Duration::from_millis(1),
-                Ok(false) => WAIT,
+                Ok(false) => {
+                    is_late = false;
+                    WAIT
+                }
                 Err(error) => {
                     tracing::warn!(error = &error as &dyn std::error::Error, "Could not index words");
                     FAILED_WAIT
@@ -44,13 +68,38 @@ impl Registry {
     }
 
     /// Works off some events; whether there may be more.
-    async fn index_some(&self) -> Result<bool, DbError> {
+    async fn index_some(&self, changes: &mut watch::Receiver<()>, is_late: &mut bool) -> Result<bool, DbError> {
         // Most often there is nothing to do, and then nothing to write.
         let position = search::progress(self.db.reader()).await?;
         if search::changes_after(self.db.reader(), position, 1).await?.is_empty() {
             return Ok(false);
         }
-        self.db.write(|txn| Box::pin(work_off(txn))).await
+        if !*is_late {
+            *is_late = !self.falls_quiet(position, changes).await?;
+        }
+        let more = self.db.write(|txn| Box::pin(work_off(txn))).await;
+        // That was no change of others.
+        changes.borrow_and_update();
+        more
+    }
+
+    /// Waits until others do not write; false when they do so for too long.
+    async fn falls_quiet(&self, position: i64, changes: &mut watch::Receiver<()>) -> Result<bool, DbError> {
+        let began = Instant::now();
+        // Who wrote since the index did may go on.
+        if !changes.has_changed().unwrap_or_default() {
+            return Ok(true);
+        }
+        loop {
+            if began.elapsed() > PUT_OFF_MAX || search::is_beyond(self.db.reader(), position, BEHIND_MAX).await? {
+                return Ok(false);
+            }
+            changes.borrow_and_update();
+            match timeout(QUIET, changes.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Ok(true),
+            }
+        }
     }
 }
 
@@ -67,17 +116,16 @@ async fn work_off(txn: &Txn) -> Result<bool, DbError> {
         .filter_map(|change| change.artifact_uid.as_deref())
         .collect();
     let uids: Vec<&str> = uids.into_iter().collect();
-    for row in artifacts::by_uids(txn, &uids).await? {
-        let terms = Terms::of(texts(&row)).in_space(row.space_id);
-        search::put(txn, row.id, &terms).await?;
-    }
-    for change in destroyed {
+    let rows = artifacts::by_uids(txn, &uids).await?;
+    let terms = |row: &ArtifactRow| (row.id, Terms::of(texts(row)).in_space(row.space_id));
+    let terms: Vec<(i64, String)> = rows.iter().map(terms).collect();
+    search::put(txn, &terms).await?;
+    let ids = destroyed.iter().filter_map(|change| {
         let detail: serde_json::Value = serde_json::from_str(&change.detail).unwrap_or_default();
         // Older servers did not tell the id, and had no index either.
-        if let Some(id) = detail["id"].as_i64() {
-            search::remove(txn, id).await?;
-        }
-    }
+        detail["id"].as_i64()
+    });
+    search::remove(txn, &ids.collect::<Vec<_>>()).await?;
     search::set_progress(txn, last.position).await?;
     fault::point("search.in_transaction");
     Ok(changes.len() as u64 == EVENTS_AT_ONCE)
