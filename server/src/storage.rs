@@ -41,6 +41,7 @@ pub use pack::{
 };
 pub use parts::{ClosedParts, PartPlace, PartStore, PartedObject, PendingPart};
 pub use sums::{BlockSums, PageLoader, SUMS_PER_PAGE};
+pub(crate) use view::drift;
 pub use view::{
     ArtifactView, BlobContent, Member, Pace, ReadBudget, ReadCounter, Room, SMALL_CONTENT_BYTES_MAX, VerifiedChunk,
 };

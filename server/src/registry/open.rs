@@ -169,10 +169,12 @@ impl Reader {
     pub(super) async fn require_undrifted(&self) -> Result<()> {
         let object = &self.content.object;
         let recorded = blobs::object_by_name(self.registry.db.reader(), object.as_str()).await?;
-        let drifted = self
-            .view
-            .drifted(object, recorded.and_then(|object| object.store_etag))
-            .await;
+        let has_etags = match &recorded {
+            Some(object) => self.registry.places.storage_by_id(object.storage_id)?.store.has_etags(),
+            None => false,
+        };
+        let etag = recorded.and_then(|object| object.store_etag).filter(|_| has_etags);
+        let drifted = self.view.drifted(object, etag).await;
         match drifted {
             Ok(None) => Ok(()),
             Ok(Some(what)) => {
@@ -303,7 +305,11 @@ impl Registry {
             }
             Some(path) => {
                 let member = self.member(&row, path).await?;
-                (self.reader_of_member(caller, &row, &member).await?, Some(member))
+                let reader = self.reader_of_member(caller, &row, &member).await?;
+                if !row.key_is_virtual {
+                    reader.require_undrifted().await?;
+                }
+                (reader, Some(member))
             }
         };
         let artifact = self.to_artifact(row)?;

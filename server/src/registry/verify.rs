@@ -18,7 +18,7 @@ use crate::{
         entities::{blobs::Model as Blob, objects::Model as Object},
         events, families, uploads,
     },
-    storage::{BlobContent, BlockSums, Member},
+    storage::{BlobContent, BlockSums, Member, drift},
 };
 
 const ROWS_AT_ONCE: u64 = 1_000;
@@ -62,7 +62,8 @@ pub struct Checked {
 
 /// One finding. Codes are those of the design: `F1` row without bytes, `F2` bytes
 /// without a row, `F3` size, `F4` digest, `F5` unfinished object, `F7` latest
-/// version, `F12` event without a position.
+/// version, `F12` event without a position, `F13` file in place that is not as it was
+/// registered.
 #[derive(Debug, Serialize)]
 pub struct Finding {
     /// What it is.
@@ -240,12 +241,20 @@ impl Registry {
                 listed.used = true;
                 listed.size_bytes
             }
-            None => match storage.store.reader_size(&object.name).await? {
-                Some(size) => size,
+            None => match storage.store.reader_meta(&object.name).await? {
                 None => {
                     report.add("F1", true, &object.name, format!("object of blob {digest} is missing"));
                     return Ok(());
                 }
+                Some(found) if !storage.is_managed => {
+                    let etag = object.store_etag.as_ref().filter(|_| storage.store.has_etags());
+                    if let Some(what) = drift(&found, object.size_bytes.unsigned_abs(), etag) {
+                        report.add("F13", true, &object.name, what);
+                        return Ok(());
+                    }
+                    found.size
+                }
+                Some(found) => found.size,
             },
         };
         let (end, recorded) = (

@@ -8,7 +8,7 @@ use std::{
 
 use futures::TryStreamExt;
 use object_store::{
-    ObjectStore, ObjectStoreExt,
+    ObjectMeta, ObjectStore, ObjectStoreExt,
     aws::{AmazonS3Builder, AmazonS3ConfigKey},
     http::HttpBuilder,
     local::LocalFileSystem,
@@ -181,6 +181,12 @@ impl Store {
         self.is_absent
     }
 
+    /// Whether an ETag tells one content of its files from another: a local file may be written
+    /// again and hold what it held.
+    pub(crate) fn has_etags(&self) -> bool {
+        !self.uri.starts_with("file://")
+    }
+
     /// Whether its files can be listed.
     pub(crate) fn can_list(&self) -> bool {
         self.can_list
@@ -221,11 +227,16 @@ impl Store {
 
     /// Size in bytes of the object with this name, or `None` when there is none.
     pub async fn reader_size(&self, object: &str) -> Result<Option<u64>> {
+        Ok(self.reader_meta(object).await?.map(|meta| meta.size))
+    }
+
+    /// The same, and its ETag.
+    pub(crate) async fn reader_meta(&self, object: &str) -> Result<Option<ObjectMeta>> {
         let Ok(name) = object.parse::<ObjectName>() else {
             return Ok(None);
         };
         match self.reader.head(&name.path()).await {
-            Ok(meta) => Ok(Some(meta.size)),
+            Ok(meta) => Ok(Some(meta)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
             Err(error) => Err(StorageError::from_read(object, 0, error)),
         }

@@ -128,6 +128,16 @@ impl VerifiedChunk {
     }
 }
 
+/// What of a file in place is not as it was recorded.
+pub(crate) fn drift(found: &ObjectMeta, recorded_bytes: u64, recorded_etag: Option<&String>) -> Option<String> {
+    if found.size != recorded_bytes {
+        let found = found.size;
+        return Some(format!("{found} bytes lie in place, {recorded_bytes} were registered"));
+    }
+    let differs = recorded_etag.is_some() && found.e_tag.is_some() && recorded_etag != found.e_tag.as_ref();
+    differs.then(|| "its ETag is another one than was registered".to_owned())
+}
+
 /// Reads the members of one artifact, and nothing else.
 #[derive(Debug, Clone)]
 pub struct ArtifactView {
@@ -139,21 +149,13 @@ pub struct ArtifactView {
 }
 
 impl ArtifactView {
-    /// What a file in place shows that differs from what was recorded: its size, or the ETag
-    /// of an object store. A local file may be written again and hold what it held.
+    /// What a file in place shows that differs from what was recorded: its size, or its ETag
+    /// where one is given that tells contents apart.
     pub(crate) async fn drifted(&self, object: &ObjectName, etag: Option<String>) -> Result<Option<String>> {
         let found = self.storage.head(&object.path()).await;
         let found = found.map_err(|error| StorageError::from_read(object.as_str(), 0, error))?;
         let recorded = self.members.first().map_or(0, |member| member.content.size_bytes);
-        if found.size != recorded {
-            return Ok(Some(format!(
-                "{} bytes lie in place, {recorded} were registered",
-                found.size
-            )));
-        }
-        let is_remote = !self.storage.to_string().contains("LocalFileSystem");
-        let differs = is_remote && etag.is_some() && found.e_tag.is_some() && etag != found.e_tag;
-        Ok(differs.then(|| "its ETag is another one than was registered".to_owned()))
+        Ok(drift(&found, recorded, etag.as_ref()))
     }
 
     /// A view over some members, whose objects lie in `storage`.

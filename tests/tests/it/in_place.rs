@@ -336,6 +336,122 @@ async fn an_object_of_a_bucket_is_registered_as_in_the_example() {
     calls.save(keyed("mine.csv"), b"mine").await.unwrap();
 }
 
+/// What a quick look at records and bytes finds.
+fn found(server: &TestServer) -> Vec<String> {
+    let verified = server.verify(Depth::Quick);
+    let findings = verified.report["findings"].as_array().unwrap().iter();
+    let faults = findings.filter(|finding| finding["fault"] == true);
+    faults
+        .map(|finding| {
+            format!(
+                "{} {}",
+                finding["code"].as_str().unwrap(),
+                finding["what"].as_str().unwrap()
+            )
+        })
+        .collect()
+}
+
+/// Fails for a read of bytes that are as they were: only size or ETag tell.
+async fn assert_drifted(calls: &artifactd_tests::Calls, artifact: &pb::Artifact, member: Option<&str>) {
+    let beginning = pb::ReadContentRequest {
+        artifact: Some(by_uid(&artifact.uid)),
+        member: member.map(str::to_owned),
+        length: Some(100),
+        ..Default::default()
+    };
+    let failure = calls.read_raw(beginning).await.expect_err("it is another file by now");
+    assert_eq!(failure.reason, Some(ErrorReason::ContentCorrupt), "{failure}");
+}
+
+#[tokio::test]
+async fn drift_in_a_bucket_shows_by_etag_where_what_is_read_is_the_same() {
+    let bucket = S3Server::shared().create_bucket();
+    let server = TestServer::setup()
+        .on(Backend::S3)
+        .env("ARTIFACTD_STORAGE__REGISTER_FROM", &format!("s3://{}", bucket.name))
+        .start()
+        .await;
+    let calls = server.calls();
+    let url = format!("s3://{}", bucket.name);
+    calls.register(root("lake", &url)).await.unwrap();
+    let content = vec![7; 700_000];
+    let mut member = vec![6; 700_000];
+    bucket.overwrite("x.bin", &content);
+    bucket.overwrite("set/a.bin", &member);
+    let file = saved(calls.register_file(&format!("{url}/x.bin")).await.unwrap());
+    let folder = saved(calls.register_folder(&format!("{url}/set")).await.unwrap());
+    let read = calls.read_range(by_uid(&file.uid), 0, 100).await.unwrap();
+    assert_eq!(read, content[..100]);
+    assert_eq!(found(&server), [""; 0]);
+    // The same bytes again are the same file, whenever they were written.
+    bucket.overwrite("x.bin", &content);
+    assert_eq!(
+        calls.read_range(by_uid(&file.uid), 0, 100).await.unwrap(),
+        content[..100]
+    );
+    assert_eq!(found(&server), [""; 0]);
+
+    let mut changed = content.clone();
+    changed[650_000] = 8;
+    member[650_000] = 8;
+    bucket.overwrite("x.bin", &changed);
+    bucket.overwrite("set/a.bin", &member);
+    assert_drifted(&calls, &file, None).await;
+    assert_drifted(&calls, &folder, Some("a.bin")).await;
+    let faults = found(&server);
+    assert!(
+        !faults.is_empty() && faults.iter().all(|fault| fault.starts_with("F13 its ETag")),
+        "{faults:?}"
+    );
+    // Registered again, each is the next version.
+    let next = calls.register_file(&format!("{url}/x.bin")).await.unwrap();
+    assert_eq!(next.outcome(), SaveOutcome::NewVersion);
+    assert_eq!(calls.read(by_uid(&saved(next).uid)).await.unwrap(), changed);
+    let next = saved(calls.register_folder(&format!("{url}/set")).await.unwrap());
+    assert_eq!(calls.read_member(by_uid(&next.uid), "a.bin").await.unwrap(), member);
+    assert_drifted(&calls, &file, None).await;
+    assert_drifted(&calls, &folder, Some("a.bin")).await;
+    // Of another size.
+    member.push(9);
+    bucket.overwrite("set/a.bin", &member);
+    assert_drifted(&calls, &folder, Some("a.bin")).await;
+    let says = found(&server)
+        .into_iter()
+        .find(|fault| fault.contains("700001 bytes lie in place"));
+    assert!(says.is_some_and(|fault| fault.starts_with("F13 ")));
+}
+
+#[tokio::test]
+async fn drift_in_a_folder_shows_by_size_where_what_is_read_is_the_same() {
+    for backend in Backend::DATABASES {
+        let (server, _folder, real) = with_folder(backend).await;
+        let calls = server.calls();
+        fs::create_dir(real.join("set")).unwrap();
+        for (path, byte) in [("x.bin", 7), ("set/a.bin", 6)] {
+            fs::write(real.join(path), vec![byte; 700_000]).unwrap();
+        }
+        let uri = |path: &str| real.join(path).display().to_string();
+        let file = saved(calls.register_file(&uri("x.bin")).await.unwrap());
+        let folder = saved(calls.register_folder(&uri("set")).await.unwrap());
+        assert_eq!(found(&server), [""; 0], "{backend:?}");
+        // One that is written again as it was is as it was.
+        fs::write(real.join("x.bin"), vec![7; 700_000]).unwrap();
+        assert_eq!(calls.read(by_uid(&file.uid)).await.unwrap().len(), 700_000);
+        for (path, byte) in [("x.bin", 7), ("set/a.bin", 6)] {
+            fs::write(real.join(path), vec![byte; 700_001]).unwrap();
+        }
+        assert_drifted(&calls, &file, None).await;
+        assert_drifted(&calls, &folder, Some("a.bin")).await;
+        let faults = found(&server);
+        let of_size = |fault: &String| fault.starts_with("F13 700001 bytes lie in place");
+        assert!(
+            !faults.is_empty() && faults.iter().all(of_size),
+            "{backend:?}: {faults:?}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn an_object_in_place_costs_the_bytes_that_are_asked_for() {
     const LINE: &str = "1,2,3,4,5,6\n";
