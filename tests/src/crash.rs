@@ -4,6 +4,7 @@
 
 mod folders;
 pub mod garbage;
+mod moves;
 mod points;
 mod records;
 mod uploads;
@@ -79,11 +80,15 @@ pub enum Operation {
     UploadAtOnce,
     /// An upload removed.
     AbortUpload,
+    /// A file moved to another storage.
+    Move,
+    /// A folder moved there.
+    MoveFolder,
 }
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -107,6 +112,8 @@ impl Operation {
         Self::Upload,
         Self::UploadAtOnce,
         Self::AbortUpload,
+        Self::Move,
+        Self::MoveFolder,
     ];
 }
 
@@ -115,6 +122,8 @@ struct Scene {
     old: Vec<u8>,
     new: Vec<u8>,
     base: pb::Artifact,
+    /// The other storage of a move.
+    _far: Option<moves::Far>,
 }
 
 /// Lets `operation` meet `point`, starts the server again and checks everything.
@@ -154,12 +163,18 @@ pub async fn meet(point: &str, operation: Operation, backend: Backend) -> bool {
 
 impl Scene {
     async fn prepare(point: &str, operation: Operation, backend: Backend) -> Self {
-        let server = match operation {
-            Operation::Collect | Operation::AbortUpload => {
-                TestServer::setup().on(backend).without_grace().start().await
-            }
-            _ => TestServer::on(backend).await,
+        let setup = TestServer::setup().on(backend);
+        let moves = matches!(operation, Operation::Move | Operation::MoveFolder);
+        let far = moves.then(|| moves::Far::of(backend));
+        let setup = match (operation, &far) {
+            (Operation::Collect | Operation::AbortUpload, _) => setup.without_grace(),
+            (_, Some(far)) => far.allowed(setup),
+            _ => setup,
         };
+        let server = setup.start().await;
+        if let Some(far) = &far {
+            far.register(&server.calls()).await;
+        }
         let old = content(1, 300_000).to_vec();
         // On S3 the content must be larger than one part.
         let new = match (operation, backend.storage) {
@@ -174,7 +189,7 @@ impl Scene {
         if operation == Operation::Restore {
             server.calls().trash(by_uid(&base.uid)).await.expect("trash the base");
         }
-        if operation == Operation::DestroyFolder {
+        if matches!(operation, Operation::DestroyFolder | Operation::MoveFolder) {
             base = folders::base(&server.calls()).await;
         }
         if operation == Operation::AbortUpload {
@@ -192,6 +207,7 @@ impl Scene {
             old,
             new: new.to_vec(),
             base,
+            _far: far,
         };
         scene.server.stop().await;
         scene
@@ -225,6 +241,7 @@ impl Scene {
             Operation::Upload => uploads::save(&calls, header(NEW_KEY), &self.new).await,
             Operation::UploadAtOnce => uploads::save_at_once(&calls, header(NEW_KEY), &self.new).await,
             Operation::AbortUpload => uploads::abort_all(&calls).await,
+            Operation::Move | Operation::MoveFolder => moves::run(&calls, &self.base, REQUEST_ID).await,
             Operation::Collect => calls.collect_garbage(false).await.map(drop),
             Operation::Save => calls.save(header(NEW_KEY), &self.new).await.map(drop),
             Operation::SaveSmall | Operation::Index => calls.save_small(header(NEW_KEY), &self.new).await.map(drop),
@@ -348,6 +365,9 @@ impl Scene {
         ) {
             return folders::assert_absent_or_whole(&self.calls(), operation).await;
         }
+        if operation == Operation::MoveFolder {
+            return folders::assert_whole_at(&self.calls(), by_uid(&self.base.uid), operation).await;
+        }
         if operation == Operation::Annotate {
             records::assert_all_or_nothing(&self.calls(), &self.base).await;
         }
@@ -397,6 +417,14 @@ impl Scene {
                 calls.collect_garbage(false).await.expect("collect garbage");
                 assert_eq!(self.server.staged(), [""; 0]);
                 assert_eq!(self.server.stored_files_below("uploads"), 0);
+            }
+            Operation::Move => {
+                moves::assert_moved_once(&self.server, &self.base).await;
+                assert!(calls.read(by_uid(&self.base.uid)).await.expect("read") == self.old);
+            }
+            Operation::MoveFolder => {
+                moves::assert_moved_once(&self.server, &self.base).await;
+                folders::assert_whole_at(&calls, by_uid(&self.base.uid), operation).await;
             }
             Operation::Save | Operation::SaveSmall | Operation::Upload | Operation::UploadAtOnce => {
                 assert_eq!(found(NEW_KEY).await.len(), 1);

@@ -327,6 +327,14 @@ impl Calls {
         call.commit().await
     }
 
+    /// Puts a file into a folder: its next version.
+    pub async fn put_into_folder(&self, uid: &str, path: &str, content: &Bytes) -> Outcome<pb::SaveArtifactResponse> {
+        let mut call = FolderCall::begin(self, change_of(uid)).await?;
+        call.send_all(&Files::from([(path.to_owned(), content.clone())]))
+            .await?;
+        call.commit().await
+    }
+
     /// Every file of a folder that a list shows, page by page.
     pub async fn list_members(&self, request: pb::ListMembersRequest) -> Outcome<Vec<pb::Member>> {
         let (mut members, mut page_token) = (Vec::new(), String::new());

@@ -1,13 +1,104 @@
 //! Storages, and files in place.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use artifactd_proto::v1::{self as pb, storage_service_client::StorageServiceClient};
 
 use crate::{
-    calls::{Calls, Line, answer},
+    Backend, TestServer,
+    calls::{Calls, Line, answer, by_text},
     failure::Outcome,
+    server::Setup,
 };
+
+/// A server with two storages that it writes, its own and `far`, and `lab`, where files lie
+/// in place.
+#[derive(Debug)]
+pub struct Places {
+    /// The server.
+    pub server: TestServer,
+    _folder: tempfile::TempDir,
+    /// Root of `lab`.
+    pub lab: PathBuf,
+    /// Root of `far`.
+    pub far: PathBuf,
+}
+
+impl Places {
+    /// Starts one on a backend.
+    pub async fn on(backend: Backend) -> Self {
+        Self::of(TestServer::setup().on(backend)).await
+    }
+
+    /// Starts one.
+    ///
+    /// # Panics
+    /// When a part is missing.
+    pub async fn of(setup: Setup) -> Self {
+        let folder = tempfile::tempdir().expect("make a folder");
+        let real = folder.path().canonicalize().expect("it is there");
+        let (lab, far) = (real.join("lab"), real.join("far"));
+        fs::create_dir(&lab).expect("make a folder");
+        fs::create_dir(&far).expect("make a folder");
+        let from = real.to_str().expect("a plain path");
+        let setup = setup.without_grace().env("ARTIFACTD_STORAGE__REGISTER_FROM", from);
+        let server = setup.start().await;
+        for request in [root("lab", &lab), managed(root("far", &far))] {
+            server.calls().register(request).await.expect("register a root");
+        }
+        Self {
+            server,
+            _folder: folder,
+            lab,
+            far,
+        }
+    }
+
+    /// Objects in the storage called `far`.
+    pub fn far_objects(&self) -> usize {
+        self.in_far("objects")
+    }
+
+    /// Packs in it.
+    pub fn far_packs(&self) -> usize {
+        self.in_far("packs")
+    }
+
+    fn in_far(&self, kind: &str) -> usize {
+        let folders = fs::read_dir(self.far.join(".artifactd").join(kind));
+        let count = |folder: fs::DirEntry| fs::read_dir(folder.path()).map_or(0, Iterator::count);
+        folders.into_iter().flatten().flatten().map(count).sum()
+    }
+
+    /// How many contents are known of the storages but `far`.
+    pub async fn near_contents(&self) -> i64 {
+        const COUNT: &str = "SELECT count(*) FROM blobs JOIN storages ON storages.id = blobs.storage_id \
+             WHERE storages.name <> 'far'";
+        self.server.query_integer(COUNT).await
+    }
+
+    /// How many objects are garbage and still there.
+    pub async fn garbage(&self) -> i64 {
+        const COUNT: &str = "SELECT count(*) FROM objects WHERE garbage_since_us IS NOT NULL AND deleted_at_us IS NULL";
+        self.server.query_integer(COUNT).await
+    }
+}
+
+/// What has this key in `far`.
+pub fn far(key: &str) -> pb::ArtifactRef {
+    by_text(&format!("far::{key}"))
+}
+
+/// A root that the server writes.
+pub fn managed(request: pb::RegisterStorageRequest) -> pb::RegisterStorageRequest {
+    pb::RegisterStorageRequest {
+        managed: true,
+        ..request
+    }
+}
 
 /// A root to register, in which files lie in place.
 pub fn root(name: &str, root: impl AsRef<Path>) -> pb::RegisterStorageRequest {

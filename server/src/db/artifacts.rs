@@ -891,18 +891,30 @@ pub(crate) fn clear_latest(family_id: i64) -> UpdateStatement {
 }
 
 /// Lets all versions of a family, and the family itself, name a storage that holds their
-/// contents. The family must be locked.
+/// contents; `folders` are the ids of versions with those of their manifests there. The
+/// family must be locked.
 ///
 /// `Conflict` when one of them would name no bytes.
-pub(crate) async fn move_family(txn: &Txn, family_id: i64, storage_id: i64, now_us: i64) -> Result<()> {
+pub(crate) async fn move_family(
+    txn: &Txn,
+    family_id: i64,
+    storage_id: i64,
+    folders: &[(i64, i64)],
+    now_us: i64,
+) -> Result<()> {
     const VERSIONS: &str = "UPDATE artifacts SET storage_id = $2, key_is_virtual = $4, revision = revision + 1, \
          updated_at_us = CASE WHEN updated_at_us > $3 THEN updated_at_us ELSE $3 END, \
-         blob_id = (SELECT blobs.id FROM blobs WHERE blobs.storage_id = $2 AND blobs.sha256 = artifacts.sha256 \
-         AND blobs.size_bytes = artifacts.size_bytes) WHERE family_id = $1";
+         blob_id = CASE WHEN manifest_id IS NULL THEN (SELECT blobs.id FROM blobs WHERE blobs.storage_id = $2 \
+         AND blobs.sha256 = artifacts.sha256 AND blobs.size_bytes = artifacts.size_bytes) END WHERE family_id = $1";
     let values = [family_id.into(), storage_id.into(), now_us.into(), true.into()];
     run(txn, VERSIONS, values).await?;
-    const NOWHERE: &str = "SELECT 1 FROM artifacts WHERE family_id = $1 AND blob_id IS NULL LIMIT 1";
-    if any(txn, NOWHERE, [family_id.into()]).await? {
+    const FOLDER: &str = "UPDATE artifacts SET manifest_id = $2 WHERE id = $1";
+    for (id, manifest_id) in folders {
+        run(txn, FOLDER, [(*id).into(), (*manifest_id).into()]).await?;
+    }
+    const NOWHERE: &str = "SELECT 1 FROM artifacts LEFT JOIN manifests ON manifests.id = artifacts.manifest_id \
+         WHERE family_id = $1 AND blob_id IS NULL AND (manifests.id IS NULL OR manifests.storage_id <> $2) LIMIT 1";
+    if any(txn, NOWHERE, [family_id.into(), storage_id.into()]).await? {
         return Err(content_went());
     }
     const FAMILY: &str = "UPDATE families SET storage_id = $2 WHERE id = $1";

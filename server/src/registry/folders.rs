@@ -9,7 +9,9 @@
 
 mod check;
 mod contents;
+mod copies;
 mod diff;
+mod held;
 mod listing;
 mod maker;
 mod members;
@@ -27,6 +29,7 @@ pub use reading::{MemberHead, MemberPiece, MemberRange, MembersToRead, OpenMembe
 pub use save::{FolderBegun, FolderEdit, FolderSave, FolderSource, NewFolder};
 
 pub(super) use check::CheckedPages;
+pub(super) use copies::{FolderCopies, HeldPages};
 pub(super) use pages::PageCache;
 pub(super) use table::FolderReader;
 pub(super) use write::FolderContent;

@@ -3,7 +3,7 @@
 use std::{ops::Range, sync::Arc};
 
 use artifactd_domain::{
-    ArtifactRef, Uid,
+    ArtifactRef, Sha256, Uid,
     manifest::{Member, MemberPath},
 };
 use futures::{
@@ -104,7 +104,7 @@ impl OpenContent {
 }
 
 /// Where the bytes of one artifact are read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Reader {
     registry: Arc<Registry>,
     caller: Caller,
@@ -188,6 +188,16 @@ impl Reader {
             }
             Err(error) => Err(self.failed(error).await),
         }
+    }
+
+    /// What a reader is told whose bytes keep to their checksums, and are all the same others.
+    pub(super) async fn holds_other(&self, actual: &Sha256) -> RegistryError {
+        let damage = StorageError::Corrupt {
+            object: self.content.object.to_string(),
+            offset: 0,
+            what: format!("its sha256 is {actual}, another one than is recorded"),
+        };
+        self.failed(damage).await
     }
 
     fn chunks(&self, range: Range<u64>, chunk_bytes: u64) -> Chunks {

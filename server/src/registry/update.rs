@@ -78,6 +78,9 @@ impl Registry {
     }
 }
 
+/// Why the key of a file in place does not change.
+const KEY_OF_PLACE: &str = "its key says where it lies; MoveArtifact takes it to a storage where a key is only a name";
+
 #[derive(Debug, Clone)]
 struct Commit {
     caller: Caller,
@@ -109,7 +112,7 @@ impl Commit {
         for field in &self.update.fields {
             match field {
                 Field::Key(key) if row.key.as_deref() != Some(key.as_str()) => {
-                    require_virtual(&row, "its key says where it lies")?;
+                    require_virtual(&row, KEY_OF_PLACE)?;
                     require_suffix(&row, key)?;
                     if row.is_latest {
                         versions::require_key(txn, row.storage_id, key, Some(family.id)).await?;

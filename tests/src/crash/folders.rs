@@ -40,7 +40,7 @@ fn folder(save: pb::SaveHeader) -> pb::SaveFolderHeader {
     }
 }
 
-/// A folder to destroy.
+/// A folder to destroy, or to move.
 pub(super) async fn base(calls: &Calls) -> pb::Artifact {
     let header = folder(crate::calls::keyed(BASE_KEY));
     saved(calls.save_folder(header, &small()).await.expect("save a folder"))
@@ -88,9 +88,14 @@ pub(super) async fn assert_absent_or_whole(calls: &Calls, operation: Operation) 
 
 /// All of a folder is there.
 pub(super) async fn assert_whole(calls: &Calls, operation: Operation) {
-    let (key, all) = (key_of(operation), of(operation));
+    assert_whole_at(calls, by_key(key_of(operation)), operation).await;
+}
+
+/// The same of one that is named otherwise.
+pub(super) async fn assert_whole_at(calls: &Calls, folder: pb::ArtifactRef, operation: Operation) {
+    let all = of(operation);
     let list = pb::ListMembersRequest {
-        artifact: Some(by_key(key)),
+        artifact: Some(folder.clone()),
         page_size: 1_000,
         ..Default::default()
     };
@@ -101,7 +106,7 @@ pub(super) async fn assert_whole(calls: &Calls, operation: Operation) {
     );
     for (path, content) in all.iter().step_by(all.len().div_ceil(20)) {
         let bytes = calls
-            .read_member(by_key(key), path)
+            .read_member(folder.clone(), path)
             .await
             .expect("a file has its bytes");
         assert!(bytes == *content, "{operation:?} left {path} with other bytes");

@@ -50,8 +50,8 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
     use Operation::{
         AbortUpload, Annotate, Batch, BeginRun, Collect, CommitWork, Destroy, DestroyFolder, Folder, Index,
-        LargeFolder, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SetAlias, SharedContent, Trash,
-        Update, Upload, UploadAtOnce,
+        LargeFolder, Move, MoveFolder, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SetAlias,
+        SharedContent, Trash, Update, Upload, UploadAtOnce,
     };
     if !applies(point, backend) {
         return false;
@@ -79,7 +79,9 @@ pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
         ("save", "content_received") => matches!(operation, Save | SaveSmall | Replace | Folder),
         ("save", _) => matches!(operation, Save | SaveSmall | NewVersion | SameContent | SharedContent),
         ("folder", _) if point == folders::ONLY_LARGE => operation == LargeFolder,
+        ("folder", "page_in_transaction" | "page_committed") => matches!(operation, Folder | MoveFolder),
         ("folder", _) => operation == Folder,
+        ("move", _) => matches!(operation, Move | MoveFolder),
         ("uploads", "removed_in_transaction" | "row_removed") => operation == AbortUpload,
         ("uploads", _) => matches!(operation, Upload | UploadAtOnce),
         ("delete", _) => matches!(operation, Trash | Restore | Destroy | DestroyFolder),
@@ -93,7 +95,7 @@ pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
         ("alias", _) => operation == SetAlias,
         ("search", _) => operation == Index,
         ("work", _) => operation == CommitWork,
-        ("write", _) => !matches!(operation, Index | LargeFolder | UploadAtOnce),
+        ("write", _) => !matches!(operation, Index | LargeFolder | UploadAtOnce | MoveFolder),
         _ => panic!("nobody says which operation comes by {point}"),
     }
 }

@@ -45,6 +45,8 @@ mod listing;
 mod lookups;
 mod many_artifacts;
 mod members;
+mod moved_by_clients;
+mod moved_folders;
 mod moves;
 mod polyglot;
 mod published;

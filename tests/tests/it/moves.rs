@@ -1,63 +1,15 @@
 //! Artifacts that move to another storage, with all their versions.
 
-use std::{fs, path::PathBuf};
+use std::fs;
 
 use artifactd_tests::{
     Backend, TestServer,
-    calls::{by_key, by_text, by_uid, keyed, saved},
-    folders::{Files, folder},
+    calls::{by_key, by_uid, keyed, saved},
+    content::content,
     pb::{self, ErrorReason, SaveHeader},
     refusal,
-    storages::root,
+    storages::{Places, far},
 };
-
-/// A server with two managed storages, its own and `far`, and one where files lie in place.
-struct Places {
-    server: TestServer,
-    _folder: tempfile::TempDir,
-    lab: PathBuf,
-    far: PathBuf,
-}
-
-impl Places {
-    async fn on(backend: Backend) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let real = folder.path().canonicalize().unwrap();
-        let (lab, far) = (real.join("lab"), real.join("far"));
-        fs::create_dir(&lab).unwrap();
-        fs::create_dir(&far).unwrap();
-        let server = TestServer::setup()
-            .on(backend)
-            .without_grace()
-            .env("ARTIFACTD_STORAGE__REGISTER_FROM", real.to_str().unwrap())
-            .start()
-            .await;
-        server.calls().register(root("lab", &lab)).await.unwrap();
-        let managed = pb::RegisterStorageRequest {
-            managed: true,
-            ..root("far", &far)
-        };
-        server.calls().register(managed).await.unwrap();
-        Self {
-            server,
-            _folder: folder,
-            lab,
-            far,
-        }
-    }
-
-    /// Objects in the storage called `far`.
-    fn far_objects(&self) -> usize {
-        let folders = fs::read_dir(self.far.join(".artifactd/objects")).unwrap();
-        folders
-            .map(|folder| fs::read_dir(folder.unwrap().path()).unwrap().count())
-            .sum()
-    }
-}
-
-fn far(key: &str) -> pb::ArtifactRef {
-    by_text(&format!("far::{key}"))
-}
 
 #[tokio::test]
 async fn all_versions_move_and_old_bytes_go_when_nothing_needs_them() {
@@ -164,8 +116,6 @@ async fn what_cannot_be_moved_stays_as_it_is() {
             ..keyed("one.csv")
         };
         calls.save(taken, b"another").await.unwrap();
-        let files = Files::from([("a.bin".to_owned(), b"a".as_slice().into())]);
-        calls.save_folder(folder("folder"), &files).await.unwrap();
         let file = places.lab.join("drifts.csv");
         fs::write(&file, b"before").unwrap();
         let drifted = saved(calls.register_file(file.to_str().unwrap()).await.unwrap());
@@ -175,7 +125,6 @@ async fn what_cannot_be_moved_stays_as_it_is() {
             (ErrorReason::StorageReadOnly, by_key("one.csv"), "lab"),
             (ErrorReason::StorageNotFound, by_key("one.csv"), "nowhere"),
             (ErrorReason::ArtifactNotFound, by_key("nothing.csv"), "far"),
-            (ErrorReason::ArtifactIsFolder, by_key("folder"), "far"),
             (ErrorReason::ContentCorrupt, by_uid(&drifted.uid), "far"),
         ] {
             let refused = refusal(calls.move_artifact(artifact.clone(), storage, None).await);
@@ -184,6 +133,125 @@ async fn what_cannot_be_moved_stays_as_it_is() {
         assert_eq!(calls.get(by_uid(&one.uid)).await.unwrap().storage, one.storage);
         assert_eq!(calls.read(by_uid(&one.uid)).await.unwrap(), b"one");
         assert_eq!(places.far_objects(), 1, "nothing is left of what was copied in vain");
+    }
+}
+
+#[tokio::test]
+async fn old_bytes_are_garbage_once_their_copy_is_verified() {
+    for backend in Backend::DATABASES {
+        let places = Places::on(backend).await;
+        let (server, calls) = (&places.server, places.server.calls());
+        let bytes = content(1, 1_000);
+        let one = saved(calls.save(keyed("one.bin"), &bytes).await.unwrap());
+        let moving = || calls.move_artifact(by_uid(&one.uid), "far", None);
+        server.overwrite_only_object(|stored| stored[5] ^= 1);
+        assert_eq!(refusal(moving().await), ErrorReason::ContentCorrupt, "{backend:?}");
+        // Damage that keeps to its checksum is none of what a read notices.
+        let mut damaged = bytes.to_vec();
+        damaged[5] ^= 1;
+        let sum = |bytes: &[u8]| format!("UPDATE blobs SET crc32c = {}", artifactd_domain::crc32c(bytes));
+        server.database().await.run(&sum(&damaged)).await;
+        assert_eq!(refusal(moving().await), ErrorReason::ContentCorrupt, "{backend:?}");
+        assert_eq!(places.near_contents().await, 1, "what could not be copied stays");
+        assert_eq!((places.garbage().await, places.far_objects()), (0, 0));
+        assert_eq!(calls.get(by_uid(&one.uid)).await.unwrap().storage, one.storage);
+
+        server.overwrite_only_object(|stored| stored[5] ^= 1);
+        server.database().await.run(&sum(&bytes)).await;
+        let moved = moving().await.unwrap();
+        assert_eq!((moved.versions, moved.copied_bytes), (1, 1_000));
+        assert_eq!(places.near_contents().await, 0, "nothing names the old bytes");
+        assert_eq!(places.garbage().await, 1, "so they are garbage");
+        assert_eq!(server.stored_objects().len(), 1, "which waits to be collected");
+        assert_eq!(calls.read(by_uid(&one.uid)).await.unwrap(), bytes);
+        server.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn contents_that_share_a_pack_are_copied_out_of_it() {
+    for backend in Backend::DATABASES {
+        let places = Places::on(backend).await;
+        let (server, calls) = (&places.server, places.server.calls());
+        let files = (0..3).map(|number| (keyed(&format!("{number}.bin")), content(number, 100_000).to_vec()));
+        let made = calls.save_batch(files.collect()).await.unwrap();
+        let uids: Vec<_> = made.into_iter().map(|made| saved(made.unwrap()).uid).collect();
+        let all_are_whole = async || {
+            for (number, uid) in (0..).zip(&uids) {
+                assert!(
+                    calls.read(by_uid(uid)).await.unwrap() == content(number, 100_000),
+                    "{number}"
+                );
+            }
+        };
+        assert_eq!(server.stored_objects().len(), 1, "they came into one pack");
+        let moved = calls.move_artifact(by_uid(&uids[1]), "far", None).await.unwrap();
+        assert_eq!((moved.copied_bytes, places.far_objects()), (100_000, 1), "{backend:?}");
+        assert_eq!((places.near_contents().await, places.garbage().await), (2, 0));
+        all_are_whole().await;
+        // Of the pack one third is needed then, which goes into another one.
+        calls.move_artifact(by_uid(&uids[0]), "far", None).await.unwrap();
+        let before = server.stored_objects();
+        calls.collect_garbage(false).await.unwrap();
+        calls.collect_garbage(false).await.unwrap();
+        let after = server.stored_objects();
+        assert!(after.len() == 1 && after != before, "{before:?} became {after:?}");
+        all_are_whole().await;
+        server.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_version_that_comes_during_a_move_moves_too() {
+    for backend in Backend::DATABASES {
+        let places = Places::of(TestServer::setup().on(backend).with_pauses()).await;
+        let calls = places.server.calls();
+        let first = saved(calls.save(keyed("busy.csv"), b"first").await.unwrap());
+        let mut pauses = places.server.pauses();
+        pauses.arm("move.contents_durable");
+        let moving = {
+            let (calls, uid) = (places.server.calls(), first.uid.clone());
+            tokio::spawn(async move { calls.move_artifact(by_uid(&uid), "far", None).await })
+        };
+        assert!(pauses.met("move.contents_durable", std::future::pending()).await);
+        let next = saved(calls.save(keyed("busy.csv"), b"the next").await.unwrap());
+        pauses.release();
+        let moved = moving.await.unwrap().unwrap();
+        assert_eq!((moved.versions, moved.copied_bytes), (2, 13), "{backend:?}");
+        assert_eq!(calls.get(far("busy.csv")).await.unwrap().uid, next.uid);
+        assert_eq!(calls.read(far("busy.csv@@1")).await.unwrap(), b"first");
+        assert_eq!(calls.read(far("busy.csv")).await.unwrap(), b"the next");
+        places.server.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn a_key_that_says_where_a_file_lies_is_free_once_it_has_moved() {
+    for backend in Backend::DATABASES {
+        let places = Places::on(backend).await;
+        let calls = places.server.calls();
+        let file = places.lab.join("raw.csv");
+        fs::write(&file, b"a\n1\n").unwrap();
+        let made = saved(calls.register_file(file.to_str().unwrap()).await.unwrap());
+        let rename = pb::UpdateArtifactRequest {
+            artifact: Some(by_uid(&made.uid)),
+            update: Some(pb::ArtifactUpdate {
+                key: Some("named/better.csv".to_owned()),
+                ..Default::default()
+            }),
+            update_mask: artifactd_tests::records::mask(&["key"]),
+            ..Default::default()
+        };
+        let failure = calls.update(rename.clone()).await.unwrap_err();
+        assert_eq!(failure.reason, Some(ErrorReason::RealKeyUnsupported), "{backend:?}");
+        let says = failure.status.message();
+        assert!(says.contains("MoveArtifact"), "it says what to do: {says}");
+        calls.move_artifact(by_uid(&made.uid), "far", None).await.unwrap();
+        let renamed = calls.update(rename).await.unwrap();
+        assert_eq!((renamed.key(), renamed.key_is_virtual), ("named/better.csv", true));
+        assert_eq!(calls.read(far("named/better.csv")).await.unwrap(), b"a\n1\n");
+        assert_eq!(fs::read(&file).unwrap(), b"a\n1\n", "it stays where it lies");
+        places.server.assert_clean();
     }
 }
 

@@ -5,31 +5,34 @@
 //! bytes that nothing names any more become garbage, which stays for its grace; files in
 //! place stay for good.
 
+mod commit;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
 
-use artifactd_domain::{ArtifactRef, Key, Sha256, Stem, StorageName, Suffix};
+use artifactd_domain::{ArtifactRef, Sha256, Stem, StorageName, Suffix};
 use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
+use self::commit::{Commit, Run};
 use crate::{
     db::{
-        Batch, DbError, Txn,
+        DbError,
         artifacts::{self, ArtifactRow},
-        blobs, families,
+        blobs,
+        entities::families::Model as Family,
+        families,
     },
+    fault,
     registry::{
         Artifact, Caller, Content, Registry, RegistryError, Result, StoragePlace,
         content::{Data, Declared, Piece, Stored},
-        events,
+        folders::FolderCopies,
         idempotency::{Repeatable, RequestKey},
-        now_us,
-        placing::{integer, place_object},
+        open::Reader,
         save::{commit::moved_away, read_only},
-        versions,
     },
 };
 
@@ -71,8 +74,12 @@ struct Answer {
 /// What tells contents apart.
 type Identity = (Sha256, i64);
 
-/// Copies that no row names yet.
-type Copies = BTreeMap<Identity, Stored>;
+/// What was copied and belongs to no version yet.
+struct Copies {
+    /// Files, each in an object that no row names.
+    files: BTreeMap<Identity, Stored>,
+    folders: FolderCopies,
+}
 
 impl Registry {
     /// Moves an artifact with all its versions.
@@ -89,19 +96,27 @@ impl Registry {
         }
         let stem = self.family(self.db.reader(), caller, &what.reference).await?.stem;
         let stem: Stem = stem.parse().map_err(|_| impossible("families", "stem"))?;
-        let mut copies = Copies::new();
+        let mut copies = Copies {
+            files: BTreeMap::new(),
+            folders: FolderCopies::to(&target),
+        };
         let done = self.move_family(caller, stem, &target, &mut copies, repeatable).await;
+        fault::point("move.before_answer");
         let used = match &done {
             Ok(run) => run.used.clone(),
             // Whether it was committed is not known then, so the copies stay.
-            Err(RegistryError::Db(_)) => copies.keys().copied().collect(),
+            Err(RegistryError::Db(_)) => copies.files.keys().copied().collect(),
             Err(_) => BTreeSet::new(),
         };
-        for (identity, stored) in copies {
+        for (identity, stored) in copies.files {
             if !used.contains(&identity) {
                 self.discard(target.id, stored.object.name);
             }
         }
+        if !matches!(done, Err(RegistryError::Db(_))) {
+            copies.folders.discard_unused(self).await;
+        }
+        self.sweep_soon();
         self.moved_artifact(done?.answer)
     }
 
@@ -116,11 +131,14 @@ impl Registry {
         let mut tries = 0;
         loop {
             self.copy_missing(caller, stem, target, copies).await?;
+            fault::point("move.contents_durable");
             let commit = Arc::new(Commit {
                 caller: caller.clone(),
                 stem,
                 target: (target.id, target.name.clone()),
-                copies: copies.clone(),
+                files: copies.files.clone(),
+                folders: copies.folders.held(),
+                copied_in_folders: copies.folders.copied_bytes(),
                 repeatable: repeatable.clone(),
             });
             let done = self.db.write(move |txn| {
@@ -151,34 +169,67 @@ impl Registry {
         if family.storage_id == target.id {
             return Ok(());
         }
+        self.require_free(&family, target).await?;
         for row in artifacts::versions(conn, family.id).await? {
-            row.require_file()?;
-            let identity = (row.digest()?, row.size_bytes);
-            let held = blobs::find(conn, target.id, &identity.0, identity.1).await?;
-            if copies.contains_key(&identity) || held.is_some_and(|blob| blob.damaged_since_us.is_none()) {
+            if row.manifest_id.is_some() {
+                copies.folders.copy(self, caller, &row).await?;
                 continue;
             }
-            copies.insert(identity, self.copy(caller, &row, target).await?);
+            let identity = (row.digest()?, row.size_bytes);
+            let held = blobs::find(conn, target.id, &identity.0, identity.1).await?;
+            if copies.files.contains_key(&identity) || held.is_some_and(|blob| blob.damaged_since_us.is_none()) {
+                continue;
+            }
+            let copying = self.copy_file(caller, &row, target);
+            let stored = copies.folders.beside(self, copying).await?;
+            copies.files.insert(identity, stored);
         }
-        Ok(())
+        copies.folders.write(self, caller).await
     }
 
-    async fn copy(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow, target: &StoragePlace) -> Result<Stored> {
+    /// Fails early where the key is another artifact's, which the transaction looks at again.
+    async fn require_free(&self, family: &Family, target: &StoragePlace) -> Result<()> {
+        let Some(key) = &family.live_key else { return Ok(()) };
+        match artifacts::latest_of_key(self.db.reader(), target.id, key).await? {
+            None => Ok(()),
+            Some(holder) => Err(RegistryError::KeyTaken {
+                key: key.clone(),
+                holder: holder.uid()?.stem().to_string(),
+            }),
+        }
+    }
+
+    async fn copy_file(self: &Arc<Self>, caller: &Caller, row: &ArtifactRow, target: &StoragePlace) -> Result<Stored> {
         let reader = self.reader(caller, row)?;
         if !row.key_is_virtual {
             reader.require_undrifted().await?;
         }
-        let size_bytes = row.size_bytes.unsigned_abs();
+        let content = (row.digest()?, row.size_bytes.unsigned_abs());
+        let suffix = Suffix::of_name(&format!("x{}", row.suffix));
+        self.copy_content(reader, content, &suffix, target).await
+    }
+
+    /// Copies a content into an object of its own: every byte is checked on its way out, and
+    /// the whole is hashed on its way in.
+    pub(in crate::registry) async fn copy_content(
+        &self,
+        reader: Reader,
+        (sha256, size_bytes): (Sha256, u64),
+        suffix: &Suffix,
+        target: &StoragePlace,
+    ) -> Result<Stored> {
         let declared = Declared {
-            sha256: Some(row.digest()?),
+            sha256: Some(sha256),
             size_bytes: Some(size_bytes),
         };
-        let chunks = reader.stream(0..size_bytes, CHUNK_BYTES);
+        let chunks = reader.clone().stream(0..size_bytes, CHUNK_BYTES);
         let pieces = chunks.map_ok(|chunk| Piece::Data(Data::new(vec![chunk.data])));
         let end = stream::once(std::future::ready(Ok(Piece::End(declared))));
         let content = Content::Stream(pieces.chain(end).boxed());
-        let suffix = Suffix::of_name(&format!("x{}", row.suffix));
-        self.store(target, &suffix, content, declared).await
+        match self.store(target, suffix, content, declared).await {
+            Err(RegistryError::DigestMismatch { actual, .. }) => Err(reader.holds_other(&actual).await),
+            stored => stored,
+        }
     }
 
     fn moved_artifact(&self, answer: Answer) -> Result<Moved> {
@@ -193,105 +244,6 @@ impl Registry {
             versions,
             copied_bytes,
         })
-    }
-}
-
-/// What a transaction did.
-struct Run {
-    answer: Answer,
-    /// The copies that became places of contents.
-    used: BTreeSet<Identity>,
-}
-
-struct Commit {
-    caller: Caller,
-    stem: Stem,
-    /// Its id and its name.
-    target: (i64, String),
-    copies: Copies,
-    repeatable: Option<Repeatable>,
-}
-
-impl Commit {
-    async fn run(&self, txn: &Txn) -> Result<Run> {
-        if let Some(repeatable) = &self.repeatable
-            && let Some(finished) = repeatable.finished::<Answer>(txn, &self.caller).await?
-        {
-            let (answer, used) = (finished.answer, BTreeSet::new());
-            return Ok(Run { answer, used });
-        }
-        let family = families::lock_by_stem(txn, self.stem).await?;
-        let family = family.filter(|family| self.caller.may_read(family.space_id));
-        let family = family.ok_or_else(|| RegistryError::NotFound(self.stem.to_string()))?;
-        let mut used = BTreeSet::new();
-        let before = artifacts::versions(txn, family.id).await?;
-        if family.storage_id != self.target.0 {
-            if let Some(key) = &family.live_key {
-                let key: Key = key.parse().map_err(|_| impossible("families", "live_key"))?;
-                versions::require_key(txn, self.target.0, &key, Some(family.id)).await?;
-                versions::require_no_overlap(txn, self.target.0, key.as_str(), false).await?;
-            }
-            self.place(txn, &before, &mut used).await?;
-            artifacts::move_family(txn, family.id, self.target.0, now_us()).await?;
-            self.tell(txn, &before).await?;
-        }
-        let after = artifacts::versions(txn, family.id).await?;
-        let versions = after.len() as u64;
-        let newest = after.into_iter().next();
-        let copied = self.copies.iter().filter(|(identity, _)| used.contains(identity));
-        let answer = Answer {
-            copied_bytes: copied.map(|(_, stored)| stored.digest.size_bytes).sum(),
-            row: newest.ok_or_else(|| RegistryError::NotFound(self.stem.to_string()))?,
-            versions,
-        };
-        if let Some(repeatable) = &self.repeatable {
-            let mut batch = Batch::new(txn);
-            repeatable.remember(&mut batch, &self.caller, &answer, None);
-            batch.run(txn).await?;
-        }
-        Ok(Run { answer, used })
-    }
-
-    /// Makes sure that the storage holds what all versions hold.
-    async fn place(&self, txn: &Txn, versions: &[ArtifactRow], used: &mut BTreeSet<Identity>) -> Result<()> {
-        let mut seen = BTreeSet::new();
-        let mut batch = Batch::new(txn);
-        for row in versions {
-            row.require_file()?;
-            let identity = (row.digest()?, row.size_bytes);
-            if !seen.insert(identity) {
-                continue;
-            }
-            let held = blobs::find(txn, self.target.0, &identity.0, identity.1).await?;
-            match (held, self.copies.get(&identity)) {
-                (Some(blob), _) if blob.damaged_since_us.is_none() => {
-                    if blob.kept {
-                        batch.push(&blobs::adopt(blob.id));
-                    }
-                }
-                (held, Some(stored)) => {
-                    let size_bytes = integer(stored.digest.size_bytes)?;
-                    place_object(&mut batch, self.target.0, stored, held.as_ref(), size_bytes);
-                    used.insert(identity);
-                }
-                (_, None) => return Err(RegistryError::ContentNotHeld(identity.0)),
-            }
-        }
-        Ok(batch.run(txn).await?)
-    }
-
-    /// Lets go of the old bytes, and writes down what was done.
-    async fn tell(&self, txn: &Txn, before: &[ArtifactRow]) -> Result<()> {
-        let mut batch = Batch::new(txn);
-        for row in before {
-            if let (Some(blob_id), Some(object_id)) = (row.blob_id, row.object_id) {
-                batch.push(&blobs::delete_if_unused(blob_id));
-                batch.push(&blobs::discard_object_if_unused(object_id, now_us()));
-            }
-            let detail = json!({ "from": row.storage_id, "to": self.target.0, "storage": self.target.1 });
-            events::record(&mut batch, &self.caller, "moved", &row.uid, detail);
-        }
-        Ok(batch.run(txn).await?)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Pages of a large folder, written before it is whole and held by a lease.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc};
 
 use artifactd_domain::{
     Sha256,
@@ -8,24 +8,22 @@ use artifactd_domain::{
 };
 
 use super::{
-    super::super::{RegistryError, Result, draw_uid, now_us},
+    super::super::{Result, now_us},
     super::{
+        held::{LEASE, renew, write_held},
         maker::Made,
         window::identity,
         write::{NewPages, PlaceOf},
     },
     FolderSave,
 };
-use crate::{db::folder_saves, fault};
+use crate::fault;
 
 /// Members in finished pages that wait in memory to be written.
 const WAITING_MEMBERS_MAX: usize = 32 * 1024;
 
 /// Members whose pages are written in one transaction: other writers wait for it.
 const GROUP_MEMBERS: usize = 2 * 1024;
-
-/// How long pages stay that no artifact has, after the last sign of their save.
-const LEASE: Duration = Duration::from_secs(60 * 60);
 
 impl FolderSave {
     /// Moves what is decided into pages, and writes these when many wait.
@@ -106,27 +104,15 @@ impl FolderSave {
             pages,
             contents,
         });
-        let (place, save, uid) = ((self.storage.id, self.caller.principal.id), self.save, draw_uid());
-        let now = now_us();
-        let written = self.registry.db.write::<_, RegistryError, _>(move |txn| {
-            let (new, uid) = (Arc::clone(&new), uid.clone());
-            Box::pin(async move {
-                let ids = new.write(txn).await?;
-                let id = match save {
-                    None => folder_saves::begin(txn, &uid, place, lease_until(now), now).await?,
-                    Some((id, _)) if folder_saves::renew(txn, id, lease_until(now)).await? => id,
-                    Some(_) => return Err(lease_ended()),
-                };
-                let pages: Vec<i64> = ids.values().copied().collect();
-                folder_saves::hold(txn, id, &pages).await?;
-                fault::point("folder.page_in_transaction");
-                Ok((id, ids))
-            })
-        });
-        let (id, ids) = written.await?;
-        fault::point("folder.page_committed");
+        let (place, save, now) = (self.held_for(), self.save.map(|(id, _)| id), now_us());
+        let (id, ids) = write_held(&self.registry, place, save, new).await?;
         self.save = Some((id, now));
         Ok(ids)
+    }
+
+    /// The storage of its pages, and whose they are.
+    fn held_for(&self) -> (i64, i64) {
+        (self.storage.id, self.caller.principal.id)
     }
 
     pub(super) async fn renew_lease(&mut self) -> Result<()> {
@@ -136,22 +122,8 @@ impl FolderSave {
         if now - renewed_us < LEASE.as_micros() as i64 / 4 {
             return Ok(());
         }
-        let renewed = self
-            .registry
-            .db
-            .write::<_, RegistryError, _>(move |txn| {
-                Box::pin(async move { Ok(folder_saves::renew(txn, id, lease_until(now)).await?) })
-            })
-            .await?;
+        renew(&self.registry, id, now).await?;
         self.save = Some((id, now));
-        if renewed { Ok(()) } else { Err(lease_ended()) }
+        Ok(())
     }
-}
-
-fn lease_until(now_us: i64) -> i64 {
-    now_us + LEASE.as_micros() as i64
-}
-
-fn lease_ended() -> RegistryError {
-    RegistryError::FolderRefused("the save was silent for so long that its pages are gone; begin again".to_owned())
 }
