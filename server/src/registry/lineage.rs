@@ -90,6 +90,7 @@ impl Registry {
     pub(super) async fn note_input(&self, caller: &Caller, uid: &Uid) -> Result<()> {
         let Some(run_uid) = &caller.run else { return Ok(()) };
         let row = artifacts::by_uid(self.db.reader(), uid).await?;
+        // Which run made an artifact never changes.
         let Some(row) = row.filter(|row| row.run_uid.as_deref() != Some(run_uid.as_str())) else {
             return Ok(());
         };
@@ -104,9 +105,7 @@ impl Registry {
                     // Both may have gone meanwhile, and then there is nothing to write down.
                     let run = open_run(txn, &caller).await?;
                     let row = artifacts::by_uid(txn, &uid).await?;
-                    if let (Some(run), Some(row)) = (run, row)
-                        && row.run_id != Some(run.id)
-                    {
+                    if let (Some(run), Some(row)) = (run, row) {
                         runs::add_inputs(txn, run.id, &[(row.id, row.created_at_us)], now_us()).await?;
                     }
                     Ok(())

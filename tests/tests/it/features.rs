@@ -2,8 +2,12 @@
 
 use artifactd_tests::{
     Backend, TestServer,
-    pb::{self, ErrorReason, FeatureUpdate, UpdateFeatureRequest},
-    records::{feature, feature_named, mask, param, param_named},
+    calls::{by_uid, keyed, saved},
+    pb::{self, ErrorReason, FeatureUpdate, UpdateFeatureRequest, value::Kind},
+    records::{
+        boolean, date, dict, feature, feature_named, features, float, int, label, label_named, label_value, list, mask,
+        of, param, param_named, text, values,
+    },
     refusal, refusal_of,
 };
 
@@ -266,4 +270,88 @@ async fn bad_features_are_refused_with_their_field() {
         );
     }
     assert_eq!(refusal(calls.get_feature(None).await), ErrorReason::FieldRequired);
+}
+
+#[tokio::test]
+async fn a_feature_stays_while_an_artifact_has_a_value_of_it() {
+    for backend in Backend::DATABASES {
+        let server = TestServer::on(backend).await;
+        let calls = server.calls();
+        let one = saved(calls.save(keyed("x.csv"), b"x").await.unwrap());
+        calls.create_label(label("known")).await.unwrap();
+        let moment = of(Kind::DatetimeValue(prost_types::Timestamp::default()));
+        for (dtype, value) in [
+            ("int", int(7)),
+            ("float", float(1.5)),
+            ("bool", boolean(false)),
+            ("str", text("x")),
+            ("date", date("2024-02-29")),
+            ("datetime", moment),
+            ("url", text("https://example.org/x")),
+            ("dict", dict(r#"{"a": 1}"#)),
+            ("list[int]", list(vec![int(1), int(2)])),
+            ("cat[ULabel]", label_value(label_named("known"))),
+        ] {
+            calls.create_feature(feature("x", dtype)).await.unwrap();
+            let said = features(vec![values("x", vec![value])]);
+            calls.add(by_uid(&one.uid), said.clone()).await.unwrap();
+            let failure = calls.delete_feature(feature_named("x")).await.unwrap_err();
+            assert_eq!(
+                failure.reason,
+                Some(ErrorReason::InUse),
+                "{dtype} on {backend:?}: {failure}"
+            );
+            let says = failure.status.message();
+            assert!(says.contains("values of artifacts"), "{dtype}: {says}");
+            let removal = pb::AnnotateRequest {
+                artifacts: vec![by_uid(&one.uid)],
+                remove: said,
+                ..Default::default()
+            };
+            calls.annotate(removal).await.unwrap();
+            calls.delete_feature(feature_named("x")).await.unwrap();
+        }
+    }
+}
+
+/// Whoever comes first decides: a value and its feature, or neither.
+#[tokio::test]
+async fn a_feature_is_deleted_while_others_give_it_values() {
+    for backend in Backend::DATABASES {
+        let server = TestServer::on(backend).await;
+        let calls = server.calls();
+        let one = saved(calls.save(keyed("x.csv"), b"x").await.unwrap());
+        for round in 0..8 {
+            let name = format!("round-{round}");
+            calls.create_feature(feature(&name, "int")).await.unwrap();
+            let said = features(vec![values(&name, vec![int(round)])]);
+            let adding = calls.add(by_uid(&one.uid), said);
+            let (added, deleted) = match round % 2 {
+                0 => futures::join!(adding, calls.delete_feature(feature_named(&name))),
+                _ => {
+                    let (deleted, added) = futures::join!(calls.delete_feature(feature_named(&name)), adding);
+                    (added, deleted)
+                }
+            };
+            let count = "SELECT count(*) FROM feature_values JOIN features ON features.id = feature_values.feature_id";
+            let valued = server
+                .query_integer(&format!("{count} WHERE features.name = '{name}'"))
+                .await;
+            match (added, deleted) {
+                (Ok(_), Err(refused)) => {
+                    assert_eq!(
+                        (refused.reason, valued),
+                        (Some(ErrorReason::InUse), 1),
+                        "{backend:?}: {refused}"
+                    );
+                }
+                (Err(refused), Ok(_)) => {
+                    let reason = Some(ErrorReason::AnnotationInvalid);
+                    assert_eq!((refused.reason, valued), (reason, 0), "{backend:?}: {refused}");
+                }
+                both => panic!("{backend:?}: {both:?}"),
+            }
+        }
+        server.assert_clean();
+    }
 }

@@ -28,6 +28,7 @@ mod crashes;
 mod crowds;
 mod describing;
 mod events;
+mod exhausted;
 mod faults;
 mod features;
 mod filters;

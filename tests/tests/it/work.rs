@@ -154,6 +154,46 @@ async fn what_a_run_used_made_and_said_is_committed_at_once() {
 }
 
 #[tokio::test]
+async fn what_a_run_has_made_is_none_of_its_inputs() {
+    for backend in Backend::DATABASES {
+        let (server, calls, input) = prepared(backend).await;
+        let run = calls.create_run(pb::CreateRunRequest::default()).await.unwrap();
+        let under = calls.under(&run.uid);
+        let own = saved(under.save(keyed("own.csv"), b"own").await.unwrap());
+        let work = |run: Run, output: &str| pb::CommitWorkRequest {
+            run: Some(run),
+            inputs: vec![by_uid(&own.uid), by_uid(&input.uid)],
+            outputs: vec![self::output(keyed(output), output.as_bytes())],
+            ..Default::default()
+        };
+        const INPUTS: &str = "SELECT count(*) FROM run_inputs JOIN artifacts ON artifacts.id = run_inputs.artifact_id \
+             WHERE artifacts.run_id = run_inputs.run_id";
+        let done = calls
+            .commit_work(work(Run::RunUid(run.uid.clone()), "1.csv"))
+            .await
+            .unwrap();
+        assert_eq!(done.inputs_added, 1, "{backend:?}");
+        assert_eq!(
+            done.outputs[0].artifact.as_ref().unwrap().run_uid,
+            Some(run.uid.clone())
+        );
+        // What it made in the work before is its own by now as well.
+        let made = done.outputs[0].artifact.clone().unwrap();
+        let again = pb::CommitWorkRequest {
+            inputs: vec![by_uid(&made.uid), by_uid(&own.uid)],
+            ..work(Run::RunUid(run.uid.clone()), "2.csv")
+        };
+        assert_eq!(calls.commit_work(again).await.unwrap().inputs_added, 0);
+        assert_eq!(server.query_integer(INPUTS).await, 0);
+        // Of another run it is an input.
+        let other = work(Run::Begin(pb::CreateRunRequest::default()), "3.csv");
+        assert_eq!(calls.commit_work(other).await.unwrap().inputs_added, 2);
+        assert_eq!(server.query_integer("SELECT count(*) FROM run_inputs").await, 3);
+        server.assert_clean();
+    }
+}
+
+#[tokio::test]
 async fn whatever_is_wrong_nothing_of_it_happens() {
     for backend in Backend::DATABASES {
         let (server, calls, input) = prepared(backend).await;
