@@ -126,8 +126,14 @@ impl World {
     }
 }
 
-/// The call that breaks a rule is refused for this reason.
-async fn refused<T: Debug>(rule: &str, reason: ErrorReason, call: impl Future<Output = Outcome<T>>) {
+/// Calls that break a rule each, and the reason for which each is refused.
+macro_rules! refused {
+    ($($rule:expr => $reason:ident, $call:expr;)+) => {
+        $(assert_refused($rule, $reason, $call).await;)+
+    };
+}
+
+async fn assert_refused<T: Debug>(rule: &str, reason: ErrorReason, call: impl Future<Output = Outcome<T>>) {
     assert_eq!(refusal_of(rule, call.await), reason, "{rule}");
 }
 
@@ -144,32 +150,19 @@ async fn uids_versions_and_families() {
     for backend in Backend::DATABASES {
         let world = World::on(backend).await;
         let calls = &world.calls;
-        refused("a uid has 20 characters", ReferenceInvalid, calls.get(by_uid("short"))).await;
-        refused(
-            "a stem has 16 characters",
-            ReferenceInvalid,
-            calls.get(by_stem("short")),
-        )
-        .await;
-        refused(
-            "there is such a uid",
-            ArtifactNotFound,
-            calls.get(by_uid(&"0".repeat(20))),
-        )
-        .await;
+        refused! {
+            "a uid has 20 characters" => ReferenceInvalid, calls.get(by_uid("short"));
+            "a stem has 16 characters" => ReferenceInvalid, calls.get(by_stem("short"));
+            "there is such a uid" => ArtifactNotFound, calls.get(by_uid(&"0".repeat(20)));
+        }
         let taken = world.save(versioned("two.csv", "1"), b"three");
-        refused("a label of digits is the number of its version", VersionInvalid, taken).await;
+        refused! { "a label of digits is the number of its version" => VersionInvalid, taken; }
         world.save(versioned("two.csv", "good"), b"three").await.unwrap();
         let taken = world.save(versioned("two.csv", "good"), b"four");
-        refused("a label is taken once", VersionTaken, taken).await;
+        refused! { "a label is taken once" => VersionTaken, taken; }
         for label in ["latest", "", "a b\n", &"v".repeat(65)] {
             let call = world.save(versioned("two.csv", label), b"four");
-            refused(
-                "labels are 1 to 64 visible characters and not latest",
-                VersionInvalid,
-                call,
-            )
-            .await;
+            refused! { "labels are 1 to 64 visible characters and not latest" => VersionInvalid, call; }
         }
         let revising = |uid: &str, key: Option<&str>| SaveHeader {
             revises: Some(uid.to_owned()),
@@ -177,19 +170,16 @@ async fn uids_versions_and_families() {
             ..SaveHeader::default()
         };
         let unknown = world.save(revising(&"0".repeat(20), None), b"four");
-        refused("what is revised is an artifact", ArtifactNotFound, unknown).await;
+        refused! { "what is revised is an artifact" => ArtifactNotFound, unknown; }
         let no_uid = world.save(revising("two.csv", None), b"four");
-        refused("what is revised is named by uid or stem", ReferenceInvalid, no_uid).await;
+        refused! { "what is revised is named by uid or stem" => ReferenceInvalid, no_uid; }
         let trashed = world.save(revising(&world.trashed.uid, None), b"four");
-        refused("what is revised is not in trash", ArtifactInTrash, trashed).await;
+        refused! { "what is revised is not in trash" => ArtifactInTrash, trashed; }
         let theirs = world.save(revising(&world.first.uid, Some("other.csv")), b"four");
-        refused("a version keeps off the keys of other families", KeyTaken, theirs).await;
-        refused(
-            "a version of a key is there",
-            ArtifactNotFound,
-            calls.get(by_version("two.csv", "nothing")),
-        )
-        .await;
+        refused! {
+            "a version keeps off the keys of other families" => KeyTaken, theirs;
+            "a version of a key is there" => ArtifactNotFound, calls.get(by_version("two.csv", "nothing"));
+        }
         world.server.assert_clean();
     }
 }
@@ -204,7 +194,7 @@ async fn names_keys_and_suffixes() {
         let world = World::on(backend).await;
         let calls = &world.calls;
         let nameless = world.save(SaveHeader::default(), b"x");
-        refused("one of key, description and run is needed", NameRequired, nameless).await;
+        refused! { "one of key, description and run is needed" => NameRequired, nameless; }
         for key in [
             "",
             "/a",
@@ -217,43 +207,37 @@ async fn names_keys_and_suffixes() {
             &"k".repeat(1_025),
         ] {
             let call = world.save(keyed(key), b"x");
-            refused(&format!("the key {key:?} is none"), KeyInvalid, call).await;
+            refused! { &format!("the key {key:?} is none") => KeyInvalid, call; }
         }
         let managed = world.server.data_dir().join("storage/.artifactd/lock");
         let managed = calls.register_file(managed.to_str().unwrap());
-        refused("what the server writes lies nowhere else", RealKeyUnsupported, managed).await;
+        refused! { "what the server writes lies nowhere else" => RealKeyUnsupported, managed; }
         let outside = calls.register_file("/nowhere/x.csv");
-        refused("what stays in place lies in a storage", StorageNotRegistered, outside).await;
+        refused! { "what stays in place lies in a storage" => StorageNotRegistered, outside; }
         let elsewhere = SaveHeader {
             storage: Some("elsewhere".to_owned()),
             ..keyed("x.csv")
         };
-        refused("there is such a storage", StorageNotFound, world.save(elsewhere, b"x")).await;
+        refused! { "there is such a storage" => StorageNotFound, world.save(elsewhere, b"x"); }
         let named = SaveHeader {
             file_name: Some("x.parquet".to_owned()),
             ..keyed("x.csv")
         };
-        refused("key and file name agree", SuffixMismatch, world.save(named, b"x")).await;
-        refused(
-            "no key lies in a folder",
-            KeyOverlaps,
-            world.save(keyed("folder/b.bin"), b"x"),
-        )
-        .await;
+        refused! {
+            "key and file name agree" => SuffixMismatch, world.save(named, b"x");
+            "no key lies in a folder" => KeyOverlaps, world.save(keyed("folder/b.bin"), b"x");
+        }
         let renamed = |key: Option<&str>| pb::ArtifactUpdate {
             key: key.map(str::to_owned),
             ..Default::default()
         };
         let other_suffix = world.update("two.csv", &["key"], renamed(Some("two.tsv")));
-        refused("a new key keeps the suffix", SuffixMismatch, other_suffix).await;
+        refused! { "a new key keeps the suffix" => SuffixMismatch, other_suffix; }
         let theirs = world.update("two.csv", &["key"], renamed(Some("other.csv")));
-        refused("a new key is free", KeyTaken, theirs).await;
-        refused(
-            "a key stays",
-            FieldRequired,
-            world.update("two.csv", &["key"], renamed(None)),
-        )
-        .await;
+        refused! {
+            "a new key is free" => KeyTaken, theirs;
+            "a key stays" => FieldRequired, world.update("two.csv", &["key"], renamed(None));
+        }
         world.server.assert_clean();
     }
 }
@@ -271,111 +255,53 @@ async fn content_and_records() {
             sha256: Some(digest(b"y")),
             ..keyed("x.csv")
         };
-        refused(
-            "content is what its sender says",
-            DigestMismatch,
-            world.save(wrong_digest, b"x"),
-        )
-        .await;
+        refused! { "content is what its sender says" => DigestMismatch, world.save(wrong_digest, b"x"); }
         let wrong_size = SaveHeader {
             size: Some(2),
             ..keyed("x.csv")
         };
-        refused(
-            "content is as large as its sender says",
-            SizeMismatch,
-            world.save(wrong_size, b"x"),
-        )
-        .await;
+        refused! { "content is as large as its sender says" => SizeMismatch, world.save(wrong_size, b"x"); }
         let claimed = SaveHeader {
             claim: true,
             sha256: Some(digest(b"unknown")),
             ..keyed("x.csv")
         };
-        refused(
-            "what is claimed is held",
-            ContentNotHeld,
-            calls.save_small(claimed, b""),
-        )
-        .await;
+        refused! { "what is claimed is held" => ContentNotHeld, calls.save_small(claimed, b""); }
         let again = SaveHeader {
             if_content_exists: pb::IfContentExists::Fail.into(),
             ..keyed("two.csv")
         };
-        refused(
-            "the same again, where that is unwanted",
-            ContentExists,
-            world.save(again, b"two"),
-        )
-        .await;
+        refused! { "the same again, where that is unwanted" => ContentExists, world.save(again, b"two"); }
         let accessor = SaveHeader {
             expect_accessor: pb::Accessor::DataFrame.into(),
             ..keyed("x.bin")
         };
-        refused(
-            "content is opened as its sender says",
-            AccessorMismatch,
-            world.save(accessor, TABLE),
-        )
-        .await;
+        refused! { "content is opened as its sender says" => AccessorMismatch, world.save(accessor, TABLE); }
         let in_trash = SaveHeader {
             visibility: pb::Visibility::Trash.into(),
             ..keyed("x.csv")
         };
-        refused("nothing is saved into trash", FieldInvalid, world.save(in_trash, b"x")).await;
+        refused! { "nothing is saved into trash" => FieldInvalid, world.save(in_trash, b"x"); }
         let file = pb::ReplaceHeader {
             artifact: Some(by_key("folder")),
             ..Default::default()
         };
-        refused("a folder stays a folder", ArtifactIsFolder, calls.replace(file, b"x")).await;
+        refused! { "a folder stays a folder" => ArtifactIsFolder, calls.replace(file, b"x"); }
         let suffix = pb::ReplaceHeader {
             artifact: Some(by_key("two.csv")),
             file_name: Some("x.tsv".to_owned()),
             ..Default::default()
         };
         calls.save(keyed("two.tsv"), b"in the way").await.unwrap();
-        refused(
-            "a replaced suffix needs a free key",
-            KeyTaken,
-            calls.replace(suffix, b"x"),
-        )
-        .await;
-        refused(
-            "only what is in trash is destroyed",
-            ArtifactNotInTrash,
-            world.destroy(by_key("other.csv"), false),
-        )
-        .await;
-        refused(
-            "what a run has read stays",
-            InUse,
-            world.destroy(by_uid(&world.used.uid), true),
-        )
-        .await;
-        refused(
-            "what is collected stays",
-            InUse,
-            world.destroy(by_key("other.csv"), true),
-        )
-        .await;
-        refused(
-            "a key is free again before it is restored",
-            KeyTaken,
-            calls.restore(by_uid(&world.trashed.uid)),
-        )
-        .await;
-        refused(
-            "content in trash is not read",
-            ArtifactInTrash,
-            calls.read(by_uid(&world.trashed.uid)),
-        )
-        .await;
-        refused(
-            "there is such a key",
-            ArtifactNotFound,
-            calls.get(by_key("nothing.csv")),
-        )
-        .await;
+        refused! {
+            "a replaced suffix needs a free key" => KeyTaken, calls.replace(suffix, b"x");
+            "only what is in trash is destroyed" => ArtifactNotInTrash, world.destroy(by_key("other.csv"), false);
+            "what a run has read stays" => InUse, world.destroy(by_uid(&world.used.uid), true);
+            "what is collected stays" => InUse, world.destroy(by_key("other.csv"), true);
+            "a key is free again before it is restored" => KeyTaken, calls.restore(by_uid(&world.trashed.uid));
+            "content in trash is not read" => ArtifactInTrash, calls.read(by_uid(&world.trashed.uid));
+            "there is such a key" => ArtifactNotFound, calls.get(by_key("nothing.csv"));
+        }
         world.server.assert_clean();
     }
 }
@@ -398,74 +324,38 @@ async fn features_params_and_labels() {
             ("labels are registered", values("species", vec![text("setosa")])),
             ("a label is no number", values("species", vec![int(1)])),
         ] {
-            refused(rule, AnnotationInvalid, calls.add(data(), features(vec![said]))).await;
+            refused! { rule => AnnotationInvalid, calls.add(data(), features(vec![said])); }
         }
         let unknown = calls.add(data(), labels(vec![label_named("unknown")]));
-        refused("labels that are said are registered", AnnotationInvalid, unknown).await;
+        refused! { "labels that are said are registered" => AnnotationInvalid, unknown; }
         let registry = calls.add(data(), labels(vec![label_in("CellType", "T cell")]));
-        refused("registries of labels are there", AnnotationInvalid, registry).await;
+        refused! { "registries of labels are there" => AnnotationInvalid, registry; }
         let of_model = calls.add(by_key("model.bin"), features(vec![values("age", vec![int(1)])]));
-        refused("models have no features", WrongKind, of_model).await;
+        refused! { "models have no features" => WrongKind, of_model; }
         let rate = || params(vec![values("rate", vec![float(0.1)])]);
-        refused("datasets have no params", WrongKind, calls.add(data(), rate())).await;
+        refused! { "datasets have no params" => WrongKind, calls.add(data(), rate()); }
         let unregistered = calls.add(by_key("model.bin"), params(vec![values("depth", vec![int(1)])]));
-        refused("params are registered", AnnotationInvalid, unregistered).await;
-        refused(
-            "dtypes are known",
-            FieldInvalid,
-            calls.create_feature(feature("x", "number?")),
-        )
-        .await;
-        refused(
-            "a name is taken once",
-            NameTaken,
-            calls.create_feature(feature("age", "float")),
-        )
-        .await;
-        refused(
-            "labels have names of their own",
-            NameTaken,
-            calls.create_label(label("child")),
-        )
-        .await;
-        refused(
-            "a feature with values stays",
-            InUse,
-            calls.delete_feature(feature_named("temperature")),
-        )
-        .await;
-        refused(
-            "there is such a feature",
-            FeatureNotFound,
-            calls.get_feature(feature_named("x")),
-        )
-        .await;
-        refused(
-            "there is such a label",
-            LabelNotFound,
-            calls.get_label(label_named("x")),
-        )
-        .await;
+        refused! {
+            "params are registered" => AnnotationInvalid, unregistered;
+            "dtypes are known" => FieldInvalid, calls.create_feature(feature("x", "number?"));
+            "a name is taken once" => NameTaken, calls.create_feature(feature("age", "float"));
+            "labels have names of their own" => NameTaken, calls.create_label(label("child"));
+            "a feature with values stays" => InUse, calls.delete_feature(feature_named("temperature"));
+            "there is such a feature" => FeatureNotFound, calls.get_feature(feature_named("x"));
+            "there is such a label" => LabelNotFound, calls.get_label(label_named("x"));
+        }
         let cycle = calls.set_parents(label_named("published"), vec![label_named("child")]);
-        refused("no label lies below itself", LabelCycle, cycle).await;
+        refused! { "no label lies below itself" => LabelCycle, cycle; }
         let set = "0".repeat(16);
-        refused(
-            "there is such a feature set",
-            FeatureSetNotFound,
-            calls.get_feature_set(&set),
-        )
-        .await;
+        refused! { "there is such a feature set" => FeatureSetNotFound, calls.get_feature_set(&set); }
         let under = |name: &str| SaveHeader {
             schema: Some(name.to_owned()),
             ..keyed("people.csv")
         };
-        refused(
-            "a table keeps to its schema",
-            SchemaBroken,
-            world.save(under("people"), TABLE),
-        )
-        .await;
-        refused("there is such a schema", SchemaNotFound, world.save(under("x"), TABLE)).await;
+        refused! {
+            "a table keeps to its schema" => SchemaBroken, world.save(under("people"), TABLE);
+            "there is such a schema" => SchemaNotFound, world.save(under("x"), TABLE);
+        }
         world.server.assert_clean();
     }
 }
@@ -491,20 +381,12 @@ async fn runs_queries_collections_and_storages() {
             "an input needs a run"
         );
         let under = calls.under(&world.finished.uid);
-        refused(
-            "a finished run takes no more",
-            RunFinished,
-            under.save(described("x"), b"x"),
-        )
-        .await;
+        refused! { "a finished run takes no more" => RunFinished, under.save(described("x"), b"x"); }
         let nobody = calls.under(&"0".repeat(16));
-        refused("there is such a run", RunNotFound, nobody.save(described("x"), b"x")).await;
-        refused(
-            "a run ends once",
-            RunFinished,
-            calls.finish_run(&world.finished.uid, RunStatus::Failed),
-        )
-        .await;
+        refused! {
+            "there is such a run" => RunNotFound, nobody.save(described("x"), b"x");
+            "a run ends once" => RunFinished, calls.finish_run(&world.finished.uid, RunStatus::Failed);
+        }
         let of_nothing = pb::CreateRunRequest {
             transform: Some(pb::TransformRef {
                 r#ref: Some(pb::transform_ref::Ref::Key("nothing.py".to_owned())),
@@ -512,12 +394,7 @@ async fn runs_queries_collections_and_storages() {
             }),
             ..Default::default()
         };
-        refused(
-            "there is such a transform",
-            TransformNotFound,
-            calls.create_run(of_nothing),
-        )
-        .await;
+        refused! { "there is such a transform" => TransformNotFound, calls.create_run(of_nothing); }
         for filter in [
             "features.pressure > 1",
             "params.temperature = 1",
@@ -527,35 +404,29 @@ async fn runs_queries_collections_and_storages() {
             "size >",
         ] {
             let call = world.filtered(filter);
-            refused(&format!("{filter} is no filter"), FilterInvalid, call).await;
+            refused! { &format!("{filter} is no filter") => FilterInvalid, call; }
         }
         let search = calls.search(pb::SearchArtifactsRequest::default());
-        refused("a search is for something", QueryInvalid, search).await;
+        refused! { "a search is for something" => QueryInvalid, search; }
         let collected = |members| pb::CreateCollectionRequest {
             key: "new".to_owned(),
             members,
             ..Default::default()
         };
         let unknown = calls.create_collection(collected(vec![pinned(by_key("nothing.csv"))]));
-        refused("members are there", ArtifactNotFound, unknown).await;
+        refused! { "members are there" => ArtifactNotFound, unknown; }
         let trashed = calls.create_collection(collected(vec![pinned(by_uid(&world.trashed.uid))]));
-        refused("members are not in trash", ArtifactInTrash, trashed).await;
-        refused(
-            "something is appended",
-            FieldRequired,
-            calls.append(key_ref("all"), Vec::new()),
-        )
-        .await;
+        refused! {
+            "members are not in trash" => ArtifactInTrash, trashed;
+            "something is appended" => FieldRequired, calls.append(key_ref("all"), Vec::new());
+        }
         let other = calls.get_collection(key_ref("nothing"));
-        refused("there is such a collection", CollectionNotFound, other).await;
+        refused! { "there is such a collection" => CollectionNotFound, other; }
         let storage = calls.list_storages().await.unwrap().remove(0).name;
-        refused("a storage with artifacts stays", InUse, calls.delete_storage(&storage)).await;
-        refused(
-            "roots are allowed",
-            StorageForbidden,
-            calls.register(root("lab", "/tmp")),
-        )
-        .await;
+        refused! {
+            "a storage with artifacts stays" => InUse, calls.delete_storage(&storage);
+            "roots are allowed" => StorageForbidden, calls.register(root("lab", "/tmp"));
+        }
         world.server.assert_clean();
     }
 }
