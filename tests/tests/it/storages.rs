@@ -161,6 +161,23 @@ async fn folders_that_are_no_roots_are_refused() {
     ] {
         assert_eq!(refused(&calls, root("lab", place)).await.0, reason, "{place}");
     }
+    // Other clouds are told what there is instead.
+    for (url, instead) in [
+        (
+            "gs://bucket/set",
+            "s3:// at the endpoint https://storage.googleapis.com",
+        ),
+        ("az://container/set", "Azure is not supported"),
+    ] {
+        let (reason, message) = refused(&calls, root("lab", url)).await;
+        assert!(reason == FieldInvalid && message.contains(instead), "{url}: {message}");
+        let failure = calls.register_file(url).await.unwrap_err();
+        assert_eq!(
+            (failure.reason, failure.fields.as_slice()),
+            (Some(FieldInvalid), &["uri".to_owned()][..])
+        );
+        assert!(failure.status.message().contains(instead), "{failure}");
+    }
     calls.register(root("lab", allowed.join("inner"))).await.unwrap();
     let (reason, message) = refused(&calls, root("lab2", &allowed)).await;
     assert_eq!(reason, FieldInvalid);

@@ -16,6 +16,7 @@ use futures::{
 };
 use object_store::{ObjectMeta, ObjectStoreExt, path::Path};
 
+use super::root::unsupported;
 use crate::{
     db::DbError,
     registry::{
@@ -166,6 +167,11 @@ impl Registry {
         };
         if uri.split('/').any(|segment| matches!(segment, "." | "..")) {
             return Err(RegistryError::other("uri", "must not have a `.` or `..` segment"));
+        }
+        if let Some((scheme, _)) = uri.split_once("://")
+            && !matches!(scheme, "file" | "s3" | "http" | "https")
+        {
+            return Err(RegistryError::other("uri", unsupported(scheme)));
         }
         let uri = uri.trim_end_matches('/');
         let below = |place: &&StoragePlace| {

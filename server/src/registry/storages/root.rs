@@ -35,8 +35,22 @@ pub(super) fn root_of(new: &NewStorage, allowed: &AllowedRoots, default: Option<
         Some(("s3", rest)) => bucket(new, rest, allowed, default),
         Some(("http" | "https", _)) => http(new, allowed),
         Some(("file", path)) => folder(new, Path::new(path), allowed),
-        Some(_) => Err(refused("must be a path, or an s3, http or https URL")),
+        Some((scheme, _)) => Err(refused(unsupported(scheme))),
         None => folder(new, Path::new(text), allowed),
+    }
+}
+
+/// Why no root of this kind can be registered, and what can instead.
+pub(super) fn unsupported(scheme: &str) -> &'static str {
+    match scheme {
+        "gs" => {
+            "must be a path, or an s3, http or https URL: a bucket of Google Cloud is one of s3:// at the endpoint \
+             https://storage.googleapis.com, with the keys of its interoperability"
+        }
+        "az" | "abfs" | "abfss" | "adl" | "azure" => {
+            "must be a path, or an s3, http or https URL: Azure is not supported, but for files that can be read by https"
+        }
+        _ => "must be a path, or an s3, http or https URL",
     }
 }
 
