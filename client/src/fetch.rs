@@ -11,6 +11,7 @@
 //! Names come from a server and are not trusted: they were parsed as paths that lead
 //! nowhere else, and nothing is written through a link that was not there before.
 
+mod collection;
 mod file;
 mod folder;
 mod group;
@@ -22,7 +23,10 @@ mod tree;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-pub use self::options::{DownloadOptions, Downloaded, IfExists};
+pub use self::{
+    collection::{CollectionDownload, DownloadedMember},
+    options::{DownloadOptions, Downloaded, IfExists},
+};
 pub(crate) use self::{
     file::fetch_part,
     folder::{Base, fetch_folder},

@@ -89,7 +89,7 @@ pub use convert::draw_request_id;
 pub use download::Content;
 pub use error::{Error, Reason};
 pub use events::{Event, Events};
-pub use fetch::{DownloadOptions, Downloaded, IfExists};
+pub use fetch::{CollectionDownload, DownloadOptions, Downloaded, DownloadedMember, IfExists};
 pub use folder::SavedFolder;
 pub use folder_diff::FolderDiff;
 pub use folder_save::{FolderEdit, FolderProgress, SavedAsFolder};

@@ -118,7 +118,7 @@ async fn fetch_to(
 }
 
 /// Whether the target is this very content. With `KeepSame` another one is an error.
-async fn is_there(place: &Place, source: &Source) -> Result<bool> {
+pub(super) async fn is_there(place: &Place, source: &Source) -> Result<bool> {
     let (owned, size_bytes, sha256) = (place.clone(), source.size_bytes, source.sha256);
     off_thread(place.target(), move || {
         let target = owned.target();
@@ -291,13 +291,13 @@ impl Work<'_> {
 }
 
 /// A thread that writes the bytes of a span in order.
-struct Writing {
+pub(super) struct Writing {
     chunks: mpsc::Sender<Bytes>,
     done: JoinHandle<std::io::Result<()>>,
 }
 
 impl Writing {
-    fn start(part: Arc<Part>, span: Range<u64>) -> Self {
+    pub(super) fn start(part: Arc<Part>, span: Range<u64>) -> Self {
         let (chunks, mut waiting) = mpsc::channel::<Bytes>(CHUNKS_WAITING);
         let done = tokio::task::spawn_blocking(move || {
             let (mut position, mut noted) = (span.start, span.start);
@@ -317,11 +317,11 @@ impl Writing {
     }
 
     /// False when the thread has stopped; its outcome says why.
-    async fn write(&mut self, data: Bytes) -> bool {
+    pub(super) async fn write(&mut self, data: Bytes) -> bool {
         self.chunks.send(data).await.is_ok()
     }
 
-    async fn finish(self) -> Result<()> {
+    pub(super) async fn finish(self) -> Result<()> {
         drop(self.chunks);
         let written = self.done.await.expect("writing does not panic");
         written.map_err(|error| Error::file(Path::new("the download"), error))

@@ -62,6 +62,7 @@ mod restored;
 mod round_trips;
 mod rust_client;
 mod rust_client_cache;
+mod rust_client_collections;
 mod rust_client_downloads;
 mod rust_client_folders;
 mod rust_client_lines;

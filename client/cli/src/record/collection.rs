@@ -2,11 +2,7 @@
 
 use std::path::PathBuf;
 
-use artifactd_client::{
-    Client, DownloadOptions, IfExists,
-    domain::{Key, Uid},
-    messages as pb,
-};
+use artifactd_client::{Client, DownloadOptions, DownloadedMember, IfExists, messages as pb};
 use clap::Subcommand;
 use futures::TryStreamExt;
 
@@ -191,43 +187,32 @@ async fn download(
     target: PathBuf,
     overwrite: bool,
 ) -> Result<Code, Failure> {
-    let mut members = Box::pin(client.collection_members(names::collection(collection)));
-    while let Some(member) = members.try_next().await? {
-        let Some(artifact) = &member.artifact else {
+    let options = DownloadOptions {
+        if_exists: match overwrite {
+            true => IfExists::Replace,
+            false => IfExists::KeepSame,
+        },
+        ..DownloadOptions::default()
+    };
+    let mut download = client
+        .download_collection(names::collection(collection), target, options)
+        .await?;
+    loop {
+        let shown = Shown::new(context, client, collection);
+        let next = shown.client.download_next(&mut download).await;
+        shown.finish().await;
+        let Some(DownloadedMember { member, downloaded }) = next? else {
+            return Ok(Code::Done);
+        };
+        let Some(got) = downloaded else {
             let text = format!("member {} ({}) is not there any more", member.place, member.uid_or_stem);
             return Err(Failure::new(Code::NotFound, text));
         };
-        let uid: Result<Uid, _> = artifact.uid.parse();
-        let uid = uid.map_err(|_| Failure::new(Code::Failed, format!("{} is no uid", artifact.uid)))?;
-        let target = match &artifact.key {
-            // A key leads nowhere but down.
-            Some(key) => match key.parse::<Key>() {
-                Ok(key) => target.join(key.as_str()),
-                Err(error) => return Err(Failure::new(Code::Failed, format!("key {key}: {error}"))),
-            },
-            None => target.join(format!("{uid}{}", artifact.suffix)),
-        };
-        if let Some(folder) = target.parent() {
-            let made = tokio::fs::create_dir_all(folder).await;
-            made.map_err(|error| Failure::file(folder, &error))?;
-        }
-        let options = DownloadOptions {
-            if_exists: match overwrite {
-                true => IfExists::Replace,
-                false => IfExists::KeepSame,
-            },
-            ..DownloadOptions::default()
-        };
-        let shown = Shown::new(context, client, &target.to_string_lossy());
-        let got = shown.client.download_with(uid, &target, options).await;
-        shown.finish().await;
-        let got = got?;
         context.output.message("CollectionMember", &member)?;
         let what = if got.was_there { "unchanged" } else { "got" };
         let size = size(got.artifact.size_bytes);
-        context.output.line(&format!("{what} {}  {size}", target.display()))?;
+        context.output.line(&format!("{what} {}  {size}", got.path.display()))?;
     }
-    Ok(Code::Done)
 }
 
 fn show(context: &mut Context, collection: &pb::Collection) -> Result<(), Failure> {

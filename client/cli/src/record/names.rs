@@ -7,53 +7,36 @@ use artifactd_client::{
 
 use crate::exit::Failure;
 
-/// An identifier of a version or family, or a key with or without a version.
-enum Named {
-    Uid(String),
-    Stem(String),
-    Key(String, Option<String>),
-}
-
-fn named(text: &str) -> Named {
+/// What a text names, and its version: an identifier of a version or of a family, or a key with
+/// or without a version. What it becomes is that of each kind.
+fn named<R>(text: &str, uid: fn(String) -> R, stem: fn(String) -> R, key: fn(String) -> R) -> (R, Option<String>) {
     let is_identifier = |length| text.len() == length && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
     if is_identifier(20) {
-        return Named::Uid(text.to_owned());
+        return (uid(text.to_owned()), None);
     }
     if is_identifier(16) {
-        return Named::Stem(text.to_owned());
+        return (stem(text.to_owned()), None);
     }
     match text.rsplit_once("@@") {
-        Some((key, version)) => Named::Key(key.to_owned(), Some(version.to_owned())),
-        None => Named::Key(text.to_owned(), None),
+        Some((name, version)) => (key(name.to_owned()), Some(version.to_owned())),
+        None => (key(text.to_owned()), None),
     }
 }
 
 /// A transform: its uid, its stem or `KEY[@@VERSION]`.
 pub(crate) fn transform(text: &str) -> pb::TransformRef {
     use transform_ref::Ref;
-    let (r#ref, version) = match named(text) {
-        Named::Uid(uid) => (Ref::Uid(uid), None),
-        Named::Stem(stem) => (Ref::Stem(stem), None),
-        Named::Key(key, version) => (Ref::Key(key), version),
-    };
-    pb::TransformRef {
-        r#ref: Some(r#ref),
-        version,
-    }
+    let (named, version) = named(text, Ref::Uid, Ref::Stem, Ref::Key);
+    let r#ref = Some(named);
+    pb::TransformRef { r#ref, version }
 }
 
 /// A collection, written the same way.
 pub(crate) fn collection(text: &str) -> pb::CollectionRef {
     use collection_ref::Ref;
-    let (r#ref, version) = match named(text) {
-        Named::Uid(uid) => (Ref::Uid(uid), None),
-        Named::Stem(stem) => (Ref::Stem(stem), None),
-        Named::Key(key, version) => (Ref::Key(key), version),
-    };
-    pb::CollectionRef {
-        r#ref: Some(r#ref),
-        version,
-    }
+    let (named, version) = named(text, Ref::Uid, Ref::Stem, Ref::Key);
+    let r#ref = Some(named);
+    pb::CollectionRef { r#ref, version }
 }
 
 /// An artifact. The server reads the text as this program does; here it is only looked at.
