@@ -4,14 +4,21 @@ use std::{fs, path::Path};
 
 use artifactd_tests::{
     TestServer,
-    calls::{by_key, by_text},
+    calls::{by_key, by_text, by_version},
+    collections::key_ref,
+    pb,
+    records::said,
+    storages::far,
 };
 
 /// The version that knew only files.
 const BEFORE_FOLDERS: &str = "0.1.0-spine";
 
 /// Those of which no upload was under way.
-const WITHOUT_UPLOADS: [&str; 2] = [BEFORE_FOLDERS, "0.1.0-bulk"];
+const WITHOUT_UPLOADS: [&str; 3] = [BEFORE_FOLDERS, "0.1.0-bulk", WITH_RECORD];
+
+/// The one that holds something of everything that a record can say.
+const WITH_RECORD: &str = "0.1.0-record";
 
 /// What their uploads are of.
 const UPLOADED_BYTES: usize = 300 << 10;
@@ -47,6 +54,103 @@ async fn folders_are_whole(server: &TestServer) {
         let read = client.read(format!("packed/{number}.txt").as_str()).await.unwrap();
         assert_eq!(read, number.to_string().as_bytes());
     }
+}
+
+/// The storages besides that of the server lie where the folder lies now.
+async fn storages_are_here(server: &TestServer) {
+    for name in ["lab", "far"] {
+        let root = server.data_dir().join(name).canonicalize().unwrap();
+        let here = format!("UPDATE storages SET root = '{}' WHERE name = '{name}'", root.display());
+        server.database().await.run(&here).await;
+    }
+}
+
+/// All that is said of artifacts, what made them, what belongs together, and where it lies.
+async fn the_record_is_whole(server: &TestServer) {
+    let calls = server.calls();
+    let of_table = said(
+        &calls
+            .annotations_of(by_version("penguins/size.csv", "2"))
+            .await
+            .unwrap(),
+    );
+    let expected = [
+        "island: Island:Biscoe",
+        "scientist: ULabel:Barbara, ULabel:Edgar",
+        "temperature: 27.6",
+        "label published",
+    ];
+    assert_eq!(of_table, expected);
+    for (filter, keys) in [
+        ("features.temperature > 20", &["penguins/size.csv"][..]),
+        ("features.island = 'Biscoe'", &["penguins/size.csv"]),
+        ("labels.ULabel = 'published'", &["penguins/size.csv"]),
+    ] {
+        let request = pb::ListArtifactsRequest {
+            filter: filter.to_owned(),
+            ..Default::default()
+        };
+        let found = calls.list_all(request).await.unwrap();
+        assert!(
+            found.iter().map(pb::Artifact::key).eq(keys.iter().copied()),
+            "{filter}: {found:?}"
+        );
+    }
+    let rate = calls
+        .get_feature(artifactd_tests::records::param_named("rate"))
+        .await
+        .unwrap();
+    assert_eq!(rate.dtype, "float");
+    let made = calls.describe(by_key("weighed.csv")).await.unwrap();
+    assert_eq!(made.feature_sets.len(), 1, "its column is a feature");
+    let unweighed = pb::SaveHeader {
+        schema: Some("weighed".to_owned()),
+        ..artifactd_tests::calls::keyed("light.csv")
+    };
+    let broken = artifactd_tests::refusal(calls.save(unweighed, b"name\nx\n").await);
+    assert_eq!(broken, pb::ErrorReason::SchemaBroken);
+
+    let clean = calls.get(by_key("made/clean.csv")).await.unwrap();
+    let run = calls.get_run(clean.run_uid()).await.unwrap();
+    assert_eq!((run.status(), run.exit_code), (pb::RunStatus::Completed, Some(0)));
+    const READ: &str = "SELECT count(*) FROM run_inputs JOIN artifacts ON artifacts.id = run_inputs.artifact_id \
+         WHERE artifacts.version_number = 2";
+    assert_eq!(server.query_integer(READ).await, 1, "it had read the table");
+    assert_eq!(
+        calls
+            .get(by_version("penguins/size.csv", "good"))
+            .await
+            .unwrap()
+            .version,
+        "2"
+    );
+
+    let members = calls.all_members(key_ref("training")).await.unwrap();
+    let keys: Vec<_> = members.iter().filter_map(|member| member.artifact.as_ref()).collect();
+    let keys: Vec<_> = keys.iter().map(|artifact| artifact.key()).collect();
+    assert_eq!(keys, ["penguins/size.csv", "made/clean.csv", "weighed.csv"]);
+    assert!(members[2].follows_latest);
+    let content = |text: &str| text.as_bytes().to_vec();
+    let in_place = calls.get(by_text("lab::wells.csv")).await.unwrap();
+    assert!(!in_place.key_is_virtual);
+    for (key, text) in [("lab::wells.csv", "well,count\nA1,7\n"), ("far::moved.txt", "moved\n")] {
+        assert_eq!(calls.read(by_text(key)).await.unwrap(), content(text), "{key}");
+    }
+    let plate = calls.read_member(by_text("lab::plates"), "two.csv").await.unwrap();
+    assert_eq!(plate, content("plate,two\n"));
+    for (version, text) in [
+        ("islands@@1", "body_mass_g\n4500\n"),
+        ("islands", "body_mass_g\n4500\n5700\n"),
+    ] {
+        let read = calls.read_member(far(version), "biscoe/gentoo.csv").await.unwrap();
+        assert_eq!(read, content(text), "{version}");
+    }
+    // What moved moves on, and what lies in place is taken in.
+    let own = clean.storage.clone();
+    calls.move_artifact(far("islands"), &own, None).await.unwrap();
+    calls.move_artifact(by_text("lab::plates"), "far", None).await.unwrap();
+    let plate = calls.read_member(far("plates"), "one.csv").await.unwrap();
+    assert_eq!(plate, content("plate,one\n"));
 }
 
 /// What the upload for a key is of: its key, again and again.
@@ -100,8 +204,15 @@ async fn folders_of_every_earlier_version_open_and_are_whole() {
         if !folder.is_dir() {
             continue;
         }
-        let mut server = TestServer::setup().prepare().await;
+        let has_record = folder.ends_with(WITH_RECORD);
+        // Whatever a folder registers lies somewhere below.
+        let anywhere = std::env::temp_dir().canonicalize().unwrap();
+        let setup = TestServer::setup().env("ARTIFACTD_STORAGE__REGISTER_FROM", anywhere.to_str().unwrap());
+        let mut server = setup.prepare().await;
         copy(&folder, &server.data_dir());
+        if has_record {
+            storages_are_here(&server).await;
+        }
         let has_uploads = !WITHOUT_UPLOADS.iter().any(|name| folder.ends_with(name));
         if has_uploads {
             // Where the folder lies, time does not pass for what expires.
@@ -121,7 +232,9 @@ async fn folders_of_every_earlier_version_open_and_are_whole() {
         assert!(first.starts_with(b"species,island"), "{}", folder.display());
         let again = server.client().await.save(first, "penguins/size.csv").await.unwrap();
         assert_eq!(again.artifact.version_number.get(), 3, "{}", folder.display());
-        if !folder.ends_with(BEFORE_FOLDERS) {
+        if has_record {
+            the_record_is_whole(&server).await;
+        } else if !folder.ends_with(BEFORE_FOLDERS) {
             folders_are_whole(&server).await;
         }
         if has_uploads {
