@@ -135,11 +135,13 @@ pub(crate) enum Form {
     Stored(Message),
 }
 
-/// Reads a selection and gives it away, each message of at most the scan's size. Must be
-/// called where waiting is allowed.
+/// Reads a selection and gives it away, each message of at most the scan's size, but for
+/// rows that alone are larger and at most `row_bytes_max`. Must be called where waiting is
+/// allowed.
 pub(crate) fn read(
     table: Arc<dyn Table>,
     scan: Scan,
+    row_bytes_max: usize,
     schema: &SchemaRef,
     mut give: impl FnMut(Given) -> Result<()>,
 ) -> Result<()> {
@@ -161,7 +163,7 @@ pub(crate) fn read(
                 continue;
             }
         };
-        for part in measure::cut(&batch, batch_bytes)? {
+        for part in measure::cut(&batch, batch_bytes, row_bytes_max)? {
             let settled = settle::settle(&part.batch, schema)?;
             give(Given {
                 rows: settled.num_rows() as u64,

@@ -196,6 +196,7 @@ pub struct Registry {
     ending: CancellationToken,
     /// Turns of reads of tables.
     table_turns: Arc<Semaphore>,
+    batch_room: tables::BatchRoom,
     /// Work that outlives the call which began it.
     tasks: TaskTracker,
 }
@@ -234,6 +235,7 @@ impl Registry {
             label_imports: Semaphore::new(LABEL_IMPORTS_MAX),
             ending: CancellationToken::new(),
             table_turns,
+            batch_room: tables::BatchRoom::default(),
             tasks: TaskTracker::new(),
         };
         registry.ensure_ulabel().await?;

@@ -290,6 +290,14 @@ pub fn header_block(path: &str) -> Vec<u8> {
     block
 }
 
+/// The same with one more header.
+pub fn header_block_with(path: &str, name: &str, value: &str) -> Vec<u8> {
+    let mut block = header_block(path);
+    let length = u8::try_from(name.len()).expect("a short name");
+    literal(&mut block, &[&[0x00, length], name.as_bytes()].concat(), value);
+    block
+}
+
 fn literal(block: &mut Vec<u8>, name: &[u8], value: &str) {
     block.extend_from_slice(name);
     block.push(u8::try_from(value.len()).expect("a short value"));

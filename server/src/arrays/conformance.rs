@@ -301,7 +301,7 @@ impl Stored {
 fn joined(batches: impl IntoIterator<Item = Result<Batch>>, schema: &SchemaRef) -> Result<(RecordBatch, Vec<u64>)> {
     let (mut settled, mut numbers) = (Vec::new(), Vec::new());
     for batch in batches {
-        for part in measure::cut(&batch?, BATCH_BYTES)? {
+        for part in measure::cut(&batch?, BATCH_BYTES, BATCH_BYTES)? {
             numbers.extend((0..part.batch.num_rows()).map(|row| part.number(row)));
             settled.push(settle::settle(&part.batch, schema)?);
         }

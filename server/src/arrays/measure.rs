@@ -23,24 +23,25 @@ const BUFFER_BYTES: u64 = 16 + ALIGNMENT as u64;
 /// Cuts so that bits of both parts begin with a byte.
 const ROWS_STEP: usize = 64;
 
-/// Cuts a batch into parts that are messages of at most `bytes_max`, of about one size.
-pub(crate) fn cut(batch: &Batch, bytes_max: usize) -> Result<Vec<Batch>> {
+/// Cuts a batch into parts that are messages of about one size and at most `bytes`, but for
+/// rows that alone are larger and at most `row_bytes_max`.
+pub(crate) fn cut(batch: &Batch, bytes: usize, row_bytes_max: usize) -> Result<Vec<Batch>> {
     let rows = batch.batch.num_rows();
     let measure = Measure::of_batch(&batch.batch);
-    let (bytes_max, all) = (bytes_max as u64, measure.bytes(0..rows));
-    if all <= bytes_max {
+    let (bytes, row_bytes_max, all) = (bytes as u64, row_bytes_max as u64, measure.bytes(0..rows));
+    if all <= bytes {
         return Ok(vec![batch.clone()]);
     }
-    let wanted = (all / all.div_ceil(bytes_max) + MESSAGE_BYTES).min(bytes_max);
+    let wanted = (all / all.div_ceil(bytes) + MESSAGE_BYTES).min(bytes);
     let (mut parts, mut start) = (Vec::new(), 0);
     while start < rows {
-        let end = measure.end_of_part(start..rows, wanted, bytes_max);
+        let end = measure.end_of_part(start..rows, wanted, row_bytes_max);
         if end == start {
             let bytes = measure.bytes(start..start + 1);
             return Err(ArrayError::too_large(
                 format!("row {}", batch.number(start)),
                 bytes,
-                bytes_max,
+                row_bytes_max,
             ));
         }
         parts.push(batch.slice(start..end));
@@ -182,4 +183,35 @@ pub(crate) fn long_view_bytes(array: &ArrayRef) -> usize {
         .map(|view| *view as u32)
         .filter(|length| *length > INLINE_BYTES);
     lengths.map(|length| length as usize).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::StringArray;
+
+    use super::*;
+    use crate::arrays::table::Numbers;
+
+    #[test]
+    fn a_row_that_cannot_be_cut_goes_alone_when_it_is_not_too_large() {
+        const KIB: usize = 1024;
+        let mut texts = vec!["short".to_owned(); 300];
+        texts[200] = "x".repeat(100 * KIB);
+        let column: ArrayRef = Arc::new(StringArray::from(texts));
+        let batch = Batch {
+            batch: RecordBatch::try_from_iter([("text", column)]).unwrap(),
+            numbers: Numbers::From(1000),
+        };
+        let parts = cut(&batch, 64 * KIB, 128 * KIB).unwrap();
+        let rows: usize = parts.iter().map(|part| part.batch.num_rows()).sum();
+        assert_eq!(rows, 300);
+        let alone = parts.iter().filter(|part| part.batch.num_rows() == 1);
+        assert_eq!(alone.map(|part| part.number(0)).collect::<Vec<_>>(), [1200]);
+        match cut(&batch, 64 * KIB, 64 * KIB) {
+            Err(ArrayError::UnitTooLarge { bytes, .. }) => assert!(bytes > 100 * KIB as u64),
+            other => panic!("{other:?}"),
+        }
+    }
 }

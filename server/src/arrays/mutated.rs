@@ -128,7 +128,7 @@ pub(super) fn read_all(name: &str, bytes: &[u8]) -> Result<u64> {
     for portion in Arc::clone(&table).scan_to_send(scan.clone())? {
         let portion = portion?;
         has_stored |= matches!(portion, Portion::Stored(_));
-        for part in measure::cut(&unpacked(portion, &schema), BATCH_BYTES)? {
+        for part in measure::cut(&unpacked(portion, &schema), BATCH_BYTES, BATCH_BYTES)? {
             let batch = settle::settle(&part.batch, &schema)?;
             for column in batch.columns() {
                 column.to_data().validate_full().expect("a batch that holds together");
@@ -141,7 +141,7 @@ pub(super) fn read_all(name: &str, bytes: &[u8]) -> Result<u64> {
     if has_stored {
         let mut read = Vec::new();
         for batch in table.scan(scan)? {
-            for part in measure::cut(&batch?, BATCH_BYTES)? {
+            for part in measure::cut(&batch?, BATCH_BYTES, BATCH_BYTES)? {
                 read.push(settle::settle(&part.batch, &schema)?);
             }
         }

@@ -6,6 +6,7 @@
 mod list;
 mod opening;
 mod read;
+mod room;
 mod write;
 
 use std::sync::Arc;
@@ -27,6 +28,7 @@ use crate::{
 
 pub use list::ListedTable;
 pub use read::{TableBatch, TableStream};
+pub(super) use room::BatchRoom;
 pub use write::{NewTable, Target, WriteProgress, Written};
 
 /// Which table is asked for.

@@ -14,7 +14,7 @@ use artifactd_tests::{
     calls::{by_key, by_uid, keyed},
     flight::numbered,
     folders::{Files, folder},
-    wire::{END_HEADERS, END_STREAM, Frames, Kind, frame, framed, header_block},
+    wire::{END_HEADERS, END_STREAM, Frames, Kind, frame, framed, header_block_with},
 };
 use bytes::Bytes;
 use prost::Message;
@@ -43,6 +43,23 @@ async fn huge(calls: &Calls) -> String {
 /// A table of millions of texts, as small.
 async fn long(calls: &Calls) -> String {
     many_times(calls, "long", &numbered(0..50_000)).await
+}
+
+/// An Arrow file of batches of 8 MiB, each of which can go out as it is.
+async fn wide(calls: &Calls) -> String {
+    const WIDTH: usize = 128;
+    const ROWS: usize = 64 * 1024;
+    const BATCHES: usize = 6;
+    let values = vec![[7_u8; WIDTH]; ROWS];
+    let column: ArrayRef = Arc::new(FixedSizeBinaryArray::try_from_iter(values.iter()).unwrap());
+    let field = Field::new("bytes", column.data_type().clone(), false);
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(vec![field])), vec![column]).unwrap();
+    let write = flight::WriteTable {
+        save: Some(keyed("wide.arrow")),
+        ..Default::default()
+    };
+    let saved = calls.do_put(&write, &vec![batch; BATCHES]).await.unwrap();
+    saved.artifact.unwrap().uid
 }
 
 /// A folder that has the same file over and over.
@@ -74,8 +91,10 @@ fn read_of(uid: &str, filter: &str) -> flight::ReadArray {
     }
 }
 
+/// A read by somebody who takes the largest messages.
 fn call(ticket: &Ticket) -> Vec<u8> {
-    let mut frames = frame(Kind::Headers, END_HEADERS, 1, &header_block(DO_GET));
+    let block = header_block_with(DO_GET, "artifactd-max-message-bytes", "16777216");
+    let mut frames = frame(Kind::Headers, END_HEADERS, 1, &block);
     frames.extend(frame(Kind::Data, END_STREAM, 1, &framed(&ticket.encode_to_vec())));
     frames
 }
@@ -89,7 +108,7 @@ async fn readers_that_stop_cost_little_and_are_cut_while_others_are_served() {
     let setup = TestServer::setup().env("ARTIFACTD_LIMITS__TABLE_STREAMS_MAX", "17");
     let mut server = setup.start().await;
     let calls = server.calls();
-    let ticket = calls.ticket(&read_of(&huge(&calls).await, "")).await.unwrap();
+    let tables = [huge(&calls).await, wide(&calls).await];
     put(&calls, "small.parquet", &numbered(0..1_000)).await;
     server.stop().await;
     let impatient = ("ARTIFACTD_LIMITS__STREAM_IDLE_TIMEOUT_MS", "1000");
@@ -100,7 +119,9 @@ async fn readers_that_stop_cost_little_and_are_cut_while_others_are_served() {
         ..Default::default()
     };
     let before = server.resident_bytes();
-    for (readers, bytes_max) in [(1, ONE_BYTES_MAX), (READERS, ALL_BYTES_MAX)] {
+    let crowds = [(1, ONE_BYTES_MAX), (READERS, ALL_BYTES_MAX)];
+    for (uid, (readers, bytes_max)) in tables.iter().flat_map(|uid| crowds.map(|crowd| (uid, crowd))) {
+        let ticket = calls.ticket(&read_of(uid, "")).await.unwrap();
         let mut stopped = Vec::new();
         for _ in 0..readers {
             let mut frames = Frames::connect(server.address()).await;

@@ -160,7 +160,7 @@ fn a_dictionary_that_unpacks_into_far_more_comes_in_small_batches_and_ends_when_
                 break;
             }
         };
-        for part in measure::cut(&batch, BATCH_BYTES).unwrap() {
+        for part in measure::cut(&batch, BATCH_BYTES, BATCH_BYTES).unwrap() {
             let settled = settle::settle(&part.batch, &schema).unwrap();
             assert!(settled.get_array_memory_size() <= 2 * BATCH_BYTES);
             rows += settled.num_rows();

@@ -23,9 +23,9 @@ use crate::arrays::{
     table::{Batch, Batches, Numbers, Portion, Portions, ReadOn, Scan, Stored, ended_by_errors},
 };
 
-/// A body that is not larger is fetched from its first byte to its last and held, so that
-/// rows of all columns are there again and again.
-const BODY_BYTES_HELD: u64 = 16 * 1024 * 1024;
+/// A body that is not larger, or no larger than a batch may be, is fetched from its first
+/// byte to its last and held, so that rows of all columns are there again and again.
+const BODY_BYTES_HELD: u64 = 8 * 1024 * 1024;
 
 /// What a batch may have once it is unpacked.
 const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -222,7 +222,7 @@ impl Reading {
             if asked.is_some_and(|(wanted, _)| wanted == 0) {
                 continue;
             }
-            let reads_on = block.body_bytes <= BODY_BYTES_HELD
+            let reads_on = self.is_held(block)
                 && self.scan.limit.is_none()
                 && asked.is_none_or(|(wanted, rows)| is_most(wanted, rows));
             // A header that its body follows is not fetched for itself.
@@ -255,6 +255,11 @@ impl Reading {
         Ok(false)
     }
 
+    /// Whether a body is small enough to be held.
+    fn is_held(&self, block: &Block) -> bool {
+        block.body_bytes <= BODY_BYTES_HELD.max(self.scan.batch_bytes as u64)
+    }
+
     /// Cuts the wanted rows of a batch into what is decoded at once.
     fn windows(&self, plan: BatchPlan, block: &Block, first_row: u64, wanted: &Rows) -> Result<Windows> {
         let rows_at_once = match plan.is_compressed() {
@@ -273,7 +278,7 @@ impl Reading {
         let body_start = block.start + block.head_bytes;
         let is_most = plan.is_compressed() || is_most(wanted.count(), plan.rows as u64);
         let body = match &self.bodies {
-            Some(bodies) if is_most && block.body_bytes <= BODY_BYTES_HELD => {
+            Some(bodies) if is_most && self.is_held(block) => {
                 Body::Held(Held::gather(bodies, body_start..body_start + block.body_bytes)?)
             }
             _ => {

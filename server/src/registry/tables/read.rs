@@ -43,7 +43,7 @@ pub struct TableBatch {
 pub struct TableStream {
     open: OpenTable,
     plan: TablePlan,
-    batch_bytes: usize,
+    wish_bytes: usize,
     batches: mpsc::Receiver<arrays::Result<TableBatch>>,
     /// The row at which it would go on, and the rows that were read.
     next_row: u64,
@@ -51,24 +51,40 @@ pub struct TableStream {
     moved: bool,
     ended: bool,
     /// Also held by the thread that reads: a turn is over when that has ended.
-    turn: Arc<OwnedSemaphorePermit>,
+    turn: Arc<Turn>,
+}
+
+/// The right to read, and the room for what is read.
+#[derive(Debug)]
+struct Turn {
+    /// How large batches are for which there is room.
+    batch_bytes: usize,
+    _turn: OwnedSemaphorePermit,
+    _room: Option<OwnedSemaphorePermit>,
 }
 
 impl OpenTable {
-    /// Begins to read. Batches are messages of at most `batch_bytes`; the first of them
-    /// come behind a row when the read goes on, of which so many rows had come.
-    pub async fn read(self, plan: TablePlan, batch_bytes: usize, resume: Option<(u64, u64)>) -> Result<TableStream> {
-        let turn = Arc::new(self.registry.table_turn().await?);
+    /// Begins to read. Batches are messages of at most `wish_bytes`, and smaller when many
+    /// read large ones, but for rows that cannot be cut. The first of them come behind a row
+    /// when the read goes on, of which so many rows had come.
+    pub async fn read(self, plan: TablePlan, wish_bytes: usize, resume: Option<(u64, u64)>) -> Result<TableStream> {
+        let turn = self.registry.table_turn().await?;
+        let (batch_bytes, room) = self.registry.batch_room.take(wish_bytes);
+        let turn = Arc::new(Turn {
+            batch_bytes,
+            _turn: turn,
+            _room: room,
+        });
         let (next_row, rows) = resume.unwrap_or((0, 0));
         let rest = match resume {
             Some((row, rows)) => plan.from_row(row, rows),
             None => plan.clone(),
         };
         Ok(TableStream {
-            batches: self.begin(&rest, batch_bytes, rows, &turn),
+            batches: self.begin(&rest, wish_bytes, rows, &turn),
             open: self,
             plan,
-            batch_bytes,
+            wish_bytes,
             next_row,
             rows,
             moved: false,
@@ -80,10 +96,11 @@ impl OpenTable {
     fn begin(
         &self,
         plan: &TablePlan,
-        batch_bytes: usize,
+        wish_bytes: usize,
         rows_before: u64,
-        turn: &Arc<OwnedSemaphorePermit>,
+        turn: &Arc<Turn>,
     ) -> mpsc::Receiver<arrays::Result<TableBatch>> {
+        let batch_bytes = turn.batch_bytes;
         let waiting = if batch_bytes >= LARGE_BATCH_BYTES {
             1
         } else {
@@ -101,9 +118,10 @@ impl OpenTable {
         let (table, schema) = (Arc::clone(&self.table), Arc::clone(&plan.schema));
         let turn = Arc::clone(turn);
         tokio::task::spawn_blocking(move || {
+            // Held to its end.
             let _turn = turn;
             let (mut rows, mut free) = (rows_before, place(sender));
-            let sent = arrays::read(table, scan, &schema, |given| {
+            let sent = arrays::read(table, scan, wish_bytes, &schema, |given| {
                 let Given {
                     form,
                     rows: more,
@@ -180,7 +198,7 @@ impl TableStream {
         let caller = self.open.reader.caller().clone();
         self.open = Arc::clone(&self.open.registry).open_table(&caller, &of).await?;
         let rest = self.plan.from_row(self.next_row, self.rows);
-        self.batches = self.open.begin(&rest, self.batch_bytes, self.rows, &self.turn);
+        self.batches = self.open.begin(&rest, self.wish_bytes, self.rows, &self.turn);
         match self.batches.recv().await {
             None => Ok(None),
             Some(Ok(batch)) => Ok(Some(batch)),
