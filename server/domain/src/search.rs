@@ -56,6 +56,11 @@ pub struct Texts<'a> {
 }
 
 impl<'a> Texts<'a> {
+    /// How long they are together, in bytes.
+    pub fn size_bytes(self) -> usize {
+        self.all().map(str::len).sum()
+    }
+
     fn all(self) -> impl Iterator<Item = &'a str> {
         let segment = self.key.and_then(|key| key.rsplit_once('/')).map(|(_, last)| last);
         [self.key, segment, self.file_name, self.description]

@@ -3,7 +3,7 @@
 //! On PostgreSQL any server of the database does it, one at a time.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +19,7 @@ use crate::{
     db::{
         DbError, Txn,
         artifacts::{self, ArtifactRow},
-        search,
+        search::{self, Change},
     },
     fault,
     registry::Registry,
@@ -33,6 +33,10 @@ const WAIT: Duration = Duration::from_secs(1);
 
 /// Events that one transaction works off: others who write wait so long.
 const EVENTS_AT_ONCE: u64 = 200;
+
+/// Text of them that is taken apart in one transaction, but for one that is longer: who
+/// wants to write waits for as long.
+const TEXT_BYTES_AT_ONCE: usize = 256 * 1024;
 
 /// How long to wait without a database.
 const FAILED_WAIT: Duration = Duration::from_secs(5);
@@ -108,17 +112,26 @@ async fn work_off(txn: &Txn) -> Result<bool, DbError> {
         return Ok(false);
     };
     let changes = search::changes_after(txn, position, EVENTS_AT_ONCE).await?;
-    let Some(last) = changes.last() else { return Ok(false) };
-    let of_texts = changes.iter().filter(|change| KINDS.contains(&change.kind.as_str()));
-    let (destroyed, changed): (Vec<_>, Vec<_>) = of_texts.partition(|change| change.kind == "destroyed");
-    let uids: BTreeSet<&str> = changed
-        .iter()
-        .filter_map(|change| change.artifact_uid.as_deref())
-        .collect();
-    let uids: Vec<&str> = uids.into_iter().collect();
-    let rows = artifacts::by_uids(txn, &uids).await?;
-    let terms = |row: &ArtifactRow| (row.id, Terms::of(texts(row)).in_space(row.space_id));
-    let terms: Vec<(i64, String)> = rows.iter().map(terms).collect();
+    let is_of_texts = |change: &&Change| KINDS.contains(&change.kind.as_str());
+    let uids: BTreeSet<&str> = changes.iter().filter(is_of_texts).filter_map(changed).collect();
+    let rows = artifacts::by_uids(txn, &uids.into_iter().collect::<Vec<_>>()).await?;
+    let rows: HashMap<&str, &ArtifactRow> = rows.iter().map(|row| (row.uid.as_str(), row)).collect();
+    let mut bytes = 0;
+    let worked_off = changes.iter().take_while(|change| {
+        let is_little = bytes < TEXT_BYTES_AT_ONCE;
+        let row = changed(change).and_then(|uid| rows.get(uid));
+        bytes += row.map_or(0, |row| texts(row).size_bytes());
+        is_little
+    });
+    let worked_off = &changes[..worked_off.count()];
+    let Some(last) = worked_off.last() else {
+        return Ok(false);
+    };
+    let of_texts = worked_off.iter().filter(is_of_texts);
+    let (destroyed, kept): (Vec<_>, Vec<_>) = of_texts.partition(|change| change.kind == "destroyed");
+    let uids: BTreeSet<&str> = kept.into_iter().filter_map(changed).collect();
+    let terms = |row: &&ArtifactRow| (row.id, Terms::of(texts(row)).in_space(row.space_id));
+    let terms: Vec<(i64, String)> = uids.iter().filter_map(|uid| rows.get(uid)).map(terms).collect();
     search::put(txn, &terms).await?;
     let ids = destroyed.iter().filter_map(|change| {
         let detail: serde_json::Value = serde_json::from_str(&change.detail).unwrap_or_default();
@@ -128,5 +141,10 @@ async fn work_off(txn: &Txn) -> Result<bool, DbError> {
     search::remove(txn, &ids.collect::<Vec<_>>()).await?;
     search::set_progress(txn, last.position).await?;
     fault::point("search.in_transaction");
-    Ok(changes.len() as u64 == EVENTS_AT_ONCE)
+    Ok(worked_off.len() < changes.len() || changes.len() as u64 == EVENTS_AT_ONCE)
+}
+
+/// The artifact of which a change tells, where it is still there.
+fn changed(change: &Change) -> Option<&str> {
+    change.artifact_uid.as_deref().filter(|_| change.kind != "destroyed")
 }
