@@ -192,8 +192,16 @@ fn values(
     way: Way,
 ) -> SelectStatement {
     const TABLE: &str = "feature_values";
+    // An artifact has few values, however many a feature has and however many lie in a
+    // range: unless one value is meant, only its own are looked at.
+    let is_point = matches!(test, Test::Compare(_, Comparison::Equal, _));
+    let of_range = |column: Expr, is_text| match way {
+        Way::Probe if !is_point => not_indexed(backend, column, is_text),
+        _ => column,
+    };
     let mut rows = Rows::of(TABLE, way);
-    rows.select.and_where(col(TABLE, "feature_id").eq(feature_id));
+    let feature = of_range(col(TABLE, "feature_id"), false);
+    rows.select.and_where(feature.eq(feature_id));
     if matches!(test, Test::Set(_)) {
         return rows.done();
     }
@@ -205,12 +213,7 @@ fn values(
         Held::Text | Held::Dict => ("text_value", true),
         Held::Int | Held::Bool | Held::Date | Held::Time => ("int_value", false),
     };
-    let column = col(TABLE, column);
-    // An artifact has few values, however many lie in a range.
-    let in_range = match way {
-        Way::Probe => not_indexed(backend, column.clone(), is_text),
-        Way::List => column.clone(),
-    };
+    let column = of_range(col(TABLE, column), is_text);
     // Only the beginning of a long text is in the index.
     let whole = || {
         let whole = Func::coalesce([col(TABLE, "document"), col(TABLE, "text_value")]);
@@ -231,15 +234,15 @@ fn values(
                 .and_where(compare(whole(), *comparison, text.as_str().into()));
         }
         Test::Compare(_, comparison, value) => {
-            rows.select.and_where(compare(in_range, *comparison, bound(value)));
+            rows.select.and_where(compare(column, *comparison, bound(value)));
         }
         Test::Like(_, pattern) => {
             let prefix = pattern.prefix();
             let is_indexed = !prefix.is_empty() && prefix.len() <= INDEXED_BYTES;
             if is_indexed {
-                rows.select.and_where(in_range.clone().gte(prefix));
+                rows.select.and_where(column.clone().gte(prefix));
                 if let Some(end) = Key::prefix_end(prefix) {
-                    rows.select.and_where(in_range.lt(end));
+                    rows.select.and_where(column.lt(end));
                 }
             }
             if !(is_indexed && pattern.is_prefix()) {
