@@ -199,8 +199,8 @@ impl Scene {
             garbage::make(&server, GARBAGE_SEED).await;
         }
         // Else the next start writes to the index, and meets the point before the operation.
-        while point.starts_with("write.") && !server.is_indexed().await {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+        if point.starts_with("write.") {
+            server.wait_until_indexed().await;
         }
         let mut scene = Self {
             server,

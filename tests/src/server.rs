@@ -27,6 +27,7 @@ use crate::{
 const START_TIMEOUT: Duration = Duration::from_secs(30);
 const STOP_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(2);
+const INDEX_POLL: Duration = Duration::from_millis(20);
 
 /// What a server is started with.
 #[derive(Debug)]
@@ -608,6 +609,13 @@ impl TestServer {
         let behind = "SELECT (SELECT count(*) FROM events WHERE position IS NULL) + \
              (SELECT count(*) FROM events WHERE position > (SELECT position FROM search_progress))";
         self.query_integer(behind).await == 0
+    }
+
+    /// Waits until the index has everything.
+    pub async fn wait_until_indexed(&self) {
+        while !self.is_indexed().await {
+            tokio::time::sleep(INDEX_POLL).await;
+        }
     }
 
     /// Folder of everything that belongs to it.

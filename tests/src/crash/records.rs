@@ -86,12 +86,7 @@ pub(super) async fn assert_one_alias(calls: &Calls, base: &pb::Artifact) {
 
 /// The words of a key find its artifact once, when they are in the index.
 pub(super) async fn assert_found_once(server: &TestServer, key: &str) {
-    let indexed = async {
-        while !server.is_indexed().await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    };
-    tokio::time::timeout(INDEXED_WITHIN, indexed)
+    tokio::time::timeout(INDEXED_WITHIN, server.wait_until_indexed())
         .await
         .expect("the index is brought up to date");
     let request = pb::SearchArtifactsRequest {

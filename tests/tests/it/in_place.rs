@@ -10,8 +10,8 @@ use artifactd_tests::{
     proxy::Proxy,
     records::mask,
     refusal,
-    s3::S3Server,
-    server::Depth,
+    s3::{Bucket, S3Server},
+    server::{Depth, Setup},
     storages::root,
 };
 
@@ -281,14 +281,17 @@ async fn what_cannot_lie_in_place_is_refused() {
     assert_eq!(refusal(calls.update(rename).await), ErrorReason::RealKeyUnsupported);
 }
 
+/// A server that may register what lies in a bucket.
+fn beside(bucket: &Bucket) -> Setup {
+    TestServer::setup()
+        .on(Backend::S3)
+        .env("ARTIFACTD_STORAGE__REGISTER_FROM", &format!("s3://{}", bucket.name))
+}
+
 #[tokio::test]
 async fn an_object_of_a_bucket_is_registered_as_in_the_example() {
     let bucket = S3Server::shared().create_bucket();
-    let server = TestServer::setup()
-        .on(Backend::S3)
-        .env("ARTIFACTD_STORAGE__REGISTER_FROM", &format!("s3://{}", bucket.name))
-        .start()
-        .await;
+    let server = beside(&bucket).start().await;
     let calls = server.calls();
     bucket.overwrite("my-file.csv", b"a,b\n1,2\n");
     bucket.overwrite("sets/one.csv", b"1");
@@ -367,11 +370,7 @@ async fn assert_drifted(calls: &artifactd_tests::Calls, artifact: &pb::Artifact,
 #[tokio::test]
 async fn drift_in_a_bucket_shows_by_etag_where_what_is_read_is_the_same() {
     let bucket = S3Server::shared().create_bucket();
-    let server = TestServer::setup()
-        .on(Backend::S3)
-        .env("ARTIFACTD_STORAGE__REGISTER_FROM", &format!("s3://{}", bucket.name))
-        .start()
-        .await;
+    let server = beside(&bucket).start().await;
     let calls = server.calls();
     let url = format!("s3://{}", bucket.name);
     calls.register(root("lake", &url)).await.unwrap();
@@ -463,11 +462,7 @@ async fn an_object_in_place_costs_the_bytes_that_are_asked_for() {
     let content = format!("a,b,c,d,e,f\n{}", LINE.repeat(700_000)).into_bytes();
     let size = content.len() as u64;
     bucket.overwrite("my-file.csv", &content);
-    let mut server = TestServer::setup()
-        .on(Backend::S3)
-        .env("ARTIFACTD_STORAGE__REGISTER_FROM", &format!("s3://{}", bucket.name))
-        .prepare()
-        .await;
+    let mut server = beside(&bucket).prepare().await;
     server
         .start_again_with(&[("ARTIFACTD_STORAGE__ENDPOINT", &proxy.through(&upstream))])
         .await;

@@ -37,13 +37,6 @@ async fn names(calls: &Calls, text: &str) -> Vec<String> {
         .collect()
 }
 
-/// Waits until the index has everything that the log has.
-async fn indexed(server: &TestServer) {
-    while !server.is_indexed().await {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
-}
-
 #[tokio::test]
 async fn better_matches_come_first_and_the_newest_of_equal_ones() {
     for backend in Backend::DATABASES {
@@ -108,7 +101,7 @@ async fn better_matches_come_first_and_the_newest_of_equal_ones() {
                     "{text:?}, {is_indexed} on {backend:?}"
                 );
             }
-            indexed(&server).await;
+            server.wait_until_indexed().await;
         }
     }
 }
@@ -122,7 +115,7 @@ async fn searches_find_what_was_just_written_and_nothing_that_is_gone() {
         for is_indexed in [false, true] {
             let settle = async || {
                 if is_indexed {
-                    indexed(&server).await;
+                    server.wait_until_indexed().await;
                 }
             };
             let one = saved(
@@ -217,7 +210,7 @@ async fn filters_narrow_a_search_and_pages_hold_everything_once() {
                 150,
                 "those that begin so come first, the newest before"
             );
-            indexed(&server).await;
+            server.wait_until_indexed().await;
         }
     }
 }
@@ -300,7 +293,7 @@ async fn there_is_no_search_while_the_index_is_far_behind_the_log() {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
         calls.save(keyed("zebra.csv"), b"z").await.unwrap();
-        indexed(&server).await;
+        server.wait_until_indexed().await;
         let numbers = match backend.database {
             Database::Sqlite => {
                 format!("WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < {EVENTS})")
@@ -318,7 +311,7 @@ async fn there_is_no_search_while_the_index_is_far_behind_the_log() {
         assert!(failure.says_when_to_retry);
         // Nothing else waits for the index, and the index waits for nothing.
         calls.get(by_key("zebra.csv")).await.unwrap();
-        indexed(&server).await;
+        server.wait_until_indexed().await;
         assert_eq!(names(&calls, "zebra").await, ["zebra.csv"]);
     }
 }

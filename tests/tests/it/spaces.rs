@@ -144,9 +144,7 @@ async fn lists_counts_and_searches_hold_nothing_of_another_space() {
             }
             // Once out of the log, and once out of the index.
             assert_finds(calls, held).await;
-            while !server.is_indexed().await {
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            }
+            server.wait_until_indexed().await;
             assert_finds(calls, held).await;
             let found = calls.get(by_key("zebras/1.csv")).await.unwrap();
             assert!(held.contains(&found), "{space} on {backend:?}: {found:?}");
