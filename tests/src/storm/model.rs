@@ -1,10 +1,12 @@
 //! What a caller knows of one of its keys.
 
+use std::sync::LazyLock;
+
 use bytes::Bytes;
 
 use crate::{
-    content::{Random, content},
-    folders::Files,
+    content::{Random, content, digest},
+    folders::{Files, digest_of},
 };
 
 /// Few contents, so that workers race for the same blobs.
@@ -84,16 +86,43 @@ pub(super) fn after(state: &State, act: Act) -> State {
     }
 }
 
+/// What lies under a key, and its digest, by kind and number. Made once: to make them takes
+/// longer than what is done with them.
+static FILES: LazyLock<Vec<(Bytes, String)>> = LazyLock::new(|| {
+    let files = (0..CONTENTS).map(made_file);
+    files.map(|file| (file.clone(), digest(&file))).collect()
+});
+static FOLDERS: LazyLock<Vec<(Files, String)>> = LazyLock::new(|| {
+    let folders = (0..CONTENTS).map(made_folder);
+    folders.map(|folder| (folder.clone(), digest_of(&folder))).collect()
+});
+
 /// The contents of files: small and large ones, from few seeds.
 pub(super) fn pooled(number: usize) -> Bytes {
+    FILES[number].0.clone()
+}
+
+/// The contents of folders: some of the same files under paths that several have.
+pub(super) fn folder(number: usize) -> &'static Files {
+    &FOLDERS[number].0
+}
+
+/// The digest of what a number stands for.
+pub(super) fn digest_at(kind: Kind, number: usize) -> &'static str {
+    match kind {
+        Kind::File => &FILES[number].1,
+        Kind::Folder => &FOLDERS[number].1,
+    }
+}
+
+fn made_file(number: usize) -> Bytes {
     content(
         1000 + number as u64,
         [10, 5_000, 262_144, 700_000, 1_500_000, 0][number % 6] + number,
     )
 }
 
-/// The contents of folders: some of the same files under paths that several have.
-pub(super) fn folder(number: usize) -> Files {
+fn made_folder(number: usize) -> Files {
     let mut random = Random::new(number as u64);
     let files = (0..6 + random.below(20)).map(|file| {
         let content = pooled(random.below(CONTENTS));

@@ -4,11 +4,11 @@ use std::fmt;
 
 use artifactd_proto::v1::{self as pb, ErrorReason};
 
-use super::model::{Act, Kind, State, after, choose, folder, pooled};
+use super::model::{Act, Kind, State, after, choose, digest_at, folder, pooled};
 use crate::{
     Calls, Failure, Outcome,
     calls::{by_key, by_stem, by_uid, keyed},
-    content::{Random, digest},
+    content::Random,
     folders::{self, Files, FolderCall},
 };
 
@@ -153,7 +153,7 @@ impl Slot {
                     base_uid: None,
                     ..Default::default()
                 };
-                calls.save_folder(header, &folder(number)).await?
+                calls.save_folder(header, folder(number)).await?
             }
             Act::Save(number) => calls.save(header, &pooled(number)).await?,
             Act::Upload(number) => calls.save_in_parts(header, &pooled(number), PART_BYTES).await?,
@@ -182,10 +182,10 @@ impl Slot {
             base_uid: Some(base.uid.clone()),
             ..Default::default()
         };
-        let edits = edits(&before, &wanted);
+        let edits = edits(before, wanted);
         if edits.is_empty() {
             header.base_uid = None;
-            return calls.save_folder(header, &wanted).await;
+            return calls.save_folder(header, wanted).await;
         }
         let mut call = FolderCall::open(calls).await?;
         if let Some(saved) = call.header(header).await? {
@@ -265,14 +265,14 @@ impl Slot {
             };
         };
         let head = found?;
-        let hashes: Vec<String> = versions.iter().map(|number| self.hash(*number)).collect();
-        if Some(&head.hash) != hashes.last() || head.version_number as usize != versions.len() {
+        let hashes: Vec<&str> = versions.iter().map(|number| digest_at(self.kind, *number)).collect();
+        if Some(&head.hash.as_str()) != hashes.last() || head.version_number as usize != versions.len() {
             return Err(Fault::Other(format!("the head is {head:?}")));
         }
         self.compare_bytes(&head.uid, *versions.last().expect("it lives"), calls)
             .await?;
         let family = calls.family(by_stem(&head.stem)).await?;
-        let found: Vec<String> = family.iter().rev().map(|version| version.hash.clone()).collect();
+        let found: Vec<&str> = family.iter().rev().map(|version| version.hash.as_str()).collect();
         if found != hashes || family.iter().filter(|version| version.is_latest).count() != 1 {
             return Err(Fault::Other(format!("the family is {family:?}")));
         }
@@ -289,18 +289,11 @@ impl Slot {
                 };
                 let read = calls.read_members(request).await?;
                 let read = read.into_iter().map(|member| (member.path, member.bytes.into()));
-                read.collect::<Files>() == folder(number)
+                read.collect::<Files>() == *folder(number)
             }
         };
         let wrong = || Fault::Other("other bytes than the record says".to_owned());
         is_right.then_some(()).ok_or_else(wrong)
-    }
-
-    fn hash(&self, number: usize) -> String {
-        match self.kind {
-            Kind::File => digest(&pooled(number)),
-            Kind::Folder => folders::digest_of(&folder(number)),
-        }
     }
 }
 
