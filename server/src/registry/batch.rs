@@ -9,12 +9,13 @@ use std::{
     sync::Arc,
 };
 
-use artifactd_domain::{ContentDigest, Sha256, Suffix};
+use artifactd_domain::{ContentDigest, Sha256, Stem, Suffix};
 use bytes::Bytes;
 
 use super::{
     Caller, Content, NewArtifact, Registry, RegistryError, Result, Saved, StoragePlace,
     content::{Declared, digest_of},
+    draw_stem,
     idempotency::Repeatable,
     looking::{self, Facts},
     now_us,
@@ -35,6 +36,7 @@ pub type BatchItem = (NewArtifact, Content);
 pub(super) struct Ready {
     pub(super) number: usize,
     new: Arc<NewArtifact>,
+    stem: Stem,
     suffix: Suffix,
     pub(super) storage: StoragePlace,
     content: Small,
@@ -42,10 +44,22 @@ pub(super) struct Ready {
     found: Facts,
 }
 
-/// What was found in contents that some files of a batch claim, so that each is looked into
-/// once for all of them.
+/// What the files of a batch share.
 #[derive(Default)]
-pub(super) struct Looked(HashMap<(i64, Suffix, Sha256, Option<u64>), Facts>);
+pub(super) struct Shared {
+    /// What was found in contents that some of them claim: each is looked into once.
+    looked: HashMap<(i64, Suffix, Sha256, Option<u64>), Facts>,
+    /// The first stem that was drawn.
+    first_stem: Option<Stem>,
+}
+
+impl Shared {
+    /// A stem in the neighbourhood of the others.
+    fn draw_stem(&mut self) -> Stem {
+        let stem = draw_stem();
+        stem.beside(*self.first_stem.get_or_insert(stem))
+    }
+}
 
 /// The content of one file.
 #[derive(Clone)]
@@ -105,10 +119,10 @@ impl Registry {
         let turn = self.content_turns.take().await;
         let mut results: Vec<Option<Result<Saved>>> = items.iter().map(|_| None).collect();
         let mut groups: HashMap<i64, Vec<Ready>> = HashMap::new();
-        let mut looked = Looked::default();
+        let mut shared = Shared::default();
         for (number, (new, content)) in items.into_iter().enumerate() {
             let ready = match &turn {
-                Ok(_) => self.ready(caller, number, (new, content), &mut looked).await,
+                Ok(_) => self.ready(caller, number, (new, content), &mut shared).await,
                 Err(_) => Err(RegistryError::Busy),
             };
             match ready {
@@ -134,7 +148,7 @@ impl Registry {
         caller: &Caller,
         number: usize,
         (new, content): BatchItem,
-        looked: &mut Looked,
+        shared: &mut Shared,
     ) -> Result<Ready> {
         let content = match content {
             Content::Whole(bytes) => {
@@ -154,7 +168,7 @@ impl Registry {
         );
         let found = match &content {
             Small::Bytes(bytes, _) => looking::look_here(&suffix, bytes),
-            Small::Claimed => self.look_at_claim_once(&storage, &suffix, new.declared, looked).await?,
+            Small::Claimed => self.look_at_claim_once(&storage, &suffix, new.declared, shared).await?,
         };
         found.require(new.expect_accessor)?;
         Ok(Ready {
@@ -162,6 +176,7 @@ impl Registry {
             suffix,
             storage,
             new: Arc::new(new),
+            stem: shared.draw_stem(),
             content,
             found,
         })
@@ -172,17 +187,17 @@ impl Registry {
         storage: &StoragePlace,
         suffix: &Suffix,
         declared: Declared,
-        looked: &mut Looked,
+        shared: &mut Shared,
     ) -> Result<Facts> {
         let Some(sha256) = declared.sha256 else {
             return Ok(Facts::default());
         };
         let content = (storage.id, suffix.clone(), sha256, declared.size_bytes);
-        if let Some(found) = looked.0.get(&content) {
+        if let Some(found) = shared.looked.get(&content) {
             return Ok(found.clone());
         }
         let found = self.look_at_claim(storage, suffix, declared).await?;
-        looked.0.insert(content, found.clone());
+        shared.looked.insert(content, found.clone());
         Ok(found)
     }
 
@@ -355,6 +370,7 @@ pub(super) fn commit(caller: &Caller, ready: &Ready, packed: Option<&Packed>) ->
         caller: caller.clone(),
         space_id: ready.storage.space_id,
         new: Arc::clone(&ready.new),
+        stem: ready.stem,
         suffix: ready.suffix.clone(),
         storage_id: ready.storage.id,
         content: Arc::new(content),

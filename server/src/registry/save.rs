@@ -13,6 +13,7 @@ use self::commit::{Answer, Commit, NewContent, Run};
 use super::{
     Artifact, Caller, Content, FirstAnnotations, Registry, RegistryError, Result, StoragePlace,
     content::{Declared, Stored},
+    draw_stem,
     error::Rule,
     idempotency::{Repeatable, RequestKey},
 };
@@ -148,6 +149,7 @@ impl Registry {
             caller: caller.clone(),
             space_id: storage.space_id,
             new: Arc::new(new),
+            stem: draw_stem(),
             suffix,
             storage_id: storage.id,
             content: Arc::new(content),
@@ -174,6 +176,7 @@ impl Registry {
             suffix,
             repeatable: Repeatable::new(new.request.as_ref(), caller),
             new: Arc::new(new),
+            stem: draw_stem(),
             storage_id: storage.id,
             content: Arc::new(NewContent::Stored(stored)),
             found,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 use artifactd_domain::{Key, Label, Stem, Uid, VersionNumber, VersionSuffix, version_label};
 
-use super::{RegistryError, Result, draw_stem};
+use super::{RegistryError, Result};
 use crate::db::{
     Batch, DbError, Insert, Txn, aliases,
     artifacts::{self, ArtifactRow},
@@ -28,12 +28,13 @@ fn after(number: VersionNumber, suffix: VersionSuffix) -> (i32, Option<String>) 
 
 /// The first version of a new family, and its row.
 pub(super) fn begin_family(
+    stem: Stem,
     (space_id, storage_id): (i64, i64),
     live_key: Option<String>,
     wish: Option<Label>,
     now_us: i64,
 ) -> Result<(NextVersion, Insert)> {
-    let (stem, number, suffix) = (draw_stem(), VersionNumber::FIRST, VersionSuffix::FIRST);
+    let (number, suffix) = (VersionNumber::FIRST, VersionSuffix::FIRST);
     let label = version_label(number, &Default::default(), wish).map_err(label_refused)?;
     let next = after(number, suffix);
     let row = families::insert(stem, space_id, storage_id, next, live_key, now_us);

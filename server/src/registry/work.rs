@@ -18,7 +18,7 @@ pub use reserve::{Reservation, Reserved};
 use super::{
     Alias, AliasIs, AliasMove, Annotated, Annotation, Appendix, ArtifactCollection, Caller, NewCollection, NewRun,
     Registry, RegistryError, Result, Run as RunRecord, RunEnd, Saved, aliases, annotations,
-    batch::{self, BatchItem, Looked, Packed, Ready},
+    batch::{self, BatchItem, Packed, Ready, Shared},
     collections,
     idempotency::{Repeatable, RequestKey},
     now_us, runs,
@@ -205,9 +205,9 @@ impl Registry {
 
     async fn plan(&self, caller: &Caller, work: Work) -> Result<Plan> {
         let mut outputs: BTreeMap<i64, Vec<Ready>> = BTreeMap::new();
-        let mut looked = Looked::default();
+        let mut shared = Shared::default();
         for (number, output) in work.outputs.into_iter().enumerate() {
-            let ready = self.ready(caller, number, output, &mut looked).await?;
+            let ready = self.ready(caller, number, output, &mut shared).await?;
             outputs.entry(ready.storage.id).or_default().push(ready);
         }
         let mut annotations = Vec::with_capacity(work.annotations.len());

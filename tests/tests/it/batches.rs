@@ -1,5 +1,7 @@
 //! Many small files in one call: each for itself, all in one object.
 
+use std::collections::BTreeSet;
+
 use artifactd_tests::{
     Backend, TestServer,
     calls::{by_key, by_uid, keyed, saved},
@@ -143,6 +145,25 @@ async fn files_of_a_batch_follow_the_rules_of_single_saves_in_their_order() {
         }
         assert_eq!(server.query_integer("SELECT count(*) FROM blobs").await, 3);
         server.assert_clean();
+    }
+}
+
+#[tokio::test]
+async fn families_of_a_batch_lie_together_and_apart_from_those_of_others() {
+    for backend in Backend::DATABASES {
+        let server = TestServer::on(backend).await;
+        let calls = server.calls();
+        let mut neighbourhoods = BTreeSet::new();
+        for batch in 0..3 {
+            let files = (0..20).map(|file| (keyed(&format!("{batch}/{file}.bin")), vec![batch, file]));
+            let results = calls.save_batch(files.collect()).await.unwrap();
+            let stems: Vec<String> = results.into_iter().map(|result| saved(result.unwrap()).stem).collect();
+            assert!(stems.iter().all(|stem| stem[..4] == stems[0][..4]), "{stems:?}");
+            let ends: BTreeSet<&str> = stems.iter().map(|stem| &stem[4..8]).collect();
+            assert!(ends.len() > 10, "{stems:?}");
+            neighbourhoods.insert(stems[0][..4].to_owned());
+        }
+        assert_eq!(neighbourhoods.len(), 3, "{backend:?}");
     }
 }
 

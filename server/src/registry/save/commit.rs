@@ -9,7 +9,7 @@ mod group;
 
 use std::sync::Arc;
 
-use artifactd_domain::{ContentDigest, IfContentExists, Sha256, Suffix, Uid};
+use artifactd_domain::{ContentDigest, IfContentExists, Sha256, Stem, Suffix, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::{NewArtifact, Revises};
@@ -54,6 +54,8 @@ pub(in crate::registry) struct Answer {
 pub(in crate::registry) struct Commit {
     pub(in crate::registry) caller: Caller,
     pub(in crate::registry) new: Arc<NewArtifact>,
+    /// That of the family, if it begins one.
+    pub(in crate::registry) stem: Stem,
     pub(in crate::registry) suffix: Suffix,
     pub(in crate::registry) storage_id: i64,
     pub(in crate::registry) space_id: i64,

@@ -16,7 +16,7 @@ use super::{
     super::{
         Caller, NewArtifact, Registry, RegistryError, Result, Saved,
         content::{Declared, Stored},
-        now_us,
+        draw_stem, now_us,
         save::commit::{Answer, Commit, NewContent, Run},
     },
     UploadState, answer_of,
@@ -262,6 +262,7 @@ impl Held {
             caller: self.caller.clone(),
             space_id: storage.space_id,
             new: Arc::new(new),
+            stem: draw_stem(),
             suffix,
             storage_id: storage.id,
             content: Arc::new(NewContent::Stored(stored)),

@@ -9,7 +9,7 @@ use artifactd_domain::{
 
 use super::{
     super::super::{
-        RegistryError, Result, Saved,
+        RegistryError, Result, Saved, draw_stem,
         save::commit::{Commit, NewContent, Run},
     },
     super::{
@@ -110,6 +110,7 @@ impl FolderSave {
             caller: self.caller.clone(),
             space_id: self.storage.space_id,
             new: Arc::clone(&self.new),
+            stem: draw_stem(),
             suffix: self.suffix.clone(),
             storage_id: self.storage.id,
             content: Arc::clone(&content),

@@ -44,7 +44,7 @@ impl Commit {
         let (version, outcome) = match &family {
             None => {
                 let place = (self.caller.space_id, self.storage_id);
-                let (version, row) = versions::begin_family(place, key.clone(), new.version.clone(), now)?;
+                let (version, row) = versions::begin_family(self.stem, place, key.clone(), new.version.clone(), now)?;
                 batch.insert(row);
                 (version, SaveOutcome::Created)
             }

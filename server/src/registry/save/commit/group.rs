@@ -182,7 +182,8 @@ impl<'c> Sight<'c> {
         let ids = (commit.caller.space_id, commit.storage_id);
         // Whose label is refused learns so in its own way.
         let wish = commit.new.version.clone();
-        let (version, family) = versions::begin_family(ids, Some(key.to_owned()), wish, now_us()).ok()?;
+        let key = Some(key.to_owned());
+        let (version, family) = versions::begin_family(commit.stem, ids, key, wish, now_us()).ok()?;
         let same = held.uids.iter().take(SAME_CONTENT_NAMED_MAX as usize);
         let same_content_uids = same.cloned().collect();
         held.remember(version.uid.to_string(), size);
