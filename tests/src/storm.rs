@@ -18,6 +18,7 @@ use std::{
 };
 
 use tempfile::TempDir;
+use tokio::time::timeout;
 
 use self::slot::Worker;
 use crate::{Backend, Calls, Database, Storage, TestServer, content::Random};
@@ -157,10 +158,11 @@ impl Servers {
 async fn collect(calls: Calls, is_over: Arc<AtomicBool>) -> usize {
     let mut collections = 0;
     while !is_over.load(Ordering::Relaxed) {
-        match calls.collect_garbage(false).await {
-            Ok(_) => collections += 1,
-            Err(failure) if failure.is_cut() => break,
-            Err(failure) => assert!(failure.says_when_to_retry, "a collection: {failure}"),
+        match timeout(slot::LOST_AFTER, calls.collect_garbage(false)).await {
+            Ok(Ok(_)) => collections += 1,
+            Ok(Err(failure)) if failure.is_cut() => break,
+            Ok(Err(failure)) => assert!(failure.says_when_to_retry, "a collection: {failure}"),
+            Err(_) => break,
         }
         tokio::time::sleep(REST).await;
     }

@@ -1,8 +1,9 @@
 //! A worker, and what it does with its keys.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use artifactd_proto::v1::{self as pb, ErrorReason};
+use tokio::time::timeout;
 
 use super::model::{Act, Kind, State, after, choose, digest_at, folder, pooled};
 use crate::{
@@ -17,6 +18,12 @@ const FOLDERS_PER_WORKER: usize = 2;
 
 /// So small that some contents have several parts; a bucket makes them larger.
 const PART_BYTES: i64 = 512 << 10;
+
+/// How long a call waits for a server that lives for less than a second.
+///
+/// The HTTP library can lose a request that meets the end of its connection
+/// (hyperium/hyper#4122): it is neither sent nor failed. Such a call is cut, too.
+pub(super) const LOST_AFTER: Duration = Duration::from_secs(60);
 
 /// How often something is tried that was refused for now.
 const TRIES_MAX: usize = 100;
@@ -76,15 +83,17 @@ impl Worker {
             self.calls_made += 1;
             let request_id = format!("{}-{}", slot.key, self.calls_made);
             slot.pending = Some(Pending { act, request_id });
-            match slot.send(&calls).await {
-                Ok(()) => self.acknowledged += 1,
-                Err(failure) => {
+            match timeout(LOST_AFTER, slot.send(&calls)).await {
+                Ok(Ok(())) => self.acknowledged += 1,
+                Ok(Err(failure)) => {
                     assert!(failure.is_cut(), "{slot:?}: {failure}");
-                    self.cut += 1;
-                    return self;
+                    break;
                 }
+                Err(_) => break,
             }
         }
+        self.cut += 1;
+        self
     }
 
     pub(super) async fn settle(&mut self, calls: &Calls, seed: u64, round: usize) {
@@ -132,7 +141,7 @@ impl Slot {
             if !passes(&failure) || tries == TRIES_MAX {
                 return Err(failure);
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         self.state = after(&self.state, pending.act);
         self.pending = None;
