@@ -161,7 +161,8 @@ impl Builder {
         self
     }
 
-    /// How long a download waits for its next bytes before it counts as cut; 60 s unless set.
+    /// How long a download waits for its next bytes, and a request until it sets out, before
+    /// it counts as cut; 60 s unless set.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {
         self.idle_timeout = timeout;
         self

@@ -116,7 +116,7 @@ impl Client {
             0 => channel,
             number => &more_channels[number - 1],
         };
-        ClientAside(Line::new(channel, &self.headers))
+        ClientAside(Line::new(channel, &self.headers, self.inner.idle_timeout))
     }
 
     /// Makes a call without content, again while that is safe and may help, until its time is over.

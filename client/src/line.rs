@@ -1,14 +1,20 @@
 //! The connection as the generated clients see it: every call carries who calls,
 //! in which space and for which run.
 
+mod lost;
+
 use std::{
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
+use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use tonic::{body::Body, transport::Channel};
 use tower::Service;
+
+use self::lost::{BoxError, SetOut};
 
 /// The space in which a call works.
 pub(crate) const SPACE: HeaderName = HeaderName::from_static("artifactd-space");
@@ -39,24 +45,27 @@ impl Headers {
 pub(crate) struct Line {
     channel: Channel,
     headers: Headers,
+    /// How long a request may take to set out.
+    patience: Duration,
 }
 
 impl Line {
-    pub(crate) fn new(channel: &Channel, headers: &Headers) -> Self {
+    pub(crate) fn new(channel: &Channel, headers: &Headers, patience: Duration) -> Self {
         Self {
             channel: channel.clone(),
             headers: headers.clone(),
+            patience,
         }
     }
 }
 
 impl Service<Request<Body>> for Line {
     type Response = <Channel as Service<Request<Body>>>::Response;
-    type Error = <Channel as Service<Request<Body>>>::Error;
-    type Future = <Channel as Service<Request<Body>>>::Future;
+    type Error = BoxError;
+    type Future = BoxFuture<'static, Result<Self::Response, BoxError>>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        self.channel.poll_ready(cx)
+        self.channel.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
@@ -64,6 +73,8 @@ impl Service<Request<Body>> for Line {
         request
             .headers_mut()
             .extend(headers.map(|(name, value)| (name.clone(), value.clone())));
-        self.channel.call(request)
+        let set_out = SetOut::default();
+        let request = request.map(|body| set_out.watch(body));
+        Box::pin(set_out.or_lost(self.channel.call(request), self.patience))
     }
 }
