@@ -1,14 +1,15 @@
 //! Queries over what connects artifacts and runs. Each answers a step of a walk for many at once.
 
-use sea_orm::{ConnectionTrait, FromQueryResult};
+use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 
-use super::{Result, numbered::Sql};
-
-/// Ids in one statement; both databases take more.
-const IDS_AT_ONCE: usize = 1_000;
+use super::{
+    Connection, Result,
+    cells::{Cells, FromCells},
+    numbered::{ROWS_AT_ONCE, Sql, pieces},
+};
 
 /// An artifact as a node.
-#[derive(Debug, Clone, FromQueryResult)]
+#[derive(Debug, Clone)]
 pub(crate) struct ArtifactNode {
     pub(crate) id: i64,
     pub(crate) uid: String,
@@ -27,7 +28,7 @@ pub(crate) struct ArtifactNode {
 }
 
 /// A run as a node.
-#[derive(Debug, Clone, FromQueryResult)]
+#[derive(Debug, Clone)]
 pub(crate) struct RunNode {
     pub(crate) id: i64,
     pub(crate) uid: String,
@@ -40,16 +41,59 @@ pub(crate) struct RunNode {
 }
 
 /// What connects an artifact and a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, FromQueryResult)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Link {
     pub(crate) artifact_id: i64,
     pub(crate) run_id: i64,
 }
 
+impl FromCells for ArtifactNode {
+    fn from_cells(cells: &mut Cells<'_>) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            id: cells.next()?,
+            uid: cells.next()?,
+            space_id: cells.next()?,
+            key: cells.next()?,
+            description: cells.next()?,
+            kind: cells.next()?,
+            version_label: cells.next()?,
+            visibility: cells.next()?,
+            size_bytes: cells.next()?,
+            created_at_us: cells.next()?,
+            run_id: cells.next()?,
+            has_previous_runs: cells.next()?,
+        })
+    }
+}
+
+impl FromCells for RunNode {
+    fn from_cells(cells: &mut Cells<'_>) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            id: cells.next()?,
+            uid: cells.next()?,
+            space_id: cells.next()?,
+            name: cells.next()?,
+            status: cells.next()?,
+            transform_uid: cells.next()?,
+            transform_key: cells.next()?,
+            transform_version: cells.next()?,
+        })
+    }
+}
+
+impl FromCells for Link {
+    fn from_cells(cells: &mut Cells<'_>) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            artifact_id: cells.next()?,
+            run_id: cells.next()?,
+        })
+    }
+}
+
 /// The artifacts with these ids.
-pub(crate) async fn artifacts(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<ArtifactNode>> {
+pub(crate) async fn artifacts(conn: &impl Connection, ids: &[i64]) -> Result<Vec<ArtifactNode>> {
     let mut found = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(IDS_AT_ONCE) {
+    for ids in pieces(ids, ROWS_AT_ONCE) {
         // Of a description only what a node shows.
         let mut sql = Sql::new(
             "SELECT id, uid, space_id, \"key\", CASE WHEN \"key\" IS NULL THEN COALESCE(SUBSTR(description, 1, 80), '') \
@@ -57,15 +101,15 @@ pub(crate) async fn artifacts(conn: &impl ConnectionTrait, ids: &[i64]) -> Resul
              FROM artifacts WHERE id IN ",
         );
         sql.bind_list(ids.iter().copied());
-        found.extend(sql.all::<ArtifactNode>(conn).await?);
+        found.extend(sql.read::<ArtifactNode>(conn).await?);
     }
     Ok(found)
 }
 
 /// The runs with these ids.
-pub(crate) async fn runs(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec<RunNode>> {
+pub(crate) async fn runs(conn: &impl Connection, ids: &[i64]) -> Result<Vec<RunNode>> {
     let mut found = Vec::with_capacity(ids.len());
-    for ids in ids.chunks(IDS_AT_ONCE) {
+    for ids in pieces(ids, ROWS_AT_ONCE) {
         let mut sql = Sql::new(
             "SELECT runs.id, runs.uid, runs.space_id, runs.name, runs.status, transforms.uid AS transform_uid, \
              transform_families.\"key\" AS transform_key, transforms.version_label AS transform_version \
@@ -73,19 +117,19 @@ pub(crate) async fn runs(conn: &impl ConnectionTrait, ids: &[i64]) -> Result<Vec
              LEFT JOIN transform_families ON transform_families.id = transforms.family_id WHERE runs.id IN ",
         );
         sql.bind_list(ids.iter().copied());
-        found.extend(sql.all::<RunNode>(conn).await?);
+        found.extend(sql.read::<RunNode>(conn).await?);
     }
     Ok(found)
 }
 
-async fn links(conn: &impl ConnectionTrait, text: &str, ids: &[i64], most: usize) -> Result<Vec<Link>> {
+async fn links(conn: &impl Connection, text: &str, ids: &[i64], most: usize) -> Result<Vec<Link>> {
     let mut found = Vec::new();
-    for ids in ids.chunks(IDS_AT_ONCE) {
+    for ids in pieces(ids, ROWS_AT_ONCE) {
         let mut sql = Sql::new(text);
         sql.bind_list(ids.iter().copied());
         sql.push(" LIMIT ")
             .bind(i64::try_from(most.saturating_sub(found.len())).unwrap_or(i64::MAX));
-        found.extend(sql.all::<Link>(conn).await?);
+        found.extend(sql.read::<Link>(conn).await?);
         if found.len() >= most {
             break;
         }
@@ -94,31 +138,31 @@ async fn links(conn: &impl ConnectionTrait, text: &str, ids: &[i64], most: usize
 }
 
 /// What some runs have used; at most so many.
-pub(crate) async fn inputs_of(conn: &impl ConnectionTrait, runs: &[i64], most: usize) -> Result<Vec<Link>> {
+pub(crate) async fn inputs_of(conn: &impl Connection, runs: &[i64], most: usize) -> Result<Vec<Link>> {
     const SQL: &str = "SELECT artifact_id, run_id FROM run_inputs WHERE run_id IN ";
     links(conn, SQL, runs, most).await
 }
 
 /// What some runs have made; at most so many.
-pub(crate) async fn outputs_of(conn: &impl ConnectionTrait, runs: &[i64], most: usize) -> Result<Vec<Link>> {
+pub(crate) async fn outputs_of(conn: &impl Connection, runs: &[i64], most: usize) -> Result<Vec<Link>> {
     const SQL: &str = "SELECT id AS artifact_id, run_id FROM artifacts WHERE run_id IN ";
     links(conn, SQL, runs, most).await
 }
 
 /// What some runs made again or changed; at most so many.
-pub(crate) async fn updated_by(conn: &impl ConnectionTrait, runs: &[i64], most: usize) -> Result<Vec<Link>> {
+pub(crate) async fn updated_by(conn: &impl Connection, runs: &[i64], most: usize) -> Result<Vec<Link>> {
     const SQL: &str = "SELECT artifact_id, run_id FROM artifact_runs WHERE run_id IN ";
     links(conn, SQL, runs, most).await
 }
 
 /// Which runs have used some artifacts; at most so many.
-pub(crate) async fn readers_of(conn: &impl ConnectionTrait, artifacts: &[i64], most: usize) -> Result<Vec<Link>> {
+pub(crate) async fn readers_of(conn: &impl Connection, artifacts: &[i64], most: usize) -> Result<Vec<Link>> {
     const SQL: &str = "SELECT artifact_id, run_id FROM run_inputs WHERE artifact_id IN ";
     links(conn, SQL, artifacts, most).await
 }
 
 /// Which runs made some artifacts again or changed them; at most so many.
-pub(crate) async fn updaters_of(conn: &impl ConnectionTrait, artifacts: &[i64], most: usize) -> Result<Vec<Link>> {
+pub(crate) async fn updaters_of(conn: &impl Connection, artifacts: &[i64], most: usize) -> Result<Vec<Link>> {
     const SQL: &str = "SELECT artifact_id, run_id FROM artifact_runs WHERE artifact_id IN ";
     links(conn, SQL, artifacts, most).await
 }

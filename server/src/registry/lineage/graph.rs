@@ -404,27 +404,26 @@ impl Walk {
     /// Cuts a part into messages of a bounded size.
     fn tell(&mut self, part: GraphPart) {
         let GraphPart { artifacts, runs, edges } = part;
-        let mut parts = Vec::new();
-        for artifacts in artifacts.chunks(PART_NODES) {
-            parts.push(GraphPart {
-                artifacts: artifacts.to_vec(),
-                ..GraphPart::default()
-            });
-        }
-        for runs in runs.chunks(PART_NODES) {
-            parts.push(GraphPart {
-                runs: runs.to_vec(),
-                ..GraphPart::default()
-            });
-        }
-        for edges in edges.chunks(PART_NODES * 4) {
-            parts.push(GraphPart {
-                edges: edges.to_vec(),
-                ..GraphPart::default()
-            });
-        }
-        self.waiting.extend(parts);
+        let waiting = &mut self.waiting;
+        waiting.extend(in_parts(artifacts, PART_NODES).map(|artifacts| GraphPart {
+            artifacts,
+            ..GraphPart::default()
+        }));
+        waiting.extend(in_parts(runs, PART_NODES).map(|runs| GraphPart {
+            runs,
+            ..GraphPart::default()
+        }));
+        waiting.extend(in_parts(edges, PART_NODES * 4).map(|edges| GraphPart {
+            edges,
+            ..GraphPart::default()
+        }));
     }
+}
+
+/// All of them, so many at a time.
+fn in_parts<T>(all: Vec<T>, most: usize) -> impl Iterator<Item = Vec<T>> {
+    let mut all = all.into_iter();
+    std::iter::from_fn(move || Some(all.by_ref().take(most).collect()).filter(|part: &Vec<T>| !part.is_empty()))
 }
 
 fn ids(nodes: &[(i64, Ways)], which: impl Fn(&Ways) -> bool) -> Vec<i64> {
