@@ -66,6 +66,13 @@ impl FromCells for ArtifactNode {
     }
 }
 
+/// A run, and an artifact that it has used.
+impl FromCells for (i64, RunNode) {
+    fn from_cells(cells: &mut Cells<'_>) -> std::result::Result<Self, DbErr> {
+        Ok((cells.next()?, RunNode::from_cells(cells)?))
+    }
+}
+
 impl FromCells for RunNode {
     fn from_cells(cells: &mut Cells<'_>) -> std::result::Result<Self, DbErr> {
         Ok(Self {
@@ -90,17 +97,23 @@ impl FromCells for Link {
     }
 }
 
+/// Artifacts as nodes; of a description only what a node shows.
+const ARTIFACTS: &str = "SELECT id, uid, space_id, \"key\", \
+     CASE WHEN \"key\" IS NULL THEN COALESCE(SUBSTR(description, 1, 80), '') ELSE '' END, \
+     kind, version_label, visibility, size_bytes, created_at_us, run_id, has_previous_runs FROM artifacts";
+
+/// A run as a node.
+const RUN_COLUMNS: &str = "runs.id, runs.uid, runs.space_id, runs.name, runs.status, \
+     transforms.uid, transform_families.\"key\", transforms.version_label";
+const RUN_JOINS: &str = " LEFT JOIN transforms ON transforms.id = runs.transform_id \
+     LEFT JOIN transform_families ON transform_families.id = transforms.family_id";
+
 /// The artifacts with these ids.
 pub(crate) async fn artifacts(conn: &impl Connection, ids: &[i64]) -> Result<Vec<ArtifactNode>> {
     let mut found = Vec::with_capacity(ids.len());
     for ids in pieces(ids, ROWS_AT_ONCE) {
-        // Of a description only what a node shows.
-        let mut sql = Sql::new(
-            "SELECT id, uid, space_id, \"key\", CASE WHEN \"key\" IS NULL THEN COALESCE(SUBSTR(description, 1, 80), '') \
-             ELSE '' END AS description, kind, version_label, visibility, size_bytes, created_at_us, run_id, has_previous_runs \
-             FROM artifacts WHERE id IN ",
-        );
-        sql.bind_list(ids.iter().copied());
+        let mut sql = Sql::new(ARTIFACTS);
+        sql.push(" WHERE id IN ").bind_list(ids.iter().copied());
         found.extend(sql.read::<ArtifactNode>(conn).await?);
     }
     Ok(found)
@@ -110,26 +123,23 @@ pub(crate) async fn artifacts(conn: &impl Connection, ids: &[i64]) -> Result<Vec
 pub(crate) async fn runs(conn: &impl Connection, ids: &[i64]) -> Result<Vec<RunNode>> {
     let mut found = Vec::with_capacity(ids.len());
     for ids in pieces(ids, ROWS_AT_ONCE) {
-        let mut sql = Sql::new(
-            "SELECT runs.id, runs.uid, runs.space_id, runs.name, runs.status, transforms.uid AS transform_uid, \
-             transform_families.\"key\" AS transform_key, transforms.version_label AS transform_version \
-             FROM runs LEFT JOIN transforms ON transforms.id = runs.transform_id \
-             LEFT JOIN transform_families ON transform_families.id = transforms.family_id WHERE runs.id IN ",
-        );
-        sql.bind_list(ids.iter().copied());
+        let mut sql = Sql::new("SELECT ");
+        sql.push(RUN_COLUMNS).push(" FROM runs").push(RUN_JOINS);
+        sql.push(" WHERE runs.id IN ").bind_list(ids.iter().copied());
         found.extend(sql.read::<RunNode>(conn).await?);
     }
     Ok(found)
 }
 
-async fn links(conn: &impl Connection, text: &str, ids: &[i64], most: usize) -> Result<Vec<Link>> {
+/// What a text finds for some ids; at most so many.
+async fn found<T: FromCells>(conn: &impl Connection, text: &str, ids: &[i64], most: usize) -> Result<Vec<T>> {
     let mut found = Vec::new();
     for ids in pieces(ids, ROWS_AT_ONCE) {
         let mut sql = Sql::new(text);
         sql.bind_list(ids.iter().copied());
         sql.push(" LIMIT ")
             .bind(i64::try_from(most.saturating_sub(found.len())).unwrap_or(i64::MAX));
-        found.extend(sql.read::<Link>(conn).await?);
+        found.extend(sql.read(conn).await?);
         if found.len() >= most {
             break;
         }
@@ -140,31 +150,33 @@ async fn links(conn: &impl Connection, text: &str, ids: &[i64], most: usize) -> 
 /// What some runs have used; at most so many.
 pub(crate) async fn inputs_of(conn: &impl Connection, runs: &[i64], most: usize) -> Result<Vec<Link>> {
     const SQL: &str = "SELECT artifact_id, run_id FROM run_inputs WHERE run_id IN ";
-    links(conn, SQL, runs, most).await
+    found(conn, SQL, runs, most).await
 }
 
-/// What some runs have made; at most so many.
-pub(crate) async fn outputs_of(conn: &impl Connection, runs: &[i64], most: usize) -> Result<Vec<Link>> {
-    const SQL: &str = "SELECT id AS artifact_id, run_id FROM artifacts WHERE run_id IN ";
-    links(conn, SQL, runs, most).await
+/// What some runs have made; at most so many. Each says by which run it was made.
+pub(crate) async fn outputs_of(conn: &impl Connection, runs: &[i64], most: usize) -> Result<Vec<ArtifactNode>> {
+    found(conn, &format!("{ARTIFACTS} WHERE run_id IN "), runs, most).await
 }
 
 /// What some runs made again or changed; at most so many.
 pub(crate) async fn updated_by(conn: &impl Connection, runs: &[i64], most: usize) -> Result<Vec<Link>> {
     const SQL: &str = "SELECT artifact_id, run_id FROM artifact_runs WHERE run_id IN ";
-    links(conn, SQL, runs, most).await
+    found(conn, SQL, runs, most).await
 }
 
-/// Which runs have used some artifacts; at most so many.
-pub(crate) async fn readers_of(conn: &impl Connection, artifacts: &[i64], most: usize) -> Result<Vec<Link>> {
-    const SQL: &str = "SELECT artifact_id, run_id FROM run_inputs WHERE artifact_id IN ";
-    links(conn, SQL, artifacts, most).await
+/// Which runs have used some artifacts, each behind the id of one; at most so many.
+pub(crate) async fn readers_of(conn: &impl Connection, artifacts: &[i64], most: usize) -> Result<Vec<(i64, RunNode)>> {
+    let text = format!(
+        "SELECT run_inputs.artifact_id, {RUN_COLUMNS} FROM run_inputs \
+         JOIN runs ON runs.id = run_inputs.run_id{RUN_JOINS} WHERE run_inputs.artifact_id IN "
+    );
+    found(conn, &text, artifacts, most).await
 }
 
 /// Which runs made some artifacts again or changed them; at most so many.
 pub(crate) async fn updaters_of(conn: &impl Connection, artifacts: &[i64], most: usize) -> Result<Vec<Link>> {
     const SQL: &str = "SELECT artifact_id, run_id FROM artifact_runs WHERE artifact_id IN ";
-    links(conn, SQL, artifacts, most).await
+    found(conn, SQL, artifacts, most).await
 }
 
 /// A number and some uids.

@@ -229,9 +229,9 @@ impl Registry {
 impl Walk {
     async fn begin(&mut self, artifacts: Nodes, run: Option<(i64, Ways)>) -> Result<()> {
         let mut part = GraphPart::default();
-        self.take_artifacts(artifacts, &mut part).await?;
+        self.take_artifacts(artifacts, Vec::new(), &mut part).await?;
         if let Some(run) = run {
-            self.run_frontier = self.take_runs(vec![run], &mut part).await?;
+            self.run_frontier = self.take_runs(vec![run], Vec::new(), &mut part).await?;
         }
         self.tell(part);
         Ok(())
@@ -292,6 +292,18 @@ impl Walk {
         let updated: Vec<i64> = up.into_iter().filter(|id| self.updated.contains(id)).collect();
         let updated = lineage::updaters_of(self.registry.db.reader(), &updated, most).await?;
         let read = lineage::readers_of(self.registry.db.reader(), &down, most).await?;
+        let (read, readers): (Vec<Link>, Vec<RunNode>) = read
+            .into_iter()
+            .map(|(artifact_id, run)| {
+                (
+                    Link {
+                        artifact_id,
+                        run_id: run.id,
+                    },
+                    run,
+                )
+            })
+            .unzip();
         self.truncated |= updated.len() >= most || read.len() >= most;
         for (links, kind, ways) in [
             (made, EdgeKind::Output, Ways { up: true, down: false }),
@@ -303,11 +315,18 @@ impl Walk {
                 runs.push((link.run_id, ways));
             }
         }
-        let mut runs = self.take_runs(runs, &mut part).await?;
+        let mut runs = self.take_runs(runs, readers, &mut part).await?;
         runs.extend(begun);
         let (up, down) = (ids(&runs, |ways| ways.up), ids(&runs, |ways| ways.down));
         let inputs = lineage::inputs_of(self.registry.db.reader(), &up, most).await?;
-        let outputs = lineage::outputs_of(self.registry.db.reader(), &down, most).await?;
+        let made = lineage::outputs_of(self.registry.db.reader(), &down, most).await?;
+        let link = |node: &ArtifactNode| {
+            Some(Link {
+                artifact_id: node.id,
+                run_id: node.run_id?,
+            })
+        };
+        let outputs: Vec<Link> = made.iter().filter_map(link).collect();
         let updates = lineage::updated_by(self.registry.db.reader(), &down, most).await?;
         self.truncated |= [&inputs, &outputs, &updates].iter().any(|links| links.len() >= most);
         let mut artifacts = Vec::new();
@@ -321,7 +340,7 @@ impl Walk {
                 artifacts.push((link.artifact_id, ways));
             }
         }
-        self.take_artifacts(artifacts, &mut part).await?;
+        self.take_artifacts(artifacts, made, &mut part).await?;
         for (link, kind) in edges {
             self.take_edge(link, kind, &mut part);
         }
@@ -339,42 +358,53 @@ impl Walk {
         (self.nodes_left() + 1) * EDGES_FOR_NODE
     }
 
-    /// Takes artifacts into the graph; those with ways that are new come next.
-    async fn take_artifacts(&mut self, wanted: Nodes, part: &mut GraphPart) -> Result<()> {
+    /// Takes artifacts into the graph, some of which were found already; those with ways that
+    /// are new come next.
+    async fn take_artifacts(
+        &mut self,
+        wanted: Nodes,
+        mut nodes: Vec<ArtifactNode>,
+        part: &mut GraphPart,
+    ) -> Result<()> {
         let (new, mut again) = sorted(wanted, &mut self.artifacts);
         let new = self.within_limit(new);
-        let ids: Vec<i64> = new.iter().map(|(id, _)| *id).collect();
-        let ways: HashMap<i64, Ways> = new.into_iter().collect();
-        for node in lineage::artifacts(self.registry.db.reader(), &ids).await? {
-            let Some(ways) = ways.get(&node.id).filter(|_| self.caller.may_read(node.space_id)) else {
+        let unknown = unknown(&new, nodes.iter().map(|node| node.id));
+        nodes.extend(lineage::artifacts(self.registry.db.reader(), &unknown).await?);
+        let mut left: HashMap<i64, Ways> = new.into_iter().collect();
+        for node in nodes {
+            let ways = left.remove(&node.id);
+            let Some(ways) = ways.filter(|_| self.caller.may_read(node.space_id)) else {
                 continue;
             };
-            let Ways { up, down } = *ways;
+            let Ways { up, down } = ways;
             let uid = node.uid.clone();
             self.artifacts.insert(node.id, Seen { uid, up, down });
             self.made_by.extend(node.run_id.map(|run_id| (node.id, run_id)));
             self.updated.extend(node.has_previous_runs.then_some(node.id));
-            again.push((node.id, *ways));
+            again.push((node.id, ways));
             part.artifacts.push(told_artifact(node, self.distance)?);
         }
         self.frontier.extend(again);
         Ok(())
     }
 
-    /// Takes runs into the graph; answers those with ways that are new.
-    async fn take_runs(&mut self, wanted: Nodes, part: &mut GraphPart) -> Result<Nodes> {
+    /// Takes runs into the graph, some of which were found already; answers those with ways
+    /// that are new.
+    async fn take_runs(&mut self, wanted: Nodes, mut nodes: Vec<RunNode>, part: &mut GraphPart) -> Result<Nodes> {
         let (new, mut again) = sorted(wanted, &mut self.runs);
         let new = self.within_limit(new);
-        let ids: Vec<i64> = new.iter().map(|(id, _)| *id).collect();
-        let ways: HashMap<i64, Ways> = new.into_iter().collect();
-        for node in lineage::runs(self.registry.db.reader(), &ids).await? {
-            let Some(ways) = ways.get(&node.id).filter(|_| self.caller.may_read(node.space_id)) else {
+        let unknown = unknown(&new, nodes.iter().map(|node| node.id));
+        nodes.extend(lineage::runs(self.registry.db.reader(), &unknown).await?);
+        let mut left: HashMap<i64, Ways> = new.into_iter().collect();
+        for node in nodes {
+            let ways = left.remove(&node.id);
+            let Some(ways) = ways.filter(|_| self.caller.may_read(node.space_id)) else {
                 continue;
             };
-            let Ways { up, down } = *ways;
+            let Ways { up, down } = ways;
             let uid = node.uid.clone();
             self.runs.insert(node.id, Seen { uid, up, down });
-            again.push((node.id, *ways));
+            again.push((node.id, ways));
             part.runs.push(told_run(node, self.distance)?);
         }
         Ok(again)
@@ -418,6 +448,12 @@ impl Walk {
             ..GraphPart::default()
         }));
     }
+}
+
+/// Ids of nodes that were not found yet.
+fn unknown(new: &Nodes, found: impl Iterator<Item = i64>) -> Vec<i64> {
+    let found: HashSet<i64> = found.collect();
+    new.iter().map(|(id, _)| *id).filter(|id| !found.contains(id)).collect()
 }
 
 /// All of them, so many at a time.
