@@ -5,8 +5,11 @@ use sea_orm::{ConnectionTrait, DbErr, FromQueryResult};
 use super::{
     Connection, Result,
     cells::{Cells, FromCells},
-    numbered::{ROWS_AT_ONCE, Sql, pieces},
+    numbered::Sql,
 };
+
+/// Ids in one statement; both databases take more.
+const IDS_AT_ONCE: usize = 1_024;
 
 /// An artifact as a node.
 #[derive(Debug, Clone)]
@@ -35,9 +38,16 @@ pub(crate) struct RunNode {
     pub(crate) space_id: i64,
     pub(crate) name: Option<String>,
     pub(crate) status: i16,
-    pub(crate) transform_uid: Option<String>,
-    pub(crate) transform_key: Option<String>,
-    pub(crate) transform_version: Option<String>,
+    pub(crate) transform_id: Option<i64>,
+}
+
+/// A transform as a node says it.
+#[derive(Debug, Clone)]
+pub(crate) struct TransformNode {
+    pub(crate) id: i64,
+    pub(crate) uid: String,
+    pub(crate) key: String,
+    pub(crate) version: String,
 }
 
 /// What connects an artifact and a run.
@@ -81,9 +91,18 @@ impl FromCells for RunNode {
             space_id: cells.next()?,
             name: cells.next()?,
             status: cells.next()?,
-            transform_uid: cells.next()?,
-            transform_key: cells.next()?,
-            transform_version: cells.next()?,
+            transform_id: cells.next()?,
+        })
+    }
+}
+
+impl FromCells for TransformNode {
+    fn from_cells(cells: &mut Cells<'_>) -> std::result::Result<Self, DbErr> {
+        Ok(Self {
+            id: cells.next()?,
+            uid: cells.next()?,
+            key: cells.next()?,
+            version: cells.next()?,
         })
     }
 }
@@ -103,40 +122,53 @@ const ARTIFACTS: &str = "SELECT id, uid, space_id, \"key\", \
      kind, version_label, visibility, size_bytes, created_at_us, run_id, has_previous_runs FROM artifacts";
 
 /// A run as a node.
-const RUN_COLUMNS: &str = "runs.id, runs.uid, runs.space_id, runs.name, runs.status, \
-     transforms.uid, transform_families.\"key\", transforms.version_label";
-const RUN_JOINS: &str = " LEFT JOIN transforms ON transforms.id = runs.transform_id \
-     LEFT JOIN transform_families ON transform_families.id = transforms.family_id";
+const RUN_COLUMNS: &str = "runs.id, runs.uid, runs.space_id, runs.name, runs.status, runs.transform_id";
 
-/// The artifacts with these ids.
-pub(crate) async fn artifacts(conn: &impl Connection, ids: &[i64]) -> Result<Vec<ArtifactNode>> {
+/// Ids in pieces, each of them a power of two long, so that few statements are compiled: the
+/// last is filled with an id that it has.
+fn pieces(ids: &[i64]) -> impl Iterator<Item = Vec<i64>> {
+    ids.chunks(IDS_AT_ONCE).map(|ids| {
+        let mut piece = ids.to_vec();
+        piece.resize(ids.len().next_power_of_two(), ids[ids.len() - 1]);
+        piece
+    })
+}
+
+/// All that a text finds for some ids.
+async fn all<T: FromCells>(conn: &impl Connection, text: &str, ids: &[i64]) -> Result<Vec<T>> {
     let mut found = Vec::with_capacity(ids.len());
-    for ids in pieces(ids, ROWS_AT_ONCE) {
-        let mut sql = Sql::new(ARTIFACTS);
-        sql.push(" WHERE id IN ").bind_list(ids.iter().copied());
-        found.extend(sql.read::<ArtifactNode>(conn).await?);
+    for ids in pieces(ids) {
+        let mut sql = Sql::new(text);
+        sql.bind_list(ids);
+        found.extend(sql.read(conn).await?);
     }
     Ok(found)
 }
 
+/// The artifacts with these ids.
+pub(crate) async fn artifacts(conn: &impl Connection, ids: &[i64]) -> Result<Vec<ArtifactNode>> {
+    all(conn, &format!("{ARTIFACTS} WHERE id IN "), ids).await
+}
+
 /// The runs with these ids.
 pub(crate) async fn runs(conn: &impl Connection, ids: &[i64]) -> Result<Vec<RunNode>> {
-    let mut found = Vec::with_capacity(ids.len());
-    for ids in pieces(ids, ROWS_AT_ONCE) {
-        let mut sql = Sql::new("SELECT ");
-        sql.push(RUN_COLUMNS).push(" FROM runs").push(RUN_JOINS);
-        sql.push(" WHERE runs.id IN ").bind_list(ids.iter().copied());
-        found.extend(sql.read::<RunNode>(conn).await?);
-    }
-    Ok(found)
+    all(conn, &format!("SELECT {RUN_COLUMNS} FROM runs WHERE id IN "), ids).await
+}
+
+/// The transforms with these ids.
+pub(crate) async fn transforms(conn: &impl Connection, ids: &[i64]) -> Result<Vec<TransformNode>> {
+    const SQL: &str = "SELECT transforms.id, transforms.uid, transform_families.\"key\", transforms.version_label \
+         FROM transforms JOIN transform_families ON transform_families.id = transforms.family_id \
+         WHERE transforms.id IN ";
+    all(conn, SQL, ids).await
 }
 
 /// What a text finds for some ids; at most so many.
 async fn found<T: FromCells>(conn: &impl Connection, text: &str, ids: &[i64], most: usize) -> Result<Vec<T>> {
     let mut found = Vec::new();
-    for ids in pieces(ids, ROWS_AT_ONCE) {
+    for ids in pieces(ids) {
         let mut sql = Sql::new(text);
-        sql.bind_list(ids.iter().copied());
+        sql.bind_list(ids);
         sql.push(" LIMIT ")
             .bind(i64::try_from(most.saturating_sub(found.len())).unwrap_or(i64::MAX));
         found.extend(sql.read(conn).await?);
@@ -168,7 +200,7 @@ pub(crate) async fn updated_by(conn: &impl Connection, runs: &[i64], most: usize
 pub(crate) async fn readers_of(conn: &impl Connection, artifacts: &[i64], most: usize) -> Result<Vec<(i64, RunNode)>> {
     let text = format!(
         "SELECT run_inputs.artifact_id, {RUN_COLUMNS} FROM run_inputs \
-         JOIN runs ON runs.id = run_inputs.run_id{RUN_JOINS} WHERE run_inputs.artifact_id IN "
+         JOIN runs ON runs.id = run_inputs.run_id WHERE run_inputs.artifact_id IN "
     );
     found(conn, &text, artifacts, most).await
 }

@@ -1,20 +1,17 @@
 //! Artifacts and runs around others: a walk in steps, each a few queries for all nodes of it.
 
-use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use artifactd_domain::{ArtifactRef, Kind, RunStatus, RunUid, Visibility};
-use futures::{
-    StreamExt,
-    stream::{self, BoxStream},
-};
+use foldhash::{HashMap, HashMapExt, HashSet};
+use futures::{StreamExt, stream::BoxStream};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::{
     db::{
         DbError, artifacts,
-        lineage::{self, ArtifactNode, Link, RunNode},
+        lineage::{self, ArtifactNode, Link, RunNode, TransformNode},
         runs,
     },
     registry::{Caller, Registry, RegistryError, Result, runs::missing},
@@ -22,6 +19,9 @@ use crate::{
 
 /// Nodes in one part of an answer.
 const PART_NODES: usize = 500;
+
+/// Parts that wait to be told while the walk goes on.
+const PARTS_AHEAD: usize = 4;
 
 /// Edges that one step may bring for each node that is still allowed; more say nothing new.
 const EDGES_FOR_NODE: usize = 20;
@@ -162,6 +162,8 @@ struct Walk {
     query: GraphQuery,
     artifacts: HashMap<i64, Seen>,
     runs: HashMap<i64, Seen>,
+    /// Those of the runs.
+    transforms: HashMap<i64, TransformNode>,
     edges: HashSet<(Link, EdgeKind)>,
     /// Artifacts whose runs come next.
     frontier: Nodes,
@@ -205,11 +207,12 @@ impl Registry {
             caller: caller.clone(),
             artifacts: HashMap::new(),
             runs: HashMap::new(),
+            transforms: HashMap::new(),
             edges: Default::default(),
             frontier: Vec::new(),
             run_frontier: Vec::new(),
             made_by: HashMap::new(),
-            updated: HashSet::new(),
+            updated: Default::default(),
             distance: 0,
             truncated: false,
             waiting: Default::default(),
@@ -222,7 +225,9 @@ impl Registry {
         };
         let ids: Nodes = rows.iter().map(|row| (row.id, ways)).collect();
         walk.begin(ids, run.map(|id| (id, ways))).await?;
-        Ok(stream::unfold(walk, |walk| walk.next()).boxed())
+        let (parts, told) = mpsc::channel(PARTS_AHEAD);
+        tokio::spawn(walk.run(parts));
+        Ok(ReceiverStream::new(told).boxed())
     }
 }
 
@@ -237,10 +242,19 @@ impl Walk {
         Ok(())
     }
 
-    async fn next(mut self) -> Option<(Result<Graph>, Self)> {
+    /// Walks on while what was found is told, until nobody hears any more.
+    async fn run(mut self, parts: mpsc::Sender<Result<Graph>>) {
+        while let Some(part) = self.next().await {
+            if parts.send(part).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn next(&mut self) -> Option<Result<Graph>> {
         loop {
             if let Some(part) = self.waiting.pop_front() {
-                return Some((Ok(Graph::Part(part)), self));
+                return Some(Ok(Graph::Part(part)));
             }
             if self.ended {
                 return None;
@@ -249,11 +263,11 @@ impl Walk {
             if !goes_on || self.distance >= self.query.depth {
                 self.ended = true;
                 let truncated = self.truncated || (goes_on && self.has_more().await);
-                return Some((Ok(Graph::End(GraphEnd { truncated })), self));
+                return Some(Ok(Graph::End(GraphEnd { truncated })));
             }
             if let Err(error) = self.step().await {
                 self.ended = true;
-                return Some((Err(error), self));
+                return Some(Err(error));
             }
         }
     }
@@ -395,6 +409,7 @@ impl Walk {
         let new = self.within_limit(new);
         let unknown = unknown(&new, nodes.iter().map(|node| node.id));
         nodes.extend(lineage::runs(self.registry.db.reader(), &unknown).await?);
+        self.look_up_transforms(&nodes).await?;
         let mut left: HashMap<i64, Ways> = new.into_iter().collect();
         for node in nodes {
             let ways = left.remove(&node.id);
@@ -405,9 +420,19 @@ impl Walk {
             let uid = node.uid.clone();
             self.runs.insert(node.id, Seen { uid, up, down });
             again.push((node.id, ways));
-            part.runs.push(told_run(node, self.distance)?);
+            let transform = node.transform_id.and_then(|id| self.transforms.get(&id));
+            part.runs.push(told_run(node, transform, self.distance)?);
         }
         Ok(again)
+    }
+
+    async fn look_up_transforms(&mut self, runs: &[RunNode]) -> Result<()> {
+        let ids: HashSet<i64> = runs.iter().filter_map(|run| run.transform_id).collect();
+        let new: Vec<i64> = ids.into_iter().filter(|id| !self.transforms.contains_key(id)).collect();
+        let found = lineage::transforms(self.registry.db.reader(), &new).await?;
+        self.transforms
+            .extend(found.into_iter().map(|transform| (transform.id, transform)));
+        Ok(())
     }
 
     fn within_limit(&mut self, mut new: Nodes) -> Nodes {
@@ -519,11 +544,11 @@ fn told_artifact(node: ArtifactNode, distance: u32) -> Result<LineageArtifact> {
     })
 }
 
-fn told_run(node: RunNode, distance: u32) -> Result<LineageRun> {
-    let transform = match (node.transform_uid, node.transform_key, node.transform_version) {
-        (Some(uid), Some(key), Some(version)) => Some((uid, key, version)),
-        _ => None,
-    };
+fn told_run(node: RunNode, transform: Option<&TransformNode>, distance: u32) -> Result<LineageRun> {
+    let transform = transform.map(|transform| {
+        let TransformNode { uid, key, version, .. } = transform.clone();
+        (uid, key, version)
+    });
     Ok(LineageRun {
         status: RunStatus::from_code(node.status).ok_or(impossible("runs", "status"))?,
         uid: node.uid,
