@@ -1,3 +1,5 @@
+mod edited;
+
 use proptest::prelude::*;
 
 use super::*;
