@@ -52,6 +52,7 @@ mod moves;
 mod polyglot;
 mod published;
 mod races;
+mod ranges;
 mod readme;
 mod readme_tables;
 mod record_filters;
@@ -94,3 +95,15 @@ mod vanishing;
 mod versions;
 mod walks;
 mod work;
+
+/// The compiler says nothing of a file that no `mod` names: its tests would just not run.
+#[test]
+fn every_file_here_is_a_module() {
+    let named = include_str!("main.rs");
+    for entry in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        let is_named = named.lines().any(|line| line == format!("mod {name};"));
+        assert!(is_named || name == "main", "{} is no module", path.display());
+    }
+}
