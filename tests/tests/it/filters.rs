@@ -204,7 +204,14 @@ async fn lists_come_in_every_order() {
     for backend in Backend::DATABASES {
         let server = with_artifacts(backend).await;
         let calls = server.calls();
+        for (number, rows) in [5, 2, 2, 9].into_iter().enumerate() {
+            let table = (0..rows).fold("n\n".to_owned(), |table, row| format!("{table}{row}\n"));
+            let key = format!("rows/{number}.csv");
+            calls.save(keyed(&key), table.as_bytes()).await.unwrap();
+        }
         let all = calls.list_all(listed("", "", 1000, &ALL)).await.unwrap();
+        let tables = all.iter().filter(|artifact| artifact.n_observations > Some(1));
+        assert!(tables.count() >= 4, "what orders is of several values, and is unset");
         for (order_by, is_descending) in [
             ("created_at", false),
             ("updated_at desc, uid desc", true),
@@ -212,14 +219,21 @@ async fn lists_come_in_every_order() {
             ("key desc", true),
             ("size asc", false),
             ("size desc", true),
+            ("n_observations", false),
+            ("n_observations desc", true),
         ] {
             let order: Order = order_by.parse().unwrap();
             let name = order.by.name();
             let mut expected = all.clone();
             expected.sort_by(|one, other| {
-                let unset = |artifact: &pb::Artifact| name == "key" && artifact.key.is_none();
+                let unset = |artifact: &pb::Artifact| match name {
+                    "key" => artifact.key.is_none(),
+                    "n_observations" => artifact.n_observations.is_none(),
+                    _ => false,
+                };
                 let value = |artifact: &pb::Artifact| match name {
                     "size" => (artifact.size, 0, None),
+                    "n_observations" => (artifact.n_observations.unwrap_or_default(), 0, None),
                     "key" => (0, 0, artifact.key.clone()),
                     name => {
                         let time = if name == "created_at" {
