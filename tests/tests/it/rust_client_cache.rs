@@ -13,10 +13,12 @@ use artifactd_tests::{
     TestServer,
     content::{Random, content},
     impostor::{Goods, Impostor},
+    required_env,
 };
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{StreamExt, future::join_all};
 use tempfile::TempDir;
+use tokio::process::Command;
 
 const KIB: usize = 1 << 10;
 const MIB: usize = 1 << 20;
@@ -302,26 +304,56 @@ async fn a_folder_that_was_touched_is_mended_file_by_file() {
     assert_eq!(moved().await, 0);
 }
 
+/// What tells this program that it is another one, which is to cache from this server.
+const OTHER: &str = "ARTIFACTD_TEST_CACHES_FROM";
+
+/// Caches what it is told to in a process of its own, and says how much came.
+#[expect(clippy::print_stdout, reason = "this is how it says so")]
+async fn cache_for_others(url: String) {
+    let [folder, key] = ["ARTIFACTD_TEST_CACHE", "ARTIFACTD_TEST_KEY"].map(required_env);
+    let copy = client(url, Path::new(&folder)).await.cache(&*key).await.unwrap();
+    println!("\ncached {} {}", copy.moved_bytes(), copy.path().display());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn programs_that_want_the_same_copy_fetch_it_once() {
+    if let Ok(url) = std::env::var(OTHER) {
+        return cache_for_others(url).await;
+    }
     let setting = Setting::new().await;
     setting.save(content(1, 50 * MIB), "x.bin").await;
     setting
         .save_folder(&[("a", content(2, 3 * MIB)), ("b", content(3, 40 * MIB))])
         .await;
+    let test = "rust_client_cache::programs_that_want_the_same_copy_fetch_it_once";
     for (key, size) in [("x.bin", 50 * MIB), ("f.zarr", 43 * MIB)] {
-        let caching = (0..4).map(|_| {
+        let programs = (0..3).map(|_| {
+            Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", test, "--nocapture"])
+                .env(OTHER, setting.server.url())
+                .env("ARTIFACTD_TEST_CACHE", setting.cache.path())
+                .env("ARTIFACTD_TEST_KEY", key)
+                .output()
+        });
+        let inside = (0..2).map(|_| {
             let (url, folder) = (setting.server.url(), setting.cache.path().to_owned());
             tokio::spawn(async move { client(url, &folder).await.cache(key).await.unwrap() })
         });
-        let copies: Vec<Cached> = futures::future::join_all(caching)
-            .await
+        let (programs, inside) = tokio::join!(join_all(programs), join_all(inside));
+        let mut copies: Vec<(u64, PathBuf)> = inside
             .into_iter()
-            .map(Result::unwrap)
+            .map(|copy| copy.unwrap())
+            .map(|copy| (copy.moved_bytes(), copy.path().to_owned()))
             .collect();
-        let moved: u64 = copies.iter().map(Cached::moved_bytes).sum();
+        for program in programs {
+            let said = String::from_utf8(program.unwrap().stdout).unwrap();
+            let line = said.lines().find_map(|line| line.strip_prefix("cached "));
+            let (moved, path) = line.and_then(|line| line.split_once(' ')).expect(&said);
+            copies.push((moved.parse().unwrap(), path.into()));
+        }
+        let moved: u64 = copies.iter().map(|(moved, _)| moved).sum();
         assert_eq!(moved, size as u64, "{key}");
-        assert!(copies.iter().all(|copy| copy.path() == copies[0].path()));
+        assert!(copies.iter().all(|(_, path)| *path == copies[0].1), "{copies:?}");
     }
 }
 
