@@ -230,6 +230,13 @@ async fn json_is_the_form_of_the_protos() {
     print("Artifact", &["info", "f"]);
     print("Artifact", &["versions", "f"]);
     print("Artifact", &["ls"]);
+    print("Artifact", &["find", "is_latest = true"]);
+    print("CountArtifactsResponse", &["find", "--count"]);
+    print("SearchHit", &["search", "words"]);
+    print("Alias", &["alias", "set", "f@@1", "prod"]);
+    print("Alias", &["alias", "ls", "f"]);
+    print("Alias", &["alias", "rm", "f", "prod"]);
+    print("AliasChange", &["alias", "log", "f", "prod"]);
     print("Member", &["ls", "-m", "f"]);
     print("Artifact", &["get", "f", "down"]);
     print("ServerInfo", &["status"]);
