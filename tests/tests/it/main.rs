@@ -12,6 +12,7 @@ mod artifactctl_tables;
 mod artifactctl_terminal;
 mod artifactctl_transfers;
 mod bad_fields;
+mod bad_folders;
 mod bad_frames;
 mod bad_lines;
 mod bad_streams;
