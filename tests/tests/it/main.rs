@@ -4,6 +4,7 @@
 
 mod aliases;
 mod annotated_saves;
+mod annotation_values;
 mod annotations;
 mod artifactctl;
 mod artifactctl_exits;
