@@ -63,6 +63,7 @@ mod replacing;
 mod requests;
 mod restored;
 mod round_trips;
+mod runs;
 mod rust_client;
 mod rust_client_cache;
 mod rust_client_collections;
