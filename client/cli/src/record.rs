@@ -18,4 +18,5 @@ mod said;
 pub(crate) mod schemas;
 pub(crate) mod storage;
 pub(crate) mod transform;
+mod versioned;
 pub(crate) mod watch;

@@ -6,7 +6,10 @@ use artifactd_client::{Client, DownloadOptions, DownloadedMember, IfExists, mess
 use clap::Subcommand;
 use futures::TryStreamExt;
 
-use super::{names, said};
+use super::{
+    names,
+    versioned::{self, Versioned, deleted, named, show},
+};
 use crate::{
     Context,
     exit::{Code, Failure},
@@ -120,10 +123,8 @@ pub(crate) async fn run(context: &mut Context, command: Collection) -> Result<Co
                 request_id: None,
             };
             let answer = client.create_collection(request).await?;
-            context.output.message("CreateCollectionResponse", &answer)?;
-            let what = if answer.created { "created" } else { "existing" };
-            let line = listed(&answer.collection.unwrap_or_default());
-            context.output.line(&format!("{what} {line}"))?;
+            let made = answer.collection.clone().unwrap_or_default();
+            versioned::made(context, ("CreateCollectionResponse", &answer), answer.created, &made)?;
         }
         Command::Append { collection, members } => {
             let request = pb::AppendToCollectionRequest {
@@ -172,8 +173,7 @@ pub(crate) async fn run(context: &mut Context, command: Collection) -> Result<Co
                 ..Default::default()
             };
             client.delete_collection(request).await?;
-            context.output.message("Collection", &found)?;
-            context.output.line(&format!("deleted {}", listed(&found)))?;
+            deleted(context, &found)?;
         }
     }
     Ok(Code::Done)
@@ -215,17 +215,13 @@ async fn download(
     }
 }
 
-fn show(context: &mut Context, collection: &pb::Collection) -> Result<(), Failure> {
-    context.output.message("Collection", collection)?;
-    context.output.line(&listed(collection))
-}
+impl Versioned for pb::Collection {
+    const NAME: &'static str = "Collection";
 
-fn listed(collection: &pb::Collection) -> String {
-    let at = said::time(collection.created_at.as_ref());
-    format!(
-        "{}  {:>6} members  {at}  {}@@{}",
-        collection.uid, collection.n_members, collection.key, collection.version
-    )
+    fn listed(&self) -> String {
+        let named = named(self.created_at.as_ref(), &self.key, &self.version);
+        format!("{}  {:>6} members  {named}", self.uid, self.n_members)
+    }
 }
 
 fn listed_member(member: &pb::CollectionMember) -> String {

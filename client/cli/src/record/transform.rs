@@ -6,7 +6,10 @@ use artifactd_client::messages::{self as pb, TransformKind};
 use clap::{Subcommand, ValueEnum};
 use futures::TryStreamExt;
 
-use super::{names, said};
+use super::{
+    names,
+    versioned::{self, Versioned, deleted, named, show},
+};
 use crate::{
     Context,
     exit::{Code, Failure},
@@ -115,10 +118,8 @@ pub(crate) async fn run(context: &mut Context, command: Transform) -> Result<Cod
                 request_id: None,
             };
             let answer = client.create_transform(request).await?;
-            context.output.message("CreateTransformResponse", &answer)?;
-            let what = if answer.created { "created" } else { "existing" };
-            let line = listed(&answer.transform.unwrap_or_default());
-            context.output.line(&format!("{what} {line}"))?;
+            let made = answer.transform.clone().unwrap_or_default();
+            versioned::made(context, ("CreateTransformResponse", &answer), answer.created, &made)?;
         }
         Command::Ls { prefix, all_versions } => {
             let request = pb::ListTransformsRequest {
@@ -129,18 +130,18 @@ pub(crate) async fn run(context: &mut Context, command: Transform) -> Result<Cod
             };
             let mut transforms = Box::pin(client.transforms(request));
             while let Some(transform) = transforms.try_next().await? {
-                context.output.message("Transform", &transform)?;
-                context.output.line(&listed(&transform))?;
+                show(context, &transform)?;
             }
         }
         Command::Show { transform, source } => {
             let found = client.get_transform(names::transform(&transform)).await?;
-            context.output.message("Transform", &found)?;
-            match source {
-                // Code has lines, each of which is one here.
-                true => found.source().lines().try_for_each(|line| context.output.line(line))?,
-                false => context.output.line(&listed(&found))?,
+            if !source {
+                show(context, &found)?;
+                return Ok(Code::Done);
             }
+            context.output.message(pb::Transform::NAME, &found)?;
+            // Code has lines, each of which is one here.
+            found.source().lines().try_for_each(|line| context.output.line(line))?;
         }
         Command::Rm { transform } => {
             // One version, whichever the name means now.
@@ -150,14 +151,17 @@ pub(crate) async fn run(context: &mut Context, command: Transform) -> Result<Cod
                 ..Default::default()
             };
             client.delete_transform(request).await?;
-            context.output.message("Transform", &found)?;
-            context.output.line(&format!("deleted {}", listed(&found)))?;
+            deleted(context, &found)?;
         }
     }
     Ok(Code::Done)
 }
 
-fn listed(transform: &pb::Transform) -> String {
-    let at = said::time(transform.created_at.as_ref());
-    format!("{}  {at}  {}@@{}", transform.uid, transform.key, transform.version)
+impl Versioned for pb::Transform {
+    const NAME: &'static str = "Transform";
+
+    fn listed(&self) -> String {
+        let named = named(self.created_at.as_ref(), &self.key, &self.version);
+        format!("{}  {named}", self.uid)
+    }
 }
