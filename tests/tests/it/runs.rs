@@ -148,18 +148,20 @@ async fn a_run_begins_and_ends_once() {
         let started = calls.start_run(&run.uid).await.unwrap();
         assert_eq!(started.status(), RunStatus::Started);
         assert!(started.started_at.is_some());
-        let report = save(&calls, "report.html").await;
+        let (report, environment) = (save(&calls, "report.html").await, save(&calls, "environment.yml").await);
         let request = pb::UpdateRunRequest {
             uid: run.uid.clone(),
             update: Some(pb::RunUpdate {
                 report: Some(by_key("report.html")),
+                environment: Some(by_key("environment.yml")),
                 ..Default::default()
             }),
-            update_mask: mask(&["report", "name"]),
+            update_mask: mask(&["report", "environment", "name"]),
             ..Default::default()
         };
         let updated = calls.update_run(request).await.unwrap();
         assert_eq!((updated.report_uid, updated.name), (Some(report.uid.clone()), None));
+        assert_eq!(updated.environment_uid, Some(environment.uid.clone()));
         let finished = calls.finish_run(&run.uid, RunStatus::Failed).await.unwrap();
         assert_eq!((finished.status(), finished.exit_code), (RunStatus::Failed, Some(1)));
         assert_eq!(calls.get_run(&run.uid).await.unwrap(), finished);
@@ -175,7 +177,9 @@ async fn a_run_begins_and_ends_once() {
             ..Default::default()
         };
         assert_eq!(refusal(calls.update_run(params).await), ErrorReason::RunFinished);
-        assert_eq!(refusal(calls.destroy(by_uid(&report.uid)).await), ErrorReason::InUse);
+        for used in [&report, &environment] {
+            assert_eq!(refusal(calls.destroy(by_uid(&used.uid)).await), ErrorReason::InUse);
+        }
         let other = begin(&calls).await;
         let listed = async |request| -> Vec<String> {
             calls
