@@ -156,7 +156,7 @@ pub enum DeleteStorage {
     /// Managed bytes that nothing else references go.
     #[default]
     Managed,
-    /// Also bytes in place go.
+    /// The same, but for what lies in place: that is refused, and the record stays.
     Delete,
     /// They stay, and can be claimed by digest.
     Keep,

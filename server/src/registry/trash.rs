@@ -27,6 +27,7 @@ use crate::{
         families, manifests, runs,
     },
     fault,
+    storage::StorageError,
 };
 
 /// What to delete: a uid that version, a key or stem all versions outside trash.
@@ -61,8 +62,10 @@ pub enum DeleteMode {
 /// What becomes of bytes that nothing references any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeepBytes {
-    /// They go, after a grace.
+    /// They go, after a grace. Files in place stay.
     No,
+    /// No files in place stay either: refused where there are any, as nothing is written there.
+    NotInPlace,
     /// They stay, and can be claimed by digest.
     Yes,
 }
@@ -296,6 +299,11 @@ impl Target<'_> {
                 if let Some(live) = doomed.iter().find(|row| !row.in_trash() && !force) {
                     return Err(RegistryError::NotInTrash(live.uid()?));
                 }
+                if bytes == KeepBytes::NotInPlace
+                    && let Some(row) = doomed.iter().find(|row| !row.key_is_virtual)
+                {
+                    return Err(lies_in_place(row).into());
+                }
                 let destroyed_uids = doomed.iter().map(|row| row.uid.clone()).collect();
                 for row in &doomed {
                     let_go(self.txn, row, if_used).await?;
@@ -403,6 +411,13 @@ impl Target<'_> {
         self.settle(IfKeyTaken::Refuse).await?;
         Ok((Run::of(self.settled(&trashed)), self.batch))
     }
+}
+
+/// Why the bytes of an artifact are not removed.
+fn lies_in_place(row: &ArtifactRow) -> StorageError {
+    let uid = &row.uid;
+    let why = format!("what {uid} holds lies in place, where nothing is written; its record alone can go");
+    StorageError::ReadOnly(std::io::Error::new(std::io::ErrorKind::ReadOnlyFilesystem, why))
 }
 
 impl Run {

@@ -83,8 +83,8 @@ pub(in crate::api) fn deletion(mut message: pb::DeleteArtifactRequest, call_id: 
         pb::IfUsed::Allow => IfUsed::Allow,
     };
     let bytes = match pb::DeleteStorage::try_from(storage).map_err(|_| unknown(call_id, "storage", storage))? {
-        // There are no bytes in place yet, so both mean the same.
-        pb::DeleteStorage::Unspecified | pb::DeleteStorage::Delete => KeepBytes::No,
+        pb::DeleteStorage::Unspecified => KeepBytes::No,
+        pb::DeleteStorage::Delete => KeepBytes::NotInPlace,
         pb::DeleteStorage::Keep => KeepBytes::Yes,
     };
     if !permanent && force {
