@@ -24,6 +24,7 @@ mod name;
 mod open;
 mod pack;
 mod parts;
+mod root;
 mod sums;
 mod unmanaged;
 mod view;
@@ -34,12 +35,13 @@ pub use allowed::{AllowedRoots, Reach};
 pub use error::StorageError;
 pub use name::ObjectName;
 pub(crate) use name::SYSTEM_FOLDER;
-pub use open::{S3Root, Secret, StorageRoot, Store};
+pub use open::Store;
 pub use pack::{
     FinishedPack, PACK_BYTES_MAX, PACK_ENTRIES_MAX, PACK_ENTRY_BYTES, PACKED_CONTENT_BYTES_END, PackEntry, PackWriter,
     read_index,
 };
 pub use parts::{ClosedParts, PartPlace, PartStore, PartedObject, PendingPart};
+pub use root::{BucketRoot, Secret, Service, StorageRoot};
 pub use sums::{BlockSums, PageLoader, SUMS_PER_PAGE};
 pub(crate) use view::drift;
 pub use view::{

@@ -265,6 +265,8 @@ fn storage(record: StorageRecord) -> pb::Storage {
     } = record;
     let r#type = match root.split_once("://") {
         Some(("s3", _)) => pb::StorageType::S3,
+        Some(("az", _)) => pb::StorageType::Azure,
+        Some(("gs", _)) => pb::StorageType::Google,
         Some(_) => pb::StorageType::Http,
         None => pb::StorageType::Local,
     };

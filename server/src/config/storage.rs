@@ -9,7 +9,7 @@ use super::{
     parse::{self, Raw},
     settings::{Placed, Settings},
 };
-use crate::storage::{AllowedRoots, S3Root, Secret, StorageRoot};
+use crate::storage::{AllowedRoots, BucketRoot, Secret, Service, StorageRoot};
 
 const DEFAULT_NAME: &str = "default";
 const FOLDER: &str = "storage";
@@ -34,13 +34,16 @@ impl StorageConfig {
             .value;
         let is_given = settings.has("storage.url");
         let target = settings.take("storage.url", target);
-        let service = Service::take(settings);
+        let keys = Keys::take(settings);
         let root = match target.map(|target| target.value) {
-            Some(Target::Bucket { bucket, prefix }) => StorageRoot::S3(service.into_root(bucket, prefix)),
-            Some(Target::Folder(path)) => service.unused(settings, path),
+            Some(Target::Bucket(place)) => StorageRoot::Bucket(keys.into_root(settings, place)),
+            Some(Target::Folder(path)) => keys.unused(settings, path),
             // A bad URL is one error, not one more for each setting beside it.
-            None if is_given => StorageRoot::Local(data_dir.join(FOLDER)),
-            None => service.unused(settings, data_dir.join(FOLDER)),
+            None if is_given => {
+                keys.refuse_what_is_not_of(Service::S3, settings);
+                StorageRoot::Local(data_dir.join(FOLDER))
+            }
+            None => keys.unused(settings, data_dir.join(FOLDER)),
         };
         let allowed = settings
             .take_or("storage.register_from", AllowedRoots::default(), allowed)
@@ -55,24 +58,33 @@ fn allowed(raw: &Raw) -> Result<AllowedRoots, String> {
 
 enum Target {
     Folder(PathBuf),
-    Bucket { bucket: String, prefix: String },
+    Bucket(BucketPlace),
+}
+
+struct BucketPlace {
+    service: Service,
+    bucket: String,
+    prefix: String,
 }
 
 fn target(raw: &Raw) -> Result<Target, String> {
     let url = parse::text(raw)?;
     match url.split_once("://") {
-        Some(("s3", rest)) => bucket(rest),
-        Some(_) => Err("expected a path or s3://bucket/prefix".to_owned()),
+        Some((scheme, rest)) => {
+            let service = Service::of_scheme(scheme).ok_or("expected a path or s3://, az:// or gs://bucket/prefix")?;
+            bucket(service, rest).map(Target::Bucket)
+        }
         None => parse::path(raw).map(Target::Folder),
     }
 }
 
-fn bucket(rest: &str) -> Result<Target, String> {
+fn bucket(service: Service, rest: &str) -> Result<BucketPlace, String> {
     if holds_credentials(rest) {
         return Err("holds credentials; set storage.access_key_id and storage.secret_access_key instead".to_owned());
     }
     if rest.contains(['?', '#', '\\']) || rest.chars().any(char::is_control) {
-        return Err("expected s3://bucket/prefix and nothing more".to_owned());
+        let scheme = service.scheme();
+        return Err(format!("expected {scheme}://bucket/prefix and nothing more"));
     }
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     let bucket: StorageName = bucket.parse().map_err(|_| "has no valid bucket name".to_owned())?;
@@ -80,7 +92,8 @@ fn bucket(rest: &str) -> Result<Target, String> {
     if !prefix.is_empty() && prefix.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         return Err("has an empty, `.` or `..` segment in its prefix".to_owned());
     }
-    Ok(Target::Bucket {
+    Ok(BucketPlace {
+        service,
         bucket: bucket.to_string(),
         prefix: prefix.to_owned(),
     })
@@ -92,7 +105,7 @@ fn holds_credentials(rest: &str) -> bool {
 }
 
 /// What only buckets need.
-struct Service {
+struct Keys {
     region: Option<Placed<String>>,
     endpoint: Option<Placed<String>>,
     allow_http: Option<Placed<bool>>,
@@ -100,25 +113,33 @@ struct Service {
     secret_access_key: Option<Placed<Secret>>,
 }
 
-impl Service {
+impl Keys {
     fn take(settings: &mut Settings) -> Self {
-        let service = Self {
+        let keys = Self {
             region: settings.take("storage.region", parse::text),
             endpoint: settings.take("storage.endpoint", endpoint),
             allow_http: settings.take("storage.allow_http", parse::boolean),
             access_key_id: settings.take("storage.access_key_id", parse::text),
             secret_access_key: settings.take("storage.secret_access_key", parse::secret),
         };
-        service.refuse_half_a_key(settings);
-        service.refuse_plain_http(settings);
-        service
+        keys.refuse_plain_http(settings);
+        keys
     }
 
-    fn refuse_half_a_key(&self, settings: &mut Settings) {
+    /// Google has one key, and what is not S3 has no regions.
+    fn refuse_what_is_not_of(&self, service: Service, settings: &mut Settings) {
         match (&self.access_key_id, &self.secret_access_key) {
+            (Some(id), _) if service == Service::Google => {
+                settings.refuse(&id.place, "is for s3:// and az:// storages");
+            }
             (Some(id), None) => settings.refuse(&id.place, "needs storage.secret_access_key beside it"),
-            (None, Some(secret)) => settings.refuse(&secret.place, "needs storage.access_key_id beside it"),
+            (None, Some(secret)) if service != Service::Google => {
+                settings.refuse(&secret.place, "needs storage.access_key_id beside it");
+            }
             _ => {}
+        }
+        if let Some(region) = self.region.as_ref().filter(|_| service != Service::S3) {
+            settings.refuse(&region.place, "is for s3:// storages");
         }
     }
 
@@ -132,8 +153,15 @@ impl Service {
         }
     }
 
-    fn into_root(self, bucket: String, prefix: String) -> S3Root {
-        S3Root {
+    fn into_root(self, settings: &mut Settings, place: BucketPlace) -> BucketRoot {
+        let BucketPlace {
+            service,
+            bucket,
+            prefix,
+        } = place;
+        self.refuse_what_is_not_of(service, settings);
+        BucketRoot {
+            service,
             bucket,
             prefix,
             region: self
@@ -143,6 +171,7 @@ impl Service {
             allow_http: self.allow_http.is_some_and(|allowed| allowed.value),
             access_key_id: self.access_key_id.map(|id| id.value),
             secret_access_key: self.secret_access_key.map(|secret| secret.value),
+            is_trusted: true,
         }
     }
 
@@ -162,7 +191,7 @@ impl Service {
             secret_access_key.map(|placed| placed.place),
         ];
         for place in places.into_iter().flatten() {
-            settings.refuse(&place, "is for s3:// storages");
+            settings.refuse(&place, "is for buckets");
         }
         StorageRoot::Local(folder)
     }

@@ -3,7 +3,7 @@ use std::{ffi::OsString, fs, net::SocketAddr, path::PathBuf, time::Duration};
 use super::*;
 use crate::{
     config::settings::{Placed, Settings},
-    storage::StorageRoot,
+    storage::{Service, StorageRoot},
 };
 
 /// Loads a file of this text, variables and flags; the file is called `artifactd.toml`.
@@ -132,7 +132,7 @@ fn every_setting_can_be_set_in_a_file_and_in_the_environment() {
     let from_file = load(&file, &[], &[]).unwrap();
     let from_environment = load("", &variables, &[]).unwrap();
     assert_eq!(format!("{from_file:?}"), format!("{from_environment:?}"));
-    let StorageRoot::S3(root) = from_file.storage.root else {
+    let StorageRoot::Bucket(root) = from_file.storage.root else {
         panic!()
     };
     assert_eq!((root.bucket.as_str(), root.prefix.as_str()), ("bucket", "a/b"));
@@ -176,7 +176,7 @@ format = ["text"]
         "artifactd.toml:7: server.insecure: expected true or false, found text",
         "artifactd.toml:8: server.max_connections: must lie between 1 and 1000000",
         "artifactd.toml:9: server.backlog: unknown setting",
-        "artifactd.toml:11: storage.region: is for s3:// storages",
+        "artifactd.toml:11: storage.region: is for buckets",
         "artifactd.toml:13: limits.content_streams_max: expected an integer, found a number with a fraction",
         "artifactd.toml:14: limits.content_wait_ms: expected an integer, found text",
         "artifactd.toml:16: log.format: expected text, found a list",
@@ -260,8 +260,8 @@ fn bad_values_are_refused_one_by_one() {
         ("database.max_connections", "4", "is for postgres:// databases"),
         (
             "storage.url",
-            "\"gs://bucket\"",
-            "expected a path or s3://bucket/prefix",
+            "\"abfs://bucket\"",
+            "expected a path or s3://, az:// or gs://bucket/prefix",
         ),
         ("storage.url", "\"s3://\"", "has no valid bucket name"),
         (
@@ -285,6 +285,36 @@ fn bad_values_are_refused_one_by_one() {
         let errors = refused(&format!("{setting} = {value}"), &[]);
         assert_eq!(errors, [format!("artifactd.toml:1: {setting}: {message}")], "{value}");
     }
+}
+
+#[test]
+fn containers_have_an_account_and_google_has_one_key() {
+    let key = "storage.secret_access_key = \"key\"\n";
+    let azure = format!("storage.url = \"az://container/a\"\nstorage.access_key_id = \"account\"\n{key}");
+    let StorageRoot::Bucket(root) = load(&azure, &[], &[]).unwrap().storage.root else {
+        panic!()
+    };
+    assert_eq!(
+        (root.service, root.to_string()),
+        (Service::Azure, "az://container/a".to_owned())
+    );
+    assert_eq!(root.access_key_id.as_deref(), Some("account"));
+    let google = format!("storage.url = \"gs://bucket\"\n{key}");
+    let root = load(&google, &[], &[]).unwrap().storage.root;
+    assert_eq!(root.to_string(), "gs://bucket");
+    let refusals = [
+        refused(&format!("{azure}storage.region = \"x\""), &[]),
+        refused(&format!("storage.url = \"az://container\"\n{key}"), &[]),
+        refused(&format!("{google}storage.access_key_id = \"id\""), &[]),
+    ];
+    assert_eq!(
+        refusals.concat(),
+        [
+            "artifactd.toml:4: storage.region: is for s3:// storages",
+            "artifactd.toml:2: storage.secret_access_key: needs storage.access_key_id beside it",
+            "artifactd.toml:3: storage.access_key_id: is for s3:// and az:// storages",
+        ]
+    );
 }
 
 #[test]

@@ -40,7 +40,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(30);
 pub struct NewStorage {
     /// Its name.
     pub name: StorageName,
-    /// Where it lies: an absolute path, or an s3, http or https URL.
+    /// Where it lies: an absolute path, or an s3, az, gs, http or https URL.
     pub root: String,
     /// Region of a bucket.
     pub region: Option<String>,

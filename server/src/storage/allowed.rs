@@ -23,6 +23,8 @@ use reqwest::{
     redirect,
 };
 
+use super::Service;
+
 /// Where storages may be registered.
 #[derive(Debug, Clone, Default)]
 pub struct AllowedRoots(Arc<Vec<Allowed>>);
@@ -31,8 +33,12 @@ pub struct AllowedRoots(Arc<Vec<Allowed>>);
 enum Allowed {
     /// A folder and all below it.
     Folder(PathBuf),
-    /// A bucket, or all of them, and what its keys begin with.
-    Bucket { name: Option<String>, prefix: String },
+    /// A bucket of a service, or all of them, and what its keys begin with.
+    Bucket {
+        service: Service,
+        name: Option<String>,
+        prefix: String,
+    },
     /// One origin, and what its paths begin with.
     Origin { origin: String, path: String },
     /// Every public host behind TLS, or also without.
@@ -62,11 +68,13 @@ impl AllowedRoots {
     }
 
     /// Whether a bucket, or a prefix in it, may be a storage.
-    pub fn allows_bucket(&self, bucket: &str, prefix: &str) -> bool {
+    pub fn allows_bucket(&self, service: Service, bucket: &str, prefix: &str) -> bool {
         self.0.iter().any(|allowed| match allowed {
-            Allowed::Bucket { name, prefix: below } => {
-                name.as_ref().is_none_or(|name| name == bucket) && is_below(prefix, below)
-            }
+            Allowed::Bucket {
+                service: of,
+                name,
+                prefix: below,
+            } => *of == service && name.as_ref().is_none_or(|name| name == bucket) && is_below(prefix, below),
             _ => false,
         })
     }
@@ -109,17 +117,18 @@ fn allowed(text: &str) -> Result<Allowed, String> {
         let scheme = if text.starts_with("https") { "https" } else { "http" };
         return Ok(Allowed::Public { scheme });
     }
+    let (scheme, rest) = text.split_once("://").unwrap_or_default();
+    if let Some(service) = Service::of_scheme(scheme) {
+        let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let prefix = prefix.trim_matches('/').to_owned();
+        let name = match name {
+            "" => return Err(format!("`{text}` names no bucket; `{scheme}://*` stands for all")),
+            "*" => None,
+            name => Some(name.to_owned()),
+        };
+        return Ok(Allowed::Bucket { service, name, prefix });
+    }
     match text.split_once("://") {
-        Some(("s3", rest)) => {
-            let (name, prefix) = rest.split_once('/').unwrap_or((rest, ""));
-            let prefix = prefix.trim_matches('/').to_owned();
-            let name = match name {
-                "" => return Err(format!("`{text}` names no bucket; `s3://*` stands for all")),
-                "*" => None,
-                name => Some(name.to_owned()),
-            };
-            Ok(Allowed::Bucket { name, prefix })
-        }
         Some(("http" | "https", _)) => {
             let url = parsed_url(text)?;
             Ok(Allowed::Origin {
@@ -127,7 +136,9 @@ fn allowed(text: &str) -> Result<Allowed, String> {
                 path: url.path().trim_matches('/').to_owned(),
             })
         }
-        Some(_) => Err(format!("`{text}` is neither a folder nor an s3, http or https URL")),
+        Some(_) => Err(format!(
+            "`{text}` is neither a folder nor an s3, az, gs, http or https URL"
+        )),
         None => {
             let folder = Path::new(text);
             if !folder.is_absolute() {
@@ -215,12 +226,16 @@ mod tests {
     fn what_is_not_listed_is_not_allowed() {
         let none = AllowedRoots::default();
         assert!(!none.allows_folder(Path::new("/data")));
-        assert!(!none.allows_bucket("b", ""));
+        assert!(!none.allows_bucket(Service::S3, "b", ""));
         assert_eq!(reach(&none, "https://example.org/"), None);
-        let some = list(&["s3://lab/raw", "https://example.org/sets", "/"]);
-        assert!(some.allows_bucket("lab", "raw/2026") && some.allows_bucket("lab", "raw"));
-        assert!(!some.allows_bucket("lab", "rawer") && !some.allows_bucket("lab", ""));
-        assert!(!some.allows_bucket("other", "raw"));
+        let some = list(&["s3://lab/raw", "az://*", "https://example.org/sets", "/"]);
+        let s3 = |bucket, prefix| some.allows_bucket(Service::S3, bucket, prefix);
+        assert!(s3("lab", "raw/2026") && s3("lab", "raw"));
+        assert!(!s3("lab", "rawer") && !s3("lab", ""));
+        assert!(!s3("other", "raw"));
+        // Buckets of one name are others with others.
+        assert!(some.allows_bucket(Service::Azure, "other", "raw"));
+        assert!(!some.allows_bucket(Service::Google, "lab", "raw"));
         assert_eq!(reach(&some, "https://example.org/sets/a"), Some(Reach::Named));
         for other in [
             "https://example.org/setsuna",
@@ -277,7 +292,13 @@ mod tests {
             assert!(refused.contains(why), "{refused}");
             assert!(!refused.contains("secret"), "{refused}");
         }
-        for text in ["ftp://example.org", "data", "s3://", "https://a:b@example.org"] {
+        for text in [
+            "ftp://example.org",
+            "data",
+            "s3://",
+            "gs:///a",
+            "https://a:b@example.org",
+        ] {
             assert!(AllowedRoots::new(&[text.to_owned()]).is_err(), "{text}");
         }
     }

@@ -1,21 +1,20 @@
-//! A storage in a bucket of an S3 service.
+//! A storage in a bucket: of S3, of Azure, of Google.
 //!
 //! Small content is one PUT, larger content a multipart upload whose parts travel
 //! side by side. An object counts as finished when a HEAD shows the size and the
-//! ETag that the completion answered. Since no name is used twice, that HEAD also
-//! decides what happened when the answer to a completion was lost.
+//! version or ETag that the completion answered. Since no name is used twice, that
+//! HEAD also decides what happened when the answer to a completion was lost.
 //!
 //! A PUT asks that nothing has the name yet, so that one which was under way for long
 //! cannot write over anything. A completion needs no condition: it names its upload,
-//! which belongs to one name, and can only give the same bytes again.
+//! or its blocks, which belong to one name, and can only give the same bytes again.
 
-mod lists;
+mod azure;
+mod s3;
+mod uploads;
+mod xml;
 
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{io, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -24,17 +23,20 @@ use futures::{
     stream::{BoxStream, FuturesUnordered},
 };
 use object_store::{
-    ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult,
-    aws::AmazonS3,
-    client::{HttpClient, HttpConnector, ReqwestConnector},
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload, PutResult,
     multipart::{MultipartStore, PartId},
     path::Path,
 };
 use tokio::task::JoinHandle;
 
-use self::lists::ListedUpload;
+use self::uploads::ListedUpload;
+pub(super) use self::{
+    azure::AzureUploads,
+    s3::{S3Uploads, SignedBy},
+    uploads::OpenUploads,
+};
 use super::{
-    FinishedObject, ObjectName, ObjectWriter, PendingObject, S3Root, StorageError, StoredObject, Unfinished,
+    FinishedObject, ObjectName, ObjectWriter, PendingObject, StorageError, StoredObject, Unfinished,
     error::Result,
     gather::Gathered,
     name::{FOLDERS, NOTE, SYSTEM_FOLDER},
@@ -53,33 +55,34 @@ const LISTED_AT_ONCE: usize = 1_000;
 /// Parts of one object under way at once.
 const PARTS_AT_ONCE: usize = 4;
 
+/// A bucket of any service.
+pub(super) trait Bucket: ObjectStore + MultipartStore {}
+
+impl<T: ObjectStore + MultipartStore> Bucket for T {}
+
 /// Writes objects to one bucket, below one prefix.
 #[derive(Debug, Clone)]
 pub(crate) struct CloudWriter {
-    pub(super) bucket: Arc<AmazonS3>,
-    http: HttpClient,
-    root: S3Root,
+    pub(super) bucket: Arc<dyn Bucket>,
+    pub(super) uploads: Arc<dyn OpenUploads>,
+    prefix: String,
 }
 
 impl CloudWriter {
-    pub(crate) fn new(bucket: Arc<AmazonS3>, root: &S3Root) -> Result<Self> {
-        let options = ClientOptions::new()
-            .with_allow_http(root.allow_http)
-            .with_timeout(Duration::from_secs(30));
-        let http = ReqwestConnector::default().connect(&options).map_err(unavailable)?;
-        Ok(Self {
+    pub(super) fn new(bucket: Arc<dyn Bucket>, uploads: Arc<dyn OpenUploads>, prefix: &str) -> Self {
+        Self {
             bucket,
-            http,
-            root: root.clone(),
-        })
+            uploads,
+            prefix: prefix.to_owned(),
+        }
     }
 
     pub(super) fn path(&self, name: &str) -> Path {
         let below = format!("{SYSTEM_FOLDER}/{name}");
-        Path::from(if self.root.prefix.is_empty() {
+        Path::from(if self.prefix.is_empty() {
             below
         } else {
-            format!("{}/{below}", self.root.prefix)
+            format!("{}/{below}", self.prefix)
         })
     }
 
@@ -115,17 +118,20 @@ impl CloudWriter {
         fault::point("cloud.after_complete");
         let head = self.bucket.head(&self.path(name.as_str())).await;
         let (answered, found) = match (put, head) {
-            (Ok(put), Ok(found)) => (put.e_tag, found),
+            (Ok(put), Ok(found)) => (Some(put), found),
             // The answer was lost, yet the object is there, and nobody else uses its name.
-            (Err(_), Ok(found)) => (found.e_tag.clone(), found),
+            (Err(_), Ok(found)) => (None, found),
             (Err(error), Err(_)) | (Ok(_), Err(error)) => return Err(from_write(error)),
         };
         fault::point("cloud.after_head");
-        if found.size != size_bytes || (answered.is_some() && found.e_tag != answered) {
+        if found.size != size_bytes || answered.is_some_and(|put| is_another(&put, &found)) {
             return Err(StorageError::Corrupt {
                 object: name.to_string(),
                 offset: 0,
-                what: format!("the store shows {} of {size_bytes} bytes, or another ETag", found.size),
+                what: format!(
+                    "the store shows {} of {size_bytes} bytes, or another object",
+                    found.size
+                ),
             });
         }
         Ok(FinishedObject {
@@ -133,6 +139,15 @@ impl CloudWriter {
             size_bytes,
             store_etag: found.e_tag,
         })
+    }
+}
+
+/// Whether what a store shows is not what it said to have taken. A version, where a store has
+/// such, tells more than an ETag, which need not be one thing in all of its answers.
+fn is_another(put: &PutResult, found: &ObjectMeta) -> bool {
+    match (&put.version, &found.version) {
+        (Some(put), Some(found)) => put != found,
+        _ => put.e_tag.is_some() && put.e_tag != found.e_tag,
     }
 }
 
@@ -166,36 +181,27 @@ impl ObjectWriter for CloudWriter {
     }
 
     async fn list_unfinished(&self) -> Result<Vec<Unfinished>> {
-        let (mut unfinished, mut after) = (Vec::new(), None);
-        loop {
-            let page = self.uploads_page(&after).await?;
-            unfinished.extend(page.uploads.into_iter().filter_map(|upload| {
-                let ListedUpload { path, id, initiated } = upload;
-                let name = self.name_of(&path)?.to_string();
-                Some(Unfinished {
-                    name,
-                    store_upload_id: Some(id),
-                    // One of unknown age counts as new, and stays.
-                    since: initiated.unwrap_or_else(SystemTime::now),
-                    size_bytes: None,
-                    is_owned: false,
-                })
-            }));
-            match page.next {
-                None => return Ok(unfinished),
-                next => after = next,
-            }
-        }
+        let begun = self.uploads.begun(&self.path("")).await?;
+        let named = begun.into_iter().filter_map(|upload| {
+            let ListedUpload { path, id, initiated } = upload;
+            let name = self.name_of(&path)?.to_string();
+            Some(Unfinished {
+                name,
+                store_upload_id: Some(id),
+                // One of unknown age counts as new, and stays.
+                since: initiated.unwrap_or_else(SystemTime::now),
+                size_bytes: None,
+                is_owned: false,
+            })
+        });
+        Ok(named.collect())
     }
 
     async fn abort_unfinished(&self, unfinished: &Unfinished) -> Result<()> {
         let Some(id) = &unfinished.store_upload_id else {
             return Ok(());
         };
-        match self.bucket.abort_multipart(&self.path(&unfinished.name), id).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(unavailable(error)),
-        }
+        self.uploads.forget(&self.path(&unfinished.name), id).await
     }
 
     async fn delete(&self, name: &ObjectName) -> Result<()> {
@@ -320,13 +326,16 @@ impl PendingCloud {
     }
 
     async fn abandon(&mut self) {
+        let waits = self.writer.uploads.takes_late_parts();
         for task in std::mem::take(&mut self.sending) {
-            task.abort();
+            if !waits {
+                task.abort();
+            }
             let _ = task.await;
         }
         if let Some(id) = self.upload_id.take() {
             // An upload that cannot be aborted now is listed as unfinished.
-            let _ = self.writer.bucket.abort_multipart(&self.path, &id).await;
+            let _ = self.writer.uploads.forget(&self.path, &id).await;
         }
     }
 }
@@ -382,7 +391,7 @@ impl Drop for PendingCloud {
         let (Some(id), Ok(runtime)) = (self.upload_id.take(), tokio::runtime::Handle::try_current()) else {
             return;
         };
-        let (bucket, path) = (Arc::clone(&self.writer.bucket), self.path.clone());
-        runtime.spawn(async move { bucket.abort_multipart(&path, &id).await });
+        let (uploads, path) = (Arc::clone(&self.writer.uploads), self.path.clone());
+        runtime.spawn(async move { uploads.forget(&path, &id).await });
     }
 }

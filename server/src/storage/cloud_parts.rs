@@ -4,10 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use object_store::{
-    ObjectStoreExt, PutPayload,
-    multipart::{MultipartStore, PartId},
-};
+use object_store::{ObjectStoreExt, PutPayload, multipart::PartId};
 
 use super::{
     FinishedObject, ObjectName,
@@ -18,7 +15,7 @@ use super::{
 };
 use crate::{fault, storage::StorageError};
 
-/// What stores take at least for a part that is not the last.
+/// What services take at least for a part that is not the last.
 const PART_BYTES_MIN: u64 = 5 * 1024 * 1024;
 
 fn upload_id(object: &PartedObject) -> String {
@@ -68,10 +65,7 @@ impl PartStore for CloudWriter {
 
     async fn abort(&self, object: &PartedObject) -> Result<()> {
         let path = self.path(object.name.as_str());
-        match self.bucket.abort_multipart(&path, &upload_id(object)).await {
-            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(from_write(error)),
-        }
+        self.uploads.forget(&path, &upload_id(object)).await
     }
 }
 
@@ -110,16 +104,11 @@ impl ClosedParts for ClosedCloud {
     }
 
     async fn replaced(&self, parts: &[String]) -> Result<Vec<usize>> {
-        let id = upload_id(&self.object);
-        let stored = self.writer.stored_parts(self.object.name.as_str(), &id).await?;
-        // Some stores leave the quotes of an ETag out.
-        let same = |a: &str, b: &str| a.trim_matches('"') == b.trim_matches('"');
-        let is_there = |number: &usize| {
-            stored
-                .get(&(number + 1))
-                .is_some_and(|etag| same(etag, &parts[*number]))
-        };
-        Ok((0..parts.len()).filter(|number| !is_there(number)).collect())
+        let path = self.writer.path(self.object.name.as_str());
+        self.writer
+            .uploads
+            .replaced(&path, &upload_id(&self.object), parts)
+            .await
     }
 
     async fn reopen(self: Box<Self>) -> Result<()> {

@@ -1,26 +1,22 @@
-//! What every storage must do, run over a folder, over a bucket of a real S3
-//! server, and over both with faults.
-//!
-//! The S3 server is `moto`, started from the Python that `ARTIFACTD_TEST_PYTHON`
-//! names (`python3` unless set).
+//! What every storage must do, run over a folder, over buckets of real servers,
+//! and over both with faults.
 
 mod lossy;
 mod packs;
 mod parts;
+mod servers;
 
-use std::{
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    sync::Arc,
-};
+use std::sync::Arc;
 
 use artifactd_domain::{BLOCK_BYTES, ContentHasher, Suffix};
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use object_store::{ObjectStore, ObjectStoreExt, path::Path};
 
+use self::servers::Server;
 use super::{
-    ArtifactView, BlobContent, BlockSums, Member, ObjectName, S3Root, Secret, StorageError, StorageRoot, Store,
+    ArtifactView, BlobContent, BlockSums, BucketRoot, Member, ObjectName, PartPlace, PartedObject, Secret, Service,
+    StorageError, StorageRoot, Store,
     faulty::{Fault, FaultyReader, FaultyWriter, Plan},
 };
 
@@ -386,82 +382,71 @@ fn roots_that_cannot_hold_content_are_refused() {
 
 #[tokio::test]
 async fn a_bucket_conforms() {
-    let moto = Moto::start();
+    let moto = Server::moto();
     for prefix in ["", "a/prefix"] {
-        all(&Store::open(&moto.root(prefix)).unwrap()).await;
+        all(&Store::open(&moto.root(Service::S3, prefix)).unwrap()).await;
     }
 }
 
 #[tokio::test]
-async fn a_name_in_a_bucket_is_never_written_over() {
-    let moto = Moto::start();
-    let store = Store::open(&moto.root("")).unwrap();
+async fn a_container_of_azure_conforms() {
+    let azurite = Server::azurite();
+    for prefix in ["", "a/prefix"] {
+        all(&Store::open(&azurite.root(Service::Azure, prefix)).unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_bucket_of_google_conforms() {
+    let moto = Server::moto();
+    all(&Store::open(&moto.root(Service::Google, "a/prefix")).unwrap()).await;
+}
+
+async fn assert_never_written_over(store: &Store) {
     let (name, first) = (fresh_name(), content(1_000));
-    write(&store, &name, &first, MIB).await.unwrap();
+    write(store, &name, &first, MIB).await.unwrap();
     // The store refuses the bytes; that those which are there have another size tells so.
-    let again = write(&store, &name, &content(2_000), MIB).await;
+    let again = write(store, &name, &content(2_000), MIB).await;
     assert!(matches!(again, Err(StorageError::Corrupt { .. })), "{again:?}");
-    assert_eq!(stored(&store, &name).await.unwrap(), first);
+    assert_eq!(stored(store, &name).await.unwrap(), first);
 }
 
-/// A moto server with one bucket; it ends with the test.
-struct Moto {
-    process: Child,
-    endpoint: String,
-}
-
-impl Moto {
-    fn start() -> Self {
-        const SCRIPT: &str = "
-import sys, threading, boto3
-from moto.server import ThreadedMotoServer
-server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)
-server.start()
-host, port = server.get_host_and_port()
-endpoint = f'http://127.0.0.1:{port}'
-boto3.client('s3', endpoint_url=endpoint, region_name='us-east-1', aws_access_key_id='test',
-             aws_secret_access_key='test').create_bucket(Bucket='bucket')
-print(endpoint, flush=True)
-sys.stdin.read()
-";
-        let python = std::env::var("ARTIFACTD_TEST_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-        let mut process = Command::new(python)
-            .args(["-c", SCRIPT])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("python starts");
-        let mut endpoint = String::new();
-        BufReader::new(process.stdout.take().unwrap())
-            .read_line(&mut endpoint)
-            .unwrap();
-        assert!(
-            endpoint.starts_with("http://"),
-            "moto did not start: the tests need the package moto[server]"
-        );
-        Self {
-            process,
-            endpoint: endpoint.trim().to_owned(),
-        }
-    }
-
-    fn root(&self, prefix: &str) -> StorageRoot {
-        StorageRoot::S3(S3Root {
-            bucket: "bucket".to_owned(),
-            prefix: prefix.to_owned(),
-            region: "us-east-1".to_owned(),
-            endpoint: Some(self.endpoint.clone()),
-            allow_http: true,
-            access_key_id: Some("test".to_owned()),
-            secret_access_key: Some(Secret::new("test".to_owned())),
-        })
+#[tokio::test]
+async fn a_name_in_a_bucket_is_never_written_over() {
+    let (moto, azurite) = (Server::moto(), Server::azurite());
+    for root in [moto.root(Service::S3, ""), azurite.root(Service::Azure, "")] {
+        assert_never_written_over(&Store::open(&root).unwrap()).await;
     }
 }
 
-impl Drop for Moto {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+/// What was begun under a name does no harm to what is complete, and what came late to what
+/// was forgotten is listed.
+#[tokio::test]
+async fn blocks_of_azure_are_forgotten_and_blobs_are_not() {
+    let azurite = Server::azurite();
+    let store = Store::open(&azurite.root(Service::Azure, "")).unwrap();
+    let (name, whole) = (fresh_name(), content(20 * MIB));
+    write(&store, &name, &whole, MIB).await.unwrap();
+    let object = PartedObject {
+        name: name.clone(),
+        store_upload_id: Some(String::new()),
+    };
+    store.parts.abort(&object).await.unwrap();
+    assert_eq!(stored(&store, &name).await.unwrap(), whole);
+
+    let object = store.parts.create(fresh_name()).await.unwrap();
+    let place = PartPlace { number: 0, offset: 0 };
+    for _ in 0..2 {
+        let mut part = store.parts.begin_part(&object, place);
+        part.put(content(MIB)).await.unwrap();
+        let named = part.finish().await.unwrap();
+        let closed = store.parts.close(&object, MIB as u64).await.unwrap();
+        let parts = [named, "0".repeat(32)];
+        assert_eq!(closed.replaced(&parts).await.unwrap(), [1], "another was never there");
+        assert_eq!(store.writer.list_unfinished().await.unwrap().len(), 1);
+        store.parts.abort(&object).await.unwrap();
+        assert_eq!(closed.replaced(&parts).await.unwrap(), [0, 1]);
+        assert_eq!(store.writer.list_unfinished().await.unwrap(), []);
+        assert_eq!(stored(&store, &object.name).await, None);
     }
 }

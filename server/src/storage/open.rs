@@ -1,24 +1,18 @@
 //! Opens a storage root, refusing what could not keep its promises.
 
+mod buckets;
+
 use std::{
-    fmt,
-    path::{Component, Path, PathBuf},
+    path::{Component, Path},
     sync::Arc,
 };
 
 use futures::TryStreamExt;
-use object_store::{
-    ObjectMeta, ObjectStore, ObjectStoreExt,
-    aws::{AmazonS3Builder, AmazonS3ConfigKey},
-    http::HttpBuilder,
-    local::LocalFileSystem,
-    prefix::PrefixStore,
-};
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt, http::HttpBuilder, local::LocalFileSystem};
 
 use super::{
-    ObjectName, ObjectWriter, PartStore, Reach, StorageError,
+    ObjectName, ObjectWriter, PartStore, Reach, StorageError, StorageRoot,
     allowed::GuardedConnector,
-    cloud::CloudWriter,
     error::Result,
     local::LocalWriter,
     local_parts::LocalParts,
@@ -26,69 +20,6 @@ use super::{
     name::SYSTEM_FOLDER,
     unmanaged::{Absent, Unmanaged},
 };
-
-/// A text that must not be shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Wraps a text.
-    pub fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text itself, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(…)")
-    }
-}
-
-/// Where a storage lies.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StorageRoot {
-    /// A local folder.
-    Local(PathBuf),
-    /// A bucket of an S3 service, or a prefix in it.
-    S3(S3Root),
-    /// Files behind a URL, in place.
-    Http(String),
-}
-
-/// A bucket of an S3 service, or a prefix in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct S3Root {
-    /// The bucket.
-    pub bucket: String,
-    /// Prefix of all keys, without slashes at its ends; empty for none.
-    pub prefix: String,
-    /// Region of the bucket.
-    pub region: String,
-    /// Endpoint of the service; AWS when unset.
-    pub endpoint: Option<String>,
-    /// Whether an endpoint without TLS is allowed.
-    pub allow_http: bool,
-    /// Access key id; found in the environment of the machine when unset.
-    pub access_key_id: Option<String>,
-    /// Secret access key.
-    pub secret_access_key: Option<Secret>,
-}
-
-impl fmt::Display for StorageRoot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Local(path) => path.display().fmt(f),
-            Self::S3(root) if root.prefix.is_empty() => write!(f, "s3://{}", root.bucket),
-            Self::S3(root) => write!(f, "s3://{}/{}", root.bucket, root.prefix),
-            Self::Http(url) => f.write_str(url),
-        }
-    }
-}
 
 /// An open storage.
 #[derive(Debug, Clone)]
@@ -110,7 +41,7 @@ impl Store {
     pub fn open(root: &StorageRoot) -> Result<Self> {
         match root {
             StorageRoot::Local(path) => open_local(path),
-            StorageRoot::S3(s3) => open_s3(root, s3, Reach::Named),
+            StorageRoot::Bucket(bucket) => buckets::open(bucket, Reach::Named),
             StorageRoot::Http(_) => Err(StorageError::Refused {
                 root: root.to_string(),
                 why: "nothing is written by http".to_owned(),
@@ -121,7 +52,7 @@ impl Store {
     /// Opens a root that was registered, to be written to.
     pub(crate) fn open_registered(root: &StorageRoot, reach: Reach) -> Result<Self> {
         match root {
-            StorageRoot::S3(s3) => open_s3(root, s3, reach),
+            StorageRoot::Bucket(bucket) => buckets::open(bucket, reach),
             other => Self::open(other),
         }
     }
@@ -137,7 +68,7 @@ impl Store {
                 let files = LocalFileSystem::new_with_prefix(path).map_err(|error| refused(error.to_string()))?;
                 Arc::new(LocalReader::new(files))
             }
-            StorageRoot::S3(s3) => open_s3(root, s3, reach)?.reader,
+            StorageRoot::Bucket(bucket) => buckets::open(bucket, reach)?.reader,
             StorageRoot::Http(url) => {
                 let files = HttpBuilder::new()
                     .with_url(url)
@@ -265,44 +196,6 @@ fn open_local(path: &Path) -> Result<Store> {
         reader: Arc::new(LocalReader::new(reader)),
         parts: Arc::new(parts),
         uri: format!("file://{}", root.display()),
-        is_absent: false,
-        can_list: true,
-    })
-}
-
-fn open_s3(root: &StorageRoot, s3: &S3Root, reach: Reach) -> Result<Store> {
-    let mut builder = AmazonS3Builder::from_env()
-        .with_bucket_name(&s3.bucket)
-        .with_region(&s3.region)
-        .with_allow_http(s3.allow_http)
-        .with_disable_tagging(true);
-    if let Some(endpoint) = &s3.endpoint {
-        builder = builder.with_endpoint(endpoint);
-    }
-    if reach == Reach::Public {
-        builder = builder.with_http_connector(GuardedConnector(reach));
-    }
-    if let (Some(id), Some(secret)) = (&s3.access_key_id, &s3.secret_access_key) {
-        builder = builder.with_access_key_id(id).with_secret_access_key(secret.expose());
-    }
-    // The endpoint may come from the environment, and the writer makes requests of its own.
-    let endpoint = builder.get_config_value(&AmazonS3ConfigKey::Endpoint);
-    let store = builder.build().map_err(|error| StorageError::Refused {
-        root: root.to_string(),
-        why: error.to_string(),
-    })?;
-    let bucket = Arc::new(store);
-    let writer = CloudWriter::new(Arc::clone(&bucket), &S3Root { endpoint, ..s3.clone() })?;
-    let reader: Arc<dyn ObjectStore> = if s3.prefix.is_empty() {
-        bucket
-    } else {
-        Arc::new(PrefixStore::new(bucket, s3.prefix.as_str()))
-    };
-    Ok(Store {
-        parts: Arc::new(writer.clone()),
-        writer: Arc::new(writer),
-        reader,
-        uri: root.to_string(),
         is_absent: false,
         can_list: true,
     })

@@ -161,22 +161,20 @@ async fn folders_that_are_no_roots_are_refused() {
     ] {
         assert_eq!(refused(&calls, root("lab", place)).await.0, reason, "{place}");
     }
-    // Other clouds are told what there is instead.
-    for (url, instead) in [
-        (
-            "gs://bucket/set",
-            "s3:// at the endpoint https://storage.googleapis.com",
-        ),
-        ("az://container/set", "Azure is not supported"),
-    ] {
-        let (reason, message) = refused(&calls, root("lab", url)).await;
-        assert!(reason == FieldInvalid && message.contains(instead), "{url}: {message}");
-        let failure = calls.register_file(url).await.unwrap_err();
-        assert_eq!(
-            (failure.reason, failure.fields.as_slice()),
-            (Some(FieldInvalid), &["uri".to_owned()][..])
-        );
-        assert!(failure.status.message().contains(instead), "{failure}");
+    // Who writes to Azure as others do is told how it is done here.
+    let (url, instead) = ("abfs://container/set", "a container of Azure is az://container");
+    let (reason, message) = refused(&calls, root("lab", url)).await;
+    assert!(reason == FieldInvalid && message.contains(instead), "{url}: {message}");
+    let failure = calls.register_file(url).await.unwrap_err();
+    assert_eq!(
+        (failure.reason, failure.fields.as_slice()),
+        (Some(FieldInvalid), &["uri".to_owned()][..])
+    );
+    assert!(failure.status.message().contains(instead), "{failure}");
+    for url in ["gs://bucket/set", "az://container/set"] {
+        assert_eq!(refused(&calls, root("lab", url)).await.0, StorageForbidden, "{url}");
+        let unknown = calls.register_file(url).await;
+        assert_eq!(refusal(unknown), ErrorReason::StorageNotRegistered, "{url}");
     }
     calls.register(root("lab", allowed.join("inner"))).await.unwrap();
     let (reason, message) = refused(&calls, root("lab2", &allowed)).await;

@@ -19,7 +19,7 @@ pub(crate) struct Storage {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Register a root: a folder of the server's machine, `s3://bucket/prefix`, or an http(s) URL
+    /// Register a root: a folder of the server's machine, `s3://bucket/prefix` (or az://, gs://), or an http(s) URL
     Register {
         /// Its name
         name: String,
@@ -28,10 +28,10 @@ enum Command {
         /// The server writes objects to it; files lie in place otherwise
         #[arg(long)]
         managed: bool,
-        /// Region of a bucket
+        /// Region of a bucket of S3
         #[arg(long)]
         region: Option<String>,
-        /// Endpoint of the service of a bucket, where it is not AWS
+        /// Endpoint of the service of a bucket, where it is not the service's own
         #[arg(long = "bucket-endpoint", value_name = "URL")]
         bucket_endpoint: Option<String>,
         /// Free text

@@ -169,7 +169,7 @@ impl Registry {
             return Err(RegistryError::other("uri", "must not have a `.` or `..` segment"));
         }
         if let Some((scheme, _)) = uri.split_once("://")
-            && !matches!(scheme, "file" | "s3" | "http" | "https")
+            && !matches!(scheme, "file" | "s3" | "az" | "gs" | "http" | "https")
         {
             return Err(RegistryError::other("uri", unsupported(scheme)));
         }
@@ -215,7 +215,7 @@ fn without_secrets(uri: &str) -> String {
 /// The root that would hold a file.
 fn root_to_register(uri: &str) -> String {
     match uri.split_once("://") {
-        Some((scheme @ ("s3" | "http" | "https"), rest)) => {
+        Some((scheme @ ("s3" | "az" | "gs" | "http" | "https"), rest)) => {
             let host = rest.split('/').next().unwrap_or(rest);
             // Whatever stands before it may be a secret.
             let host = host.rsplit('@').next().unwrap_or(host);

@@ -7,7 +7,7 @@ use artifactd_domain::StorageName;
 use super::{NewStorage, Root};
 use crate::{
     registry::{Places, RegistryError, Result},
-    storage::{AllowedRoots, Reach, S3Root, StorageRoot, parsed_url},
+    storage::{AllowedRoots, BucketRoot, Reach, Service, StorageRoot, parsed_url},
 };
 
 const FIELD: &str = "root";
@@ -31,26 +31,25 @@ pub struct StorageRoots {
 /// The root that a text names, when it may be one.
 pub(super) fn root_of(new: &NewStorage, allowed: &AllowedRoots, default: Option<&StorageRoot>) -> Result<Root> {
     let text = new.root.as_str();
-    match text.split_once("://") {
-        Some(("s3", rest)) => bucket(new, rest, allowed, default),
-        Some(("http" | "https", _)) => http(new, allowed),
-        Some(("file", path)) => folder(new, Path::new(path), allowed),
-        Some((scheme, _)) => Err(refused(unsupported(scheme))),
-        None => folder(new, Path::new(text), allowed),
+    let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+    if let Some(service) = Service::of_scheme(scheme) {
+        return bucket(new, service, rest, allowed, default);
+    }
+    match scheme {
+        "http" | "https" => http(new, allowed),
+        "file" | "" => folder(new, Path::new(rest), allowed),
+        other => Err(refused(unsupported(other))),
     }
 }
 
 /// Why no root of this kind can be registered, and what can instead.
 pub(super) fn unsupported(scheme: &str) -> &'static str {
     match scheme {
-        "gs" => {
-            "must be a path, or an s3, http or https URL: a bucket of Google Cloud is one of s3:// at the endpoint \
-             https://storage.googleapis.com, with the keys of its interoperability"
+        "abfs" | "abfss" | "adl" | "azure" | "wasb" | "wasbs" => {
+            "must be a path, or an s3, az, gs, http or https URL: a container of Azure is az://container, at the \
+             endpoint https://<account>.blob.core.windows.net"
         }
-        "az" | "abfs" | "abfss" | "adl" | "azure" => {
-            "must be a path, or an s3, http or https URL: Azure is not supported, but for files that can be read by https"
-        }
-        _ => "must be a path, or an s3, http or https URL",
+        _ => "must be a path, or an s3, az, gs, http or https URL",
     }
 }
 
@@ -109,24 +108,34 @@ fn folder(new: &NewStorage, path: &Path, allowed: &AllowedRoots) -> Result<Root>
     })
 }
 
-fn bucket(new: &NewStorage, rest: &str, allowed: &AllowedRoots, default: Option<&StorageRoot>) -> Result<Root> {
+fn bucket(
+    new: &NewStorage,
+    service: Service,
+    rest: &str,
+    allowed: &AllowedRoots,
+    default: Option<&StorageRoot>,
+) -> Result<Root> {
     let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
     if bucket.contains(['@', ':']) {
         return Err(refused("holds credentials, which a URL must not"));
     }
     if rest.contains(['?', '#', '\\']) || rest.chars().any(char::is_control) {
-        return Err(refused("must be s3://bucket/prefix and nothing more"));
+        let rule = format!("must be {}://bucket/prefix and nothing more", service.scheme());
+        return Err(refused(rule));
     }
     let bucket: StorageName = bucket.parse().map_err(|_| refused("has no valid bucket name"))?;
     let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
     if !prefix.is_empty() && prefix.split('/').any(|segment| matches!(segment, "" | "." | "..")) {
         return Err(refused("has an empty, `.` or `..` segment in its prefix"));
     }
-    if !allowed.allows_bucket(bucket.as_str(), prefix) {
+    if !allowed.allows_bucket(service, bucket.as_str(), prefix) {
         return Err(forbidden(&new.root));
     }
+    if service != Service::S3 && new.region.is_some() {
+        return Err(RegistryError::other("region", "is for buckets of S3"));
+    }
     let known = match default {
-        Some(StorageRoot::S3(root)) => Some(root),
+        Some(StorageRoot::Bucket(root)) if root.service == service => Some(root),
         _ => None,
     };
     let endpoint = new
@@ -150,7 +159,8 @@ fn bucket(new: &NewStorage, rest: &str, allowed: &AllowedRoots, default: Option<
     let keys = known.filter(|_| is_known);
     Ok(Root {
         reach,
-        root: StorageRoot::S3(S3Root {
+        root: StorageRoot::Bucket(BucketRoot {
+            service,
             bucket: bucket.to_string(),
             prefix: prefix.to_owned(),
             region: new
@@ -161,6 +171,8 @@ fn bucket(new: &NewStorage, rest: &str, allowed: &AllowedRoots, default: Option<
             allow_http: endpoint
                 .as_ref()
                 .is_some_and(|endpoint| endpoint.starts_with("http://")),
+            // Nothing is shown to a host that the configuration does not name for that.
+            is_trusted: is_known || endpoint.is_none(),
             endpoint,
             access_key_id: keys.and_then(|root| root.access_key_id.clone()),
             secret_access_key: keys.and_then(|root| root.secret_access_key.clone()),

@@ -37,10 +37,10 @@ impl Drop for Peer {
 
 impl Peer {
     /// Lets `mishap` happen to the first `times` requests that `concerns` picks by their first line.
-    async fn start(moto: &Moto, mishap: Mishap, times: u64, concerns: fn(&str) -> bool) -> Self {
+    async fn start(server: &Server, mishap: Mishap, times: u64, concerns: fn(&str) -> bool) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let store = moto.endpoint.trim_start_matches("http://").to_owned();
+        let store = server.address();
         let struck = Arc::new(AtomicU64::new(0));
         let counter = Arc::clone(&struck);
         let task = tokio::spawn(async move {
@@ -58,12 +58,13 @@ impl Peer {
         Self { endpoint, struck, task }
     }
 
-    fn store(&self, moto: &Moto) -> Store {
-        let StorageRoot::S3(root) = moto.root("lossy") else {
-            unreachable!("moto is S3");
+    fn store(&self, server: &Server, service: Service) -> Store {
+        let StorageRoot::Bucket(root) = server.root(service, "lossy") else {
+            unreachable!("servers have buckets");
         };
-        let endpoint = Some(self.endpoint.clone());
-        Store::open(&StorageRoot::S3(S3Root { endpoint, ..root })).unwrap()
+        let origin = format!("http://{}", server.address());
+        let endpoint = root.endpoint.map(|endpoint| endpoint.replace(&origin, &self.endpoint));
+        Store::open(&StorageRoot::Bucket(BucketRoot { endpoint, ..root })).unwrap()
     }
 }
 
@@ -105,30 +106,44 @@ async fn read_request(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
 }
 
 fn is_completion(line: &str) -> bool {
-    line.starts_with("POST") && line.contains("uploadId=")
+    line.starts_with("POST") && line.contains("uploadId=") || line.contains("comp=blocklist")
 }
 
 fn is_write(line: &str) -> bool {
     line.starts_with("PUT") || line.starts_with("POST")
 }
 
+/// Every service, each with the server that stands for it.
+fn services() -> [(Service, Server); 3] {
+    Service::ALL.map(|service| match service {
+        Service::Azure => (service, Server::azurite()),
+        Service::S3 | Service::Google => (service, Server::moto()),
+    })
+}
+
 #[tokio::test]
-async fn a_completion_whose_answer_is_lost_is_decided_by_what_the_store_shows() {
-    let moto = Moto::start();
-    let peer = Peer::start(&moto, Mishap::LoseAnswer, 1, is_completion).await;
-    let store = peer.store(&moto);
+async fn answers_that_are_lost_and_busy_stores_change_nothing() {
+    for (service, server) in services() {
+        a_completion_whose_answer_is_lost_is_decided_by_what_the_store_shows(service, &server).await;
+        a_put_whose_answer_is_lost_is_one_object(service, &server).await;
+        a_busy_store_is_asked_again(service, &server).await;
+    }
+}
+
+async fn a_completion_whose_answer_is_lost_is_decided_by_what_the_store_shows(service: Service, server: &Server) {
+    let peer = Peer::start(server, Mishap::LoseAnswer, 1, is_completion).await;
+    let store = peer.store(server, service);
     let (name, content) = (fresh_name(), content(20 * MIB));
     write(&store, &name, &content, MIB).await.unwrap();
     assert!(peer.struck.load(Ordering::SeqCst) > 0);
     assert_eq!(stored(&store, &name).await.unwrap(), content);
     assert_eq!(store.writer.list_unfinished().await.unwrap(), []);
+    store.writer.delete(&name).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_put_whose_answer_is_lost_is_one_object() {
-    let moto = Moto::start();
-    let peer = Peer::start(&moto, Mishap::LoseAnswer, 1, is_write).await;
-    let store = peer.store(&moto);
+async fn a_put_whose_answer_is_lost_is_one_object(service: Service, server: &Server) {
+    let peer = Peer::start(server, Mishap::LoseAnswer, 1, is_write).await;
+    let store = peer.store(server, service);
     let (name, content) = (fresh_name(), content(MIB));
     write(&store, &name, &content, MIB).await.unwrap();
     assert!(peer.struck.load(Ordering::SeqCst) > 0);
@@ -136,12 +151,10 @@ async fn a_put_whose_answer_is_lost_is_one_object() {
     assert_eq!(store.writer.list_objects().try_concat().await.unwrap().len(), 1);
 }
 
-#[tokio::test]
-async fn a_busy_store_is_asked_again() {
-    let moto = Moto::start();
+async fn a_busy_store_is_asked_again(service: Service, server: &Server) {
     for size in [1, 9 * MIB] {
-        let peer = Peer::start(&moto, Mishap::Busy, 2, is_write).await;
-        let store = peer.store(&moto);
+        let peer = Peer::start(server, Mishap::Busy, 2, is_write).await;
+        let store = peer.store(server, service);
         let (name, content) = (fresh_name(), content(size));
         write(&store, &name, &content, MIB).await.unwrap();
         assert!(peer.struck.load(Ordering::SeqCst) > 2);
@@ -151,8 +164,8 @@ async fn a_busy_store_is_asked_again() {
 
 #[tokio::test]
 async fn open_uploads_are_listed_and_forgotten_when_their_caller_hangs_up() {
-    let moto = Moto::start();
-    let store = Store::open(&moto.root("hung-up")).unwrap();
+    let moto = Server::moto();
+    let store = Store::open(&moto.root(Service::S3, "hung-up")).unwrap();
     let mut begun = Vec::new();
     for name in [fresh_name(), fresh_name()] {
         let mut object = store.writer.begin(name.clone());

@@ -1,32 +1,30 @@
-//! What a store lists of its multipart uploads, which `object_store` does not ask for.
+//! Multipart uploads of S3, and of Google, whose requests and answers are the same.
 
-use std::{collections::HashMap, io, time::SystemTime};
+use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
 
+use async_trait::async_trait;
 use object_store::{
-    aws::AwsAuthorizer,
-    client::{HttpRequest, HttpRequestBody},
+    aws::{AwsAuthorizer, AwsCredentialProvider},
+    client::{HttpClient, HttpRequest, HttpRequestBody},
+    gcp::GcpCredentialProvider,
+    path::Path,
 };
-use quick_xml::events::{BytesRef, Event};
 
-use super::{CloudWriter, unavailable};
+use super::{
+    Bucket, from_write, unavailable,
+    uploads::{ListedUpload, OpenUploads, answered, connected, encode, encode_path},
+    xml::each_element,
+};
 use crate::storage::error::Result;
 
 /// Behind which upload the next page begins.
-pub(super) type UploadMarker = Option<(String, String)>;
+type UploadMarker = Option<(String, String)>;
 
 /// One page of open multipart uploads.
 #[derive(Debug, Default)]
-pub(super) struct UploadsPage {
-    pub(super) uploads: Vec<ListedUpload>,
-    pub(super) next: UploadMarker,
-}
-
-/// A multipart upload as a store lists it.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct ListedUpload {
-    pub(super) path: String,
-    pub(super) id: String,
-    pub(super) initiated: Option<SystemTime>,
+struct UploadsPage {
+    uploads: Vec<ListedUpload>,
+    next: UploadMarker,
 }
 
 /// One page of the parts of a multipart upload: their ETags by number, from 1.
@@ -36,10 +34,50 @@ struct PartsPage {
     next: Option<String>,
 }
 
-impl CloudWriter {
+/// How requests show who asks.
+#[derive(Clone)]
+pub(in crate::storage) enum SignedBy {
+    S3 {
+        credentials: AwsCredentialProvider,
+        region: String,
+    },
+    Google(GcpCredentialProvider),
+}
+
+impl fmt::Debug for SignedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SignedBy(…)")
+    }
+}
+
+/// Multipart uploads of one bucket.
+#[derive(Debug)]
+pub(in crate::storage) struct S3Uploads {
+    bucket: Arc<dyn Bucket>,
+    base: String,
+    signed_by: SignedBy,
+    http: HttpClient,
+}
+
+impl S3Uploads {
+    /// `base` is the URL of the bucket.
+    pub(in crate::storage) fn new(
+        bucket: Arc<dyn Bucket>,
+        base: String,
+        signed_by: SignedBy,
+        allow_http: bool,
+    ) -> Result<Self> {
+        Ok(Self {
+            bucket,
+            base,
+            signed_by,
+            http: connected(allow_http)?,
+        })
+    }
+
     /// One page of the store's open multipart uploads.
-    pub(super) async fn uploads_page(&self, after: &UploadMarker) -> Result<UploadsPage> {
-        let mut query = format!("uploads=&prefix={}", encode(self.path("").as_ref()));
+    async fn uploads_page(&self, prefix: &Path, after: &UploadMarker) -> Result<UploadsPage> {
+        let mut query = format!("uploads=&prefix={}", encode(prefix.as_ref()));
         if let Some((key, id)) = after {
             query.push_str(&format!("&key-marker={}&upload-id-marker={}", encode(key), encode(id)));
         }
@@ -47,9 +85,8 @@ impl CloudWriter {
     }
 
     /// ETags of the parts that the store has of a multipart upload, by their numbers from 1.
-    pub(in crate::storage) async fn stored_parts(&self, name: &str, id: &str) -> Result<HashMap<usize, String>> {
-        let path: Vec<String> = self.path(name).parts().map(|part| encode(part.as_ref())).collect();
-        let (path, mut parts) = (format!("/{}", path.join("/")), HashMap::new());
+    async fn stored_parts(&self, object: &Path, id: &str) -> Result<HashMap<usize, String>> {
+        let (path, mut parts) = (encode_path(object), HashMap::new());
         let mut after: Option<String> = None;
         loop {
             let mut query = String::new();
@@ -67,23 +104,60 @@ impl CloudWriter {
     }
 
     async fn list(&self, path: &str, query: &str) -> Result<Vec<u8>> {
-        let base = match &self.root.endpoint {
-            Some(endpoint) => format!("{}/{}", endpoint.trim_end_matches('/'), self.root.bucket),
-            None => format!("https://s3.{}.amazonaws.com/{}", self.root.region, self.root.bucket),
-        };
         let mut request = HttpRequest::new(HttpRequestBody::empty());
-        *request.uri_mut() = format!("{base}{path}?{query}").parse().map_err(unavailable)?;
-        let credential = self.bucket.credentials().get_credential().await.map_err(unavailable)?;
-        AwsAuthorizer::new(&credential, "s3", &self.root.region).authorize(&mut request, None);
-        let response = self.http.execute(request).await.map_err(unavailable)?;
-        let status = response.status();
-        let body = response.into_body().bytes().await.map_err(unavailable)?;
-        if !status.is_success() {
-            return Err(unavailable(io::Error::other(format!(
-                "listing uploads or parts answered {status}"
-            ))));
+        *request.uri_mut() = format!("{}{path}?{query}", self.base).parse().map_err(unavailable)?;
+        match &self.signed_by {
+            SignedBy::S3 { credentials, region } => {
+                let credential = credentials.get_credential().await.map_err(unavailable)?;
+                AwsAuthorizer::new(&credential, "s3", region).authorize(&mut request, None);
+            }
+            SignedBy::Google(credentials) => {
+                let credential = credentials.get_credential().await.map_err(unavailable)?;
+                let token = format!("Bearer {}", credential.bearer).parse().map_err(unavailable)?;
+                request.headers_mut().insert(reqwest::header::AUTHORIZATION, token);
+            }
         }
-        Ok(body.into())
+        let answer = answered(&self.http, request, &[]).await?;
+        Ok(answer.unwrap_or_default())
+    }
+}
+
+#[async_trait]
+impl OpenUploads for S3Uploads {
+    async fn begun(&self, prefix: &Path) -> Result<Vec<ListedUpload>> {
+        let (mut begun, mut after) = (Vec::new(), None);
+        loop {
+            let page = self.uploads_page(prefix, &after).await?;
+            begun.extend(page.uploads);
+            match page.next {
+                None => return Ok(begun),
+                next => after = next,
+            }
+        }
+    }
+
+    async fn replaced(&self, object: &Path, id: &str, parts: &[String]) -> Result<Vec<usize>> {
+        let stored = self.stored_parts(object, id).await?;
+        // Some stores leave the quotes of an ETag out.
+        let same = |a: &str, b: &str| a.trim_matches('"') == b.trim_matches('"');
+        let is_there = |number: &usize| {
+            stored
+                .get(&(number + 1))
+                .is_some_and(|etag| same(etag, &parts[*number]))
+        };
+        Ok((0..parts.len()).filter(|number| !is_there(number)).collect())
+    }
+
+    async fn forget(&self, object: &Path, id: &str) -> Result<()> {
+        match self.bucket.abort_multipart(object, &id.to_owned()).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(from_write(error)),
+        }
+    }
+
+    /// The store knows nothing any more of an upload that was aborted.
+    fn takes_late_parts(&self) -> bool {
+        false
     }
 }
 
@@ -128,48 +202,9 @@ impl PartsPage {
     }
 }
 
-/// Tells of each element when it ends, and of its text where it has no other element.
-fn each_element(xml: &[u8], mut tell: impl FnMut(&[u8], String)) -> Result<()> {
-    let (mut reader, mut text) = (quick_xml::Reader::from_reader(xml), String::new());
-    loop {
-        match reader.read_event().map_err(unavailable)? {
-            Event::Start(_) => text.clear(),
-            Event::Text(part) => text.push_str(&part.decode().map_err(unavailable)?),
-            Event::GeneralRef(part) => text.push(character(&part)?),
-            Event::End(end) => tell(end.local_name().as_ref(), std::mem::take(&mut text)),
-            Event::Eof => return Ok(()),
-            _ => {}
-        }
-    }
-}
-
-fn encode(text: &str) -> String {
-    text.bytes()
-        .map(|b| match b {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => char::from(b).to_string(),
-            other => format!("%{other:02X}"),
-        })
-        .collect()
-}
-
 /// A time as stores write it, such as `2010-11-10T20:48:33.000Z`.
 fn time(text: &str) -> Option<SystemTime> {
     text.parse::<prost_types::Timestamp>().ok()?.try_into().ok()
-}
-
-/// The character that a reference such as `&amp;` or `&#38;` stands for.
-fn character(reference: &BytesRef<'_>) -> Result<char> {
-    if let Some(character) = reference.resolve_char_ref().map_err(unavailable)? {
-        return Ok(character);
-    }
-    let name = reference.decode().map_err(unavailable)?;
-    quick_xml::escape::resolve_xml_entity(&name)
-        .and_then(|text| text.chars().next())
-        .ok_or_else(|| {
-            unavailable(io::Error::other(format!(
-                "the store answered with an unknown entity {name}"
-            )))
-        })
 }
 
 #[cfg(test)]
