@@ -1,6 +1,7 @@
 //! The harness of the end-to-end tests: it starts the real server, and what the
 //! server needs, and gives tests short ways to call it.
 //!
+//! - `azure`: a real Azure Blob Storage.
 //! - `server`: one server process with a folder and a database of its own.
 //! - `backend`: which database and which storage a server uses.
 //! - `postgres`, `s3`: the real services behind some backends, one of each for a
@@ -35,6 +36,7 @@
 
 #![expect(clippy::large_futures, reason = "tests hold whole messages")]
 
+pub mod azure;
 pub mod backend;
 pub mod calls;
 pub mod collections;

@@ -23,6 +23,7 @@ mod batch_claims;
 mod batches;
 mod claims;
 mod clocks;
+mod clouds;
 mod collections;
 mod content_sharing;
 mod corruption;
