@@ -77,7 +77,10 @@ impl DbError {
             Self::Busy => Self::Busy,
             Self::Full(_) => Self::Full(cause),
             Self::Unavailable(_) => Self::Unavailable(cause),
-            _ => Self::Statement(cause),
+            Self::Conflict(_) => Self::Conflict(cause),
+            Self::Schema(what) => Self::Schema(what.clone()),
+            Self::Row { table, column } => Self::Row { table, column },
+            Self::Statement(_) => Self::Statement(cause),
         }
     }
 
@@ -135,5 +138,36 @@ fn case_of(code: &str) -> Case {
             },
             Err(_) => Case::Other,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::discriminant;
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_told_again_as_what_it_is() {
+        let cause = || DbErr::Custom("cause".to_owned());
+        let failures = [
+            DbError::Unavailable(cause()),
+            DbError::Conflict(cause()),
+            DbError::Busy,
+            DbError::Full(cause()),
+            DbError::Schema("newer".to_owned()),
+            DbError::Row {
+                table: "blobs",
+                column: "sha256",
+            },
+            DbError::Statement(cause()),
+        ];
+        for failure in failures {
+            assert_eq!(
+                discriminant(&failure.told_again("again")),
+                discriminant(&failure),
+                "{failure:?}"
+            );
+        }
     }
 }

@@ -215,7 +215,11 @@ impl Registry {
                 self.save_one_by_one(caller, &group).await
             }
             // Whether it was committed is not known, so the pack stays.
-            Err(error) => group.iter().map(|_| Err(like(&error))).collect(),
+            Err(error) => {
+                // Its files are told what kind of failure it was, and no more.
+                tracing::warn!(error = &error as &dyn std::error::Error, "Could not commit a batch");
+                group.iter().map(|_| Err(like(&error))).collect()
+            }
         }
     }
 
