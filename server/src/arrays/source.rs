@@ -10,6 +10,7 @@ use std::{
     fmt,
     ops::Range,
     sync::{Arc, Mutex, PoisonError},
+    task::{Context, Poll, Waker},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -98,7 +99,15 @@ impl fmt::Debug for Source {
 #[derive(Default)]
 struct Cells {
     here: VecDeque<Cell>,
-    coming: Option<(Range<u64>, JoinHandle<object_store::Result<Bytes>>)>,
+    coming: Option<(Range<u64>, Coming)>,
+}
+
+/// Bytes that were asked for.
+enum Coming {
+    /// They came at once, as those do that the system has in memory.
+    Here(object_store::Result<Bytes>),
+    /// They come when a task has them.
+    Awaited(JoinHandle<object_store::Result<Bytes>>),
 }
 
 struct Cell {
@@ -263,17 +272,28 @@ impl Source {
         wanted.contains(&cell.end).then(|| self.cell_range(cell.end))
     }
 
-    fn fetch(&self, range: Range<u64>) -> Result<JoinHandle<object_store::Result<Bytes>>> {
+    fn fetch(&self, range: Range<u64>) -> Result<Coming> {
         match (&self.runtime, &self.place.content) {
             (Some(runtime), Content::Stored(store, path)) => {
                 let (store, path) = (Arc::clone(store), path.clone());
-                Ok(runtime.spawn(async move { store.get_range(&path, range).await }))
+                let mut fetch = Box::pin(async move { store.get_range(&path, range).await });
+                // A task is woken, and wakes who waits for it, only where there is something
+                // to wait for.
+                let _inside = runtime.enter();
+                Ok(match fetch.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(fetched) => Coming::Here(fetched),
+                    Poll::Pending => Coming::Awaited(runtime.spawn(fetch)),
+                })
             }
             _ => Err(ArrayError::Internal("a fetch outside the runtime".to_owned())),
         }
     }
 
-    fn wait(&self, coming: JoinHandle<object_store::Result<Bytes>>) -> Result<Bytes> {
+    fn wait(&self, coming: Coming) -> Result<Bytes> {
+        let coming = match coming {
+            Coming::Here(fetched) => return Ok(fetched?),
+            Coming::Awaited(coming) => coming,
+        };
         let runtime = self.runtime.as_ref().expect("the fetch runs there");
         let abort = coming.abort_handle();
         runtime.block_on(async {
@@ -295,7 +315,7 @@ impl Source {
 impl Drop for Source {
     fn drop(&mut self) {
         let cells = self.cells.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, coming)) = &cells.coming {
+        if let Some((_, Coming::Awaited(coming))) = &cells.coming {
             coming.abort();
         }
     }
@@ -311,7 +331,7 @@ impl Cells {
         self.here.remove(found)
     }
 
-    fn take_coming(&mut self, at: u64) -> Option<(Range<u64>, JoinHandle<object_store::Result<Bytes>>)> {
+    fn take_coming(&mut self, at: u64) -> Option<(Range<u64>, Coming)> {
         match &self.coming {
             Some((range, _)) if range.contains(&at) => self.coming.take(),
             _ => None,

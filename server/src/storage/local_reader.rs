@@ -1,21 +1,16 @@
 //! Reads the objects of a local folder.
 //!
 //! Paths and metadata are those of `object_store`'s own local store. Only bytes
-//! are read here, into memory that is used again: fresh memory costs as much as
-//! reading into it.
+//! are read here: at once where the system has them in memory, else by a thread that
+//! may wait.
 
-use std::{
-    collections::VecDeque,
-    fmt,
-    fs::File,
-    ops::Range,
-    os::unix::fs::FileExt,
-    sync::{Arc, Mutex, Weak},
-    time::Duration,
-};
+mod at_hand;
+mod buffers;
+
+use std::{fmt, fs::File, io, ops::Range, path, sync::Arc};
 
 use async_trait::async_trait;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use futures::{
     StreamExt,
     stream::{self, BoxStream},
@@ -26,19 +21,13 @@ use object_store::{
 };
 use tokio::task::spawn_blocking;
 
+use self::buffers::Buffers;
+
 /// Bytes that are read at once.
 const READ_BYTES: u64 = 4 * 1024 * 1024;
 
-/// Smaller reads have memory of their own, which goes with them.
-const KEPT_BYTES_MIN: usize = 512 * 1024;
-
-/// Buffers that are kept for later reads: more than one reader of a table has in use, who
-/// sends a message of several while the next one is read. Fewer would be as good as none,
-/// as those that were read last are in use when another is needed.
-const BUFFERS_KEPT: usize = 12;
-
-/// How long they are kept when nothing is read.
-const KEPT_FOR: Duration = Duration::from_secs(10);
+/// What is copied on the spot when it is in memory: more would keep other tasks waiting.
+const AT_HAND_BYTES_MAX: u64 = 1024 * 1024;
 
 /// The read side of a local folder.
 #[derive(Debug)]
@@ -66,106 +55,41 @@ impl LocalReader {
             })
             .boxed()
     }
-}
 
-/// Memory of reads whose bytes nobody holds any more. The heap gives memory as large back to
-/// the system, which would clear it for each read.
-#[derive(Debug, Default)]
-struct Buffers {
-    kept: Mutex<Kept>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    /// Those that were read last, the last one at the back.
-    buffers: VecDeque<Bytes>,
-    /// How many were read.
-    reads: u64,
-    /// Whether somebody looks at that.
-    is_watched: bool,
-}
-
-/// Gives memory back when nothing was read for a while.
-async fn watch(buffers: Weak<Buffers>) {
-    let mut reads = 0;
-    loop {
-        tokio::time::sleep(KEPT_FOR).await;
-        match buffers.upgrade().and_then(|buffers| buffers.reads_since(reads)) {
-            Some(now) => reads = now,
-            None => break,
-        }
-    }
-}
-
-impl Buffers {
-    fn read(self: &Arc<Self>, file: &File, range: Range<u64>) -> Result<Bytes> {
-        let bytes = (range.end - range.start) as usize;
-        let read = match self.free(bytes) {
-            Some(mut buffer) => {
-                buffer.resize(bytes, 0);
-                let read = file.read_exact_at(&mut buffer, range.start);
-                read.map(|()| buffer.freeze())
-            }
-            None => read_anew(file, bytes, range.start),
-        };
-        let data = read.map_err(|error| object_store::Error::Generic {
-            store: "local",
-            source: Box::new(error),
-        })?;
-        self.keep(&data);
-        Ok(data)
-    }
-
-    fn free(&self, bytes: usize) -> Option<BytesMut> {
-        if bytes < KEPT_BYTES_MIN {
+    /// Some ranges of a file, if the system has all of them in memory.
+    fn at_hand(&self, path: &path::Path, ranges: &[Range<u64>]) -> Option<Vec<Bytes>> {
+        let bytes: u64 = ranges.iter().map(|range| range.end - range.start).sum();
+        if bytes > AT_HAND_BYTES_MAX {
             return None;
         }
-        let buffers = &mut self.kept.lock().expect("no holder panics").buffers;
-        let free = buffers.iter().position(Bytes::is_unique)?;
-        buffers.remove(free).map(BytesMut::from)
-    }
-
-    fn keep(self: &Arc<Self>, data: &Bytes) {
-        if data.len() < KEPT_BYTES_MIN {
-            return;
-        }
-        let mut kept = self.kept.lock().expect("no holder panics");
-        kept.reads += 1;
-        kept.buffers.push_back(data.clone());
-        if kept.buffers.len() > BUFFERS_KEPT {
-            kept.buffers.pop_front();
-        }
-        if !std::mem::replace(&mut kept.is_watched, true) {
-            tokio::spawn(watch(Arc::downgrade(self)));
-        }
-    }
-
-    /// How many were read by now; when there are no more than before, nothing is kept any
-    /// more and nobody watches.
-    fn reads_since(&self, before: u64) -> Option<u64> {
-        let mut kept = self.kept.lock().expect("no holder panics");
-        if kept.reads != before {
-            return Some(kept.reads);
-        }
-        kept.buffers.clear();
-        kept.is_watched = false;
-        None
+        let file = at_hand::open(path)?;
+        ranges
+            .iter()
+            .map(|range| self.buffers.read_at_hand(&file, range))
+            .collect()
     }
 }
 
-/// Reads into new memory, which nobody has to clear first.
-fn read_anew(file: &File, bytes: usize, start: u64) -> std::io::Result<Bytes> {
-    let mut buffer = Vec::with_capacity(bytes);
-    while buffer.len() < bytes {
-        let at = start + buffer.len() as u64;
-        match rustix::io::pread(file, rustix::buffer::spare_capacity(&mut buffer), at) {
-            Ok(0) => return Err(std::io::ErrorKind::UnexpectedEof.into()),
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+/// Opens a file that may be anywhere.
+fn open(path: &path::Path) -> Result<File> {
+    let opened = File::open(path).and_then(|file| match file.metadata()?.is_dir() {
+        true => Err(io::Error::new(io::ErrorKind::NotFound, "is a folder")),
+        false => Ok(file),
+    });
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => object_store::Error::NotFound {
+            path: path.display().to_string(),
+            source: Box::new(error),
+        },
+        _ => failed(error),
+    })
+}
+
+fn failed(error: io::Error) -> object_store::Error {
+    object_store::Error::Generic {
+        store: "local",
+        source: Box::new(error),
     }
-    buffer.truncate(bytes);
-    Ok(buffer.into())
 }
 
 impl fmt::Display for LocalReader {
@@ -183,6 +107,20 @@ impl ObjectStore for LocalReader {
             found.payload = GetResultPayload::Stream(self.pieces(file, found.range.clone()));
         }
         Ok(found)
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let path = self.files.path_to_filesystem(location)?;
+        if let Some(read) = self.at_hand(&path, ranges) {
+            return Ok(read);
+        }
+        let (buffers, ranges) = (Arc::clone(&self.buffers), ranges.to_vec());
+        spawn_blocking(move || {
+            let file = open(&path)?;
+            let ranges = ranges.into_iter();
+            ranges.map(|range| buffers.read(&file, range)).collect()
+        })
+        .await?
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -218,7 +156,10 @@ impl ObjectStore for LocalReader {
 mod tests {
     use object_store::ObjectStoreExt;
 
-    use super::*;
+    use super::{
+        buffers::{BUFFERS_KEPT, KEPT_BYTES_MIN},
+        *,
+    };
 
     fn reader(content: &[u8]) -> (tempfile::TempDir, LocalReader) {
         let folder = tempfile::tempdir().unwrap();
@@ -251,6 +192,35 @@ mod tests {
         assert_eq!(reader.buffers.reads_since(reads), None);
         assert_eq!(kept(), 0);
         assert!(!reader.buffers.kept.lock().unwrap().is_watched);
+    }
+
+    #[tokio::test]
+    async fn ranges_are_the_same_whether_they_are_at_hand_or_not() {
+        let content: Vec<u8> = (0..2 * READ_BYTES).map(|n| (n / 1000) as u8).collect();
+        let (folder, reader) = reader(&content);
+        let large = 5..READ_BYTES + 7;
+        let one = [large.clone()];
+        for ranges in [
+            &one[..],
+            &[3..3, 10..20, 2 * READ_BYTES - 1..2 * READ_BYTES],
+            &[large, 1..2],
+            &[],
+        ] {
+            let read = reader.get_ranges(&"object".into(), ranges).await.unwrap();
+            let expected = ranges
+                .iter()
+                .map(|range| &content[range.start as usize..range.end as usize]);
+            assert!(read.iter().eq(expected), "{ranges:?}");
+        }
+        let behind = [2 * READ_BYTES - 1..2 * READ_BYTES + 1];
+        let behind = reader.get_ranges(&"object".into(), &behind).await;
+        assert!(matches!(behind, Err(object_store::Error::Generic { .. })));
+        std::fs::create_dir(folder.path().join("folder")).unwrap();
+        let first = [Range { start: 0, end: 1 }];
+        for missing in ["other", "folder"] {
+            let read = reader.get_ranges(&missing.into(), &first).await;
+            assert!(matches!(read, Err(object_store::Error::NotFound { .. })), "{missing}");
+        }
     }
 
     #[tokio::test]

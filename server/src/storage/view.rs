@@ -239,8 +239,10 @@ impl ArtifactView {
         let in_object = content.offset + wide.start..content.offset + wide.end;
         let (data, sums) = futures::try_join!(
             async {
-                match self.storage.get_range(&content.object.path(), in_object.clone()).await {
-                    Ok(data) => Ok(data),
+                let (path, only) = (content.object.path(), std::slice::from_ref(&in_object));
+                match self.storage.get_ranges(&path, only).await {
+                    // One range is answered, as it is the only one.
+                    Ok(data) => Ok(data.into_iter().next().unwrap_or_default()),
                     Err(error) => Err(self.read_failed(content, &wide, in_object.end, error).await),
                 }
             },
