@@ -34,10 +34,11 @@ mod table;
 mod text;
 mod write;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow_array::RecordBatch;
 use arrow_schema::{DataType, Field, FieldRef, Schema, SchemaRef};
+use bytes::Bytes;
 
 pub(crate) use dtype::found_columns;
 pub use error::ArrayError;
@@ -50,8 +51,8 @@ pub use rows::Rows;
 pub(crate) use source::Place;
 pub use summary::{ColumnSummary, Found, TableSummary};
 pub(crate) use summary::{is_looked_at, look_into, look_into_folder};
+use table::{Lying, Portion, Stored};
 pub(crate) use table::{Part, Scan, Table};
-use table::{Portion, Stored};
 pub(crate) use write::TableWriter;
 
 /// The places of columns by their names; all when none is named.
@@ -133,6 +134,8 @@ pub(crate) enum Form {
     Batch(RecordBatch),
     /// The message that the content holds.
     Stored(Message),
+    /// The header of such a message, and where its body lies in the content.
+    Lying(Bytes, Range<u64>),
 }
 
 /// Reads a selection and gives it away, each message of at most the scan's size, but for
@@ -156,6 +159,20 @@ pub(crate) fn read(
             }) => {
                 give(Given {
                     form: Form::Stored(message),
+                    rows,
+                    first_row,
+                    next_row: first_row + rows,
+                })?;
+                continue;
+            }
+            Portion::Lying(Lying {
+                header,
+                body,
+                rows,
+                first_row,
+            }) => {
+                give(Given {
+                    form: Form::Lying(header, body),
                     rows,
                     first_row,
                     next_row: first_row + rows,

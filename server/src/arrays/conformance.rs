@@ -314,6 +314,7 @@ fn joined(batches: impl IntoIterator<Item = Result<Batch>>, schema: &SchemaRef) 
 pub(super) fn unpacked(portion: Portion, schema: &SchemaRef) -> Batch {
     match portion {
         Portion::Unpacked(batch) => batch,
+        Portion::Lying(lying) => panic!("{lying:?} is no larger than batches are here"),
         Portion::Stored(stored) => {
             assert!(stored.message.header.len() + stored.message.body_bytes <= BATCH_BYTES);
             let body = stored.message.body.concat();

@@ -16,6 +16,7 @@ use arrow_buffer::BooleanBuffer;
 use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use artifactd_domain::filter::{Predicate, Value};
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
@@ -172,6 +173,8 @@ pub(crate) enum Portion {
     Unpacked(Batch),
     /// As the content holds them.
     Stored(Stored),
+    /// The same, to be fetched by who sends it.
+    Lying(Lying),
 }
 
 /// A message of the content of which all rows and columns are wanted.
@@ -179,6 +182,19 @@ pub(crate) enum Portion {
 pub(crate) struct Stored {
     /// The message.
     pub(crate) message: Message,
+    /// How many rows it has.
+    pub(crate) rows: u64,
+    /// The number of the first one.
+    pub(crate) first_row: u64,
+}
+
+/// A message of the content that can go out whatever the bytes of its body are.
+#[derive(Debug)]
+pub(crate) struct Lying {
+    /// Its header.
+    pub(crate) header: Bytes,
+    /// Where its body lies in the content.
+    pub(crate) body: Range<u64>,
     /// How many rows it has.
     pub(crate) rows: u64,
     /// The number of the first one.

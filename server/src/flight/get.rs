@@ -2,9 +2,10 @@
 
 use arrow_flight::{FlightData, Ticket};
 use artifactd_proto::{aside::BodyAside, flight::v1 as pb, v1::ErrorReason};
+use bytes::Bytes;
 use futures::stream;
 use http::{HeaderMap, HeaderName};
-use prost::Message;
+use prost::Message as _;
 use tonic::{Code, Request, Response, Status, body::Body, metadata::MetadataMap};
 
 use super::{
@@ -15,8 +16,8 @@ use super::{
 };
 use crate::{
     api::{self, layer::CallId, status},
-    arrays::{Encoder, Form},
-    registry::{Caller, TableBatch, TableStream},
+    arrays::{Encoder, Form, Message},
+    registry::{Caller, RegistryError, TableBatch, TableStream},
     storage::ReadCounter,
 };
 
@@ -128,12 +129,13 @@ impl Sending {
                 let (code, reason) = (Code::Cancelled, ErrorReason::Cancelled);
                 return Err(status::status(&self.call_id, code, reason, "the read was cancelled by CancelFlightInfo"));
             }
-            next = self.batches.next() => next,
+            next = next(&mut self.batches) => next,
         };
         match next {
             None => Ok(Outgoing::End(trailers(self.batches.cost()))),
             Some(Err(error)) => Err(status::from_registry(error, &self.call_id)),
-            Some(Ok(batch)) => self.messages(batch),
+            Some(Ok(Next::Body(piece))) => Ok(Outgoing::Pieces(vec![piece])),
+            Some(Ok(Next::Batch(batch))) => self.messages(batch),
         }
     }
 
@@ -141,6 +143,11 @@ impl Sending {
         let info = batch_info(&batch, self.batches.cost()).encode_to_vec();
         let encoded = match batch.form {
             Form::Stored(message) => vec![message],
+            Form::Lying(header, body) => vec![Message {
+                header,
+                body: Vec::new(),
+                body_bytes: (body.end - body.start) as usize,
+            }],
             Form::Batch(batch) => {
                 let encoded = self.encoder.encode(&batch);
                 encoded.map_err(|error| status::from_registry(error.into(), &self.call_id))?
@@ -154,6 +161,20 @@ impl Sending {
         });
         Ok(Outgoing::Pieces(pieces.collect()))
     }
+}
+
+/// What comes next of a read.
+enum Next {
+    /// More of the message that was begun.
+    Body(Bytes),
+    Batch(TableBatch),
+}
+
+async fn next(batches: &mut TableStream) -> Option<Result<Next, RegistryError>> {
+    if let Some(piece) = batches.next_of_body().await {
+        return Some(piece.map(Next::Body));
+    }
+    batches.next().await.map(|batch| batch.map(Next::Batch))
 }
 
 fn batch_info(batch: &TableBatch, cost: &ReadCounter) -> pb::BatchInfo {

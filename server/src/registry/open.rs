@@ -140,6 +140,11 @@ impl Reader {
         Place::stored(view, path, self.content.size_bytes, cancel.clone())
     }
 
+    /// How many bytes there are.
+    pub(super) fn size_bytes(&self) -> u64 {
+        self.content.size_bytes
+    }
+
     /// What reading has cost so far.
     pub(super) fn counter(&self) -> &ReadCounter {
         self.view.counter()
@@ -200,7 +205,8 @@ impl Reader {
         self.failed(damage).await
     }
 
-    fn chunks(&self, range: Range<u64>, chunk_bytes: u64) -> Chunks {
+    /// The chunks of a range, with errors as the storage tells them.
+    pub(super) fn chunks(&self, range: Range<u64>, chunk_bytes: u64) -> Chunks {
         self.view.stream(&self.content, range, chunk_bytes)
     }
 
@@ -227,7 +233,7 @@ impl Reader {
     }
 }
 
-type Chunks = BoxStream<'static, std::result::Result<VerifiedChunk, StorageError>>;
+pub(super) type Chunks = BoxStream<'static, std::result::Result<VerifiedChunk, StorageError>>;
 
 struct Streaming {
     reader: Reader,

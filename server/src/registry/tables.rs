@@ -3,6 +3,7 @@
 //! A table is opened for one read. What is read, and how it is cut, is decided before the
 //! first batch; a read goes on at any row, without what lies before it.
 
+mod bodies;
 mod list;
 mod opening;
 mod read;

@@ -1,8 +1,11 @@
 //! Tables over Arrow Flight: what is asked for comes, and comes again.
 
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, FixedSizeBinaryArray, Int64Array, RecordBatch};
 use artifactd_proto::flight::v1::{self as flight, RowRange};
 use artifactd_tests::{
-    Backend, TestServer,
+    Backend, Calls, TestServer,
     calls::{by_key, by_uid, keyed},
     content::Random,
     failure::Failure,
@@ -265,6 +268,77 @@ async fn damage_that_a_decoder_meets_is_told_as_damage() {
         let failure = refused(calls.do_get(ticket).await);
         assert_eq!(failure.reason, Some(R::ContentCorrupt), "{key}: {failure:?}");
     }
+}
+
+/// Batches of 2.5 MiB, as they are in an Arrow file.
+async fn put_wide(calls: &Calls, key: &str, batches: usize) -> pb::Artifact {
+    const BATCH_ROWS: usize = 64 * 1024;
+    let columns = |first: usize| -> [(&str, ArrayRef); 2] {
+        let ids = first..first + BATCH_ROWS;
+        let values = ids.clone().map(|id| [id as u8; 32]);
+        [
+            (
+                "id",
+                Arc::new(Int64Array::from_iter_values(ids.clone().map(|id| id as i64))),
+            ),
+            ("bytes", Arc::new(FixedSizeBinaryArray::try_from_iter(values).unwrap())),
+        ]
+    };
+    let batches: Vec<_> = (0..batches)
+        .map(|number| RecordBatch::try_from_iter(columns(number * BATCH_ROWS)).unwrap())
+        .collect();
+    let write = flight::WriteTable {
+        save: Some(keyed(key)),
+        ..Default::default()
+    };
+    calls.do_put(&write, &batches).await.unwrap().artifact.unwrap()
+}
+
+const MAX_MESSAGE: &str = "artifactd-max-message-bytes";
+
+#[tokio::test]
+async fn large_messages_go_out_as_they_lie_and_are_checked_on_their_way() {
+    const BATCHES: usize = 4;
+    let server = TestServer::start().await;
+    let calls = server.calls();
+    let artifact = put_wide(&calls, "wide.arrow", BATCHES).await;
+    let rows = artifact.n_observations.unwrap();
+    let mut large = MetadataMap::new();
+    large.insert(MAX_MESSAGE, MetadataValue::from_static("3000000"));
+    let ticket = calls.ticket(&all_of(&artifact.uid)).await.unwrap();
+    let whole = calls.do_get_with(ticket.clone(), large.clone()).await.unwrap();
+    assert_eq!(whole.batches.len(), BATCHES);
+    assert!(whole.integers("id").into_iter().eq(0..rows));
+    // The block of each header is read twice, and so are the ends of the file.
+    let blocks = 2 * BATCHES as u64 + 4;
+    assert!(
+        whole.cost.0 < artifact.size as u64 + blocks * 256 * 1024,
+        "{:?}",
+        whole.cost
+    );
+    for (number, info) in whole.infos.iter().enumerate() {
+        let mut headers = resuming(info);
+        headers.insert(MAX_MESSAGE, MetadataValue::from_static("3000000"));
+        let rest = calls.do_get_with(ticket.clone(), headers).await.unwrap();
+        assert_eq!(rest.batches.len(), BATCHES - 1 - number);
+        assert!(rest.integers("id").into_iter().eq(info.next_row..rows));
+    }
+    // The first batch goes out as it lies, and what is wanted of the next one does not.
+    let limit = rows / BATCHES as i64 + 5;
+    let read = flight::ReadArray {
+        limit: Some(limit),
+        ..all_of(&artifact.uid)
+    };
+    let first = calls.ticket(&read).await.unwrap();
+    let first = calls.do_get_with(first, large.clone()).await.unwrap();
+    assert!(first.integers("id").into_iter().eq(0..limit));
+    // Its header is sound, and went out before the damage was met.
+    server.overwrite_only_object(|stored| {
+        let middle = stored.len() * 3 / 8;
+        stored[middle] ^= 1;
+    });
+    let failure = refused(calls.do_get_with(ticket, large).await);
+    assert_eq!(failure.reason, Some(R::ContentCorrupt), "{failure:?}");
 }
 
 #[tokio::test]

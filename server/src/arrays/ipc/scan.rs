@@ -12,20 +12,24 @@ use super::{
     decode::Dictionaries,
     layout::Block,
     plan::BatchPlan,
-    stored::are_plain,
+    stored::{are_plain, are_values},
 };
 use crate::arrays::{
     Rows,
     budget::Deadline,
     error::{ArrayError, Result},
     filter::{columns_of, mask},
-    source::Source,
-    table::{Batch, Batches, Numbers, Portion, Portions, ReadOn, Scan, Stored, ended_by_errors},
+    source::{Content, Source},
+    table::{Batch, Batches, Lying, Numbers, Portion, Portions, ReadOn, Scan, Stored, ended_by_errors},
 };
 
 /// A body that is not larger, or no larger than a batch may be, is fetched from its first
 /// byte to its last and held, so that rows of all columns are there again and again.
 const BODY_BYTES_HELD: u64 = 8 * 1024 * 1024;
+
+/// A body from this size on may be left to who sends it. The headers of smaller ones are read
+/// with what is between them.
+const BODY_BYTES_LEFT_MIN: u64 = 2 * 1024 * 1024;
 
 /// What a batch may have once it is unpacked.
 const UNPACKED_BYTES_MAX: u64 = 256 * 1024 * 1024;
@@ -40,7 +44,9 @@ pub(super) fn scan_to_send(table: Arc<IpcTable>, scan: Scan) -> Result<Portions>
     let fields = table.layout.schema.fields();
     let all_in_order = scan.columns.iter().copied().eq(0..fields.len());
     let whole_messages = scan.filter.is_none() && all_in_order && are_plain(fields);
-    let reading = reading(table, scan)?;
+    let leaves_bodies = whole_messages && are_values(fields) && matches!(table.place.content, Content::Stored(..));
+    let mut reading = reading(table, scan)?;
+    reading.leaves_bodies = leaves_bodies;
     Ok(ended_by_errors(Sending {
         reading,
         whole_messages,
@@ -69,6 +75,8 @@ fn reading(table: Arc<IpcTable>, scan: Scan) -> Result<Reading> {
         row: 0,
         starts,
         windows: None,
+        leaves_bodies: false,
+        lying: None,
         dictionaries: (0, Dictionaries::new()),
         asked,
         scan,
@@ -91,6 +99,11 @@ struct Reading {
     /// Rows that are still wanted.
     left: u64,
     windows: Option<Windows>,
+    /// Whether large bodies are left to who sends them, where they need not be looked at: until
+    /// one has to be.
+    leaves_bodies: bool,
+    /// A message whose body is.
+    lying: Option<Lying>,
     /// Those that were read, and how many of the messages that hold them.
     dictionaries: (usize, Dictionaries),
     /// Columns that the filter asks for.
@@ -151,6 +164,9 @@ struct Sending {
 impl ReadOn<Portion> for Sending {
     fn next_batch(&mut self) -> Result<Option<Portion>> {
         while self.reading.is_in_batch()? {
+            if let Some(lying) = self.reading.lying.take() {
+                return Ok(Some(Portion::Lying(lying)));
+            }
             if self.whole_messages
                 && let Some(stored) = self.reading.whole_message()?
             {
@@ -167,7 +183,7 @@ impl ReadOn<Portion> for Sending {
 impl Reading {
     /// Begins the next batch where none is read; false at the end of what is wanted.
     fn is_in_batch(&mut self) -> Result<bool> {
-        Ok(self.left > 0 && (self.windows.is_some() || self.open_next()?))
+        Ok(self.lying.is_some() || (self.left > 0 && (self.windows.is_some() || self.open_next()?)))
     }
 
     /// The next rows of the batch; nothing at its end, and where none of them matches.
@@ -226,7 +242,9 @@ impl Reading {
                 && self.scan.limit.is_none()
                 && asked.is_none_or(|(wanted, rows)| is_most(wanted, rows));
             // A header that its body follows is not fetched for itself.
-            let headers = self.bodies.as_ref().filter(|_| reads_on).unwrap_or(&self.headers);
+            let may_leave = self.leaves_bodies && self.fits(block);
+            let headers = self.bodies.as_ref().filter(|_| reads_on && !may_leave);
+            let headers = headers.unwrap_or(&self.headers);
             let (plan, header) = table.layout.plan(headers, block)?;
             let rows = first_row..first_row + plan.rows as u64;
             self.row = rows.end;
@@ -240,6 +258,21 @@ impl Reading {
             if wanted.is_empty() {
                 continue;
             }
+            let header = header.filter(|_| wanted.count() == plan.rows as u64);
+            if may_leave && let Some(header) = &header {
+                if plan.holds_of_any_body(table.layout.schema.fields())? {
+                    let start = block.start + block.head_bytes;
+                    self.left -= plan.rows as u64;
+                    self.lying = Some(Lying {
+                        header: header.clone(),
+                        body: start..start + block.body_bytes,
+                        rows: plan.rows as u64,
+                        first_row,
+                    });
+                    return Ok(true);
+                }
+                self.leaves_bodies = false;
+            }
             let (read, dictionaries) = &mut self.dictionaries;
             if *read < block.dictionaries {
                 table
@@ -248,11 +281,17 @@ impl Reading {
                 *read = block.dictionaries;
             }
             let mut windows = self.windows(plan, block, first_row, &wanted)?;
-            windows.header = header.filter(|_| wanted.count() == windows.plan.rows as u64);
+            windows.header = header;
             self.windows = Some(windows);
             return Ok(true);
         }
         Ok(false)
+    }
+
+    /// Whether a message is large, and no larger than a batch may be.
+    fn fits(&self, block: &Block) -> bool {
+        let bytes = block.head_bytes + block.body_bytes;
+        block.body_bytes >= BODY_BYTES_LEFT_MIN && bytes <= self.scan.batch_bytes as u64
     }
 
     /// Whether a body is small enough to be held.

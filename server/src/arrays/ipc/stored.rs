@@ -5,15 +5,16 @@
 //! are and not looked at, so that most bytes go from the store to the wire untouched;
 //! texts are read and checked as if they were unpacked.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use arrow_array::Array;
 use arrow_buffer::BooleanBuffer;
 use arrow_ipc::MetadataVersion;
 use arrow_schema::{DataType, Field};
+use bytes::Bytes;
 
 use super::{body::BodyReader, decode::Dictionaries, plan::BatchPlan};
-use crate::arrays::error::Result;
+use crate::arrays::error::{ArrayError, Result};
 
 /// Buffers of a message begin at multiples of it, or readers cannot use them as they lie.
 const ALIGNMENT: u64 = 8;
@@ -41,7 +42,29 @@ pub(super) fn are_plain(fields: &[Arc<Field>]) -> bool {
     !fields.is_empty() && fields.iter().all(|field| plain(field.data_type()).is_some())
 }
 
+/// Whether all columns are of values of one size.
+pub(super) fn are_values(fields: &[Arc<Field>]) -> bool {
+    let is_of_values = |field: &Arc<Field>| matches!(plain(field.data_type()), Some(Plain::Values(_)));
+    !fields.is_empty() && fields.iter().all(is_of_values)
+}
+
+/// What is never asked for.
+struct Unread;
+
+impl BodyReader for Unread {
+    fn read(&self, _: Range<u64>) -> Result<Bytes> {
+        Err(ArrayError::Internal("values of one size were looked at".to_owned()))
+    }
+}
+
 impl BatchPlan {
+    /// Whether what the header says is true whatever the body is: of values of one size, none
+    /// of them null.
+    pub(super) fn holds_of_any_body(&self, fields: &[Arc<Field>]) -> Result<bool> {
+        let is_whole = are_values(fields) && self.nodes.iter().all(|node| node.nulls == 0);
+        Ok(is_whole && self.holds(fields, &Unread)?)
+    }
+
     /// Whether all that the header says of plain columns is true of the body. What no
     /// reader could read is an error.
     pub(super) fn holds(&self, fields: &[Arc<Field>], body: &dyn BodyReader) -> Result<bool> {
@@ -112,6 +135,8 @@ mod tests {
         CompressionType,
         writer::{FileWriter, IpcWriteOptions},
     };
+    use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
+    use tokio::task::spawn_blocking;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -160,7 +185,11 @@ mod tests {
 
     /// What goes out of a file.
     fn sent(file: Vec<u8>, change: impl FnOnce(&mut Scan)) -> Result<Vec<Portion>> {
-        let table = IpcTable::open(Place::here(file.into()), None)?;
+        sent_from(Place::here(file.into()), change)
+    }
+
+    fn sent_from(place: Place, change: impl FnOnce(&mut Scan)) -> Result<Vec<Portion>> {
+        let table = IpcTable::open(place, None)?;
         let mut scan = Scan {
             columns: (0..table.schema().fields().len()).collect(),
             rows: None,
@@ -241,6 +270,63 @@ mod tests {
         ] {
             assert_eq!(are_stored(&sent(file, |_| {}).unwrap()), [false], "{what}");
         }
+    }
+
+    /// A batch of 2.4 MB, in one row of which a value is null, or in none.
+    fn large(first: i64, null: Option<i64>) -> RecordBatch {
+        let numbers = first..first + 150_000;
+        let value = |row: i64| (Some(row) != null).then_some(row as f64);
+        let columns: [(&str, ArrayRef); 2] = [
+            ("id", Arc::new(Int64Array::from_iter_values(numbers.clone()))),
+            ("value", Arc::new(Float64Array::from_iter(numbers.map(value)))),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    /// What goes out of a file in a store.
+    async fn sent_from_store(file: &[u8], change: impl FnOnce(&mut Scan) + Send + 'static) -> Vec<Portion> {
+        let (store, path) = (Arc::new(InMemory::new()), Path::from("content"));
+        store.put(&path, file.to_vec().into()).await.unwrap();
+        let place = Place::stored(store, path, file.len() as u64, CancellationToken::new());
+        let sent = spawn_blocking(move || sent_from(place, change).unwrap());
+        sent.await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn large_bodies_of_values_are_left_to_who_sends_them() {
+        let batches = [large(0, None), large(150_000, None)];
+        let file = file_of(&batches, IpcWriteOptions::default());
+        let schema = Encoder::new(&batches[0].schema()).schema();
+        let portions = sent_from_store(&file, |scan| scan.batch_bytes = 3 << 20).await;
+        assert_eq!(portions.len(), 2);
+        for ((portion, batch), first_row) in portions.into_iter().zip(&batches).zip([0, 150_000]) {
+            let Portion::Lying(lying) = portion else {
+                panic!("{portion:?}");
+            };
+            assert_eq!((lying.rows, lying.first_row), (150_000, first_row));
+            let body = bytes::Bytes::copy_from_slice(&file[lying.body.start as usize..lying.body.end as usize]);
+            let mut reader = MessageReader::new(&schema.header).unwrap();
+            assert_eq!(reader.message(&lying.header, body).unwrap().unwrap(), *batch);
+        }
+        let left = async |batch_bytes: usize, limit, file: &[u8]| {
+            let portions = sent_from_store(file, move |scan| {
+                (scan.batch_bytes, scan.limit) = (batch_bytes, limit);
+            });
+            let kind = |portion: &Portion| match portion {
+                Portion::Lying(_) => 'l',
+                Portion::Stored(_) => 's',
+                Portion::Unpacked(_) => 'u',
+            };
+            portions.await.iter().map(kind).collect::<String>()
+        };
+        // Too large for a message.
+        assert!(!left(1 << 20, None, &file).await.contains('l'));
+        assert_eq!(left(3 << 20, Some(150_000), &file).await, "l");
+        assert_eq!(left(3 << 20, Some(150_001), &file).await, "lu");
+        // Nulls are counted, and then no body is left any more.
+        let batches = [large(0, None), large(150_000, Some(150_007)), large(300_000, None)];
+        let file = file_of(&batches, IpcWriteOptions::default());
+        assert_eq!(left(3 << 20, None, &file).await, "lss");
     }
 
     /// The plan and the body of a message of a batch.

@@ -48,6 +48,14 @@ impl TableReader {
         }
     }
 
+    /// The one file in which the table is.
+    pub(super) fn file(&self) -> Option<&Reader> {
+        match self {
+            Self::File(reader, _) => Some(reader),
+            Self::Folder(_) => None,
+        }
+    }
+
     /// What reading has cost so far.
     pub(super) fn counter(&self) -> &ReadCounter {
         match self {

@@ -1,7 +1,8 @@
 //! Batches of a table, on their way from a thread that reads them.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
+use bytes::Bytes;
 use tokio::{
     runtime::Handle,
     sync::{
@@ -13,6 +14,7 @@ use tokio::{
 use super::{
     super::{RegistryError, Result},
     OpenTable, TableOf, TablePlan,
+    bodies::Bodies,
 };
 use crate::{
     arrays::{self, ArrayError, Form, Given},
@@ -48,6 +50,10 @@ pub struct TableStream {
     /// The row at which it would go on, and the rows that were read.
     next_row: u64,
     rows: u64,
+    /// What was not given yet of the body of the batch that came last, where that lies in the
+    /// content.
+    body: Range<u64>,
+    bodies: Bodies,
     moved: bool,
     ended: bool,
     /// Also held by the thread that reads: a turn is over when that has ended.
@@ -87,6 +93,8 @@ impl OpenTable {
             wish_bytes,
             next_row,
             rows,
+            body: 0..0,
+            bodies: Bodies::default(),
             moved: false,
             ended: false,
             turn,
@@ -180,14 +188,69 @@ impl TableStream {
             Some(Ok(batch)) => Some(Ok(batch)),
         };
         match &next {
-            Some(Ok(batch)) => (self.next_row, self.rows) = (batch.next_row, batch.rows),
+            Some(Ok(batch)) => {
+                (self.next_row, self.rows) = (batch.next_row, batch.rows);
+                if let Form::Lying(_, body) = &batch.form {
+                    self.body = body.clone();
+                }
+            }
             _ => self.ended = true,
         }
         next
     }
 
+    /// The next bytes of the body of the batch that came last, where they lie in the content;
+    /// nothing at its end. It has to be taken before the next batch.
+    pub async fn next_of_body(&mut self) -> Option<Result<Bytes>> {
+        if self.ended || self.body.is_empty() {
+            return None;
+        }
+        let next = match self.read_body().await {
+            Err(StorageError::NotFound { .. }) if !self.moved => {
+                self.moved = true;
+                match self.begin_again().await {
+                    Ok(()) => self.read_body().await,
+                    Err(error) => {
+                        self.ended = true;
+                        return Some(Err(error));
+                    }
+                }
+            }
+            next => next,
+        };
+        match next {
+            Ok(bytes) => {
+                self.body.start += bytes.len() as u64;
+                Some(Ok(bytes))
+            }
+            Err(error) => {
+                self.ended = true;
+                Some(Err(self.open.reader.failed(ArrayError::Storage(error)).await))
+            }
+        }
+    }
+
+    async fn read_body(&mut self) -> std::result::Result<Bytes, StorageError> {
+        let reader = self.open.reader.file().expect("bodies lie in files");
+        let end = match self.plan.rows.is_none() && self.plan.limit.is_none() {
+            true => reader.size_bytes(),
+            false => self.body.end,
+        };
+        self.bodies.next(reader, &self.body, end).await
+    }
+
     /// The object is gone: its bytes may have been moved to another one.
     async fn look_again(&mut self) -> Result<Option<TableBatch>> {
+        self.begin_again().await?;
+        match self.batches.recv().await {
+            None => Ok(None),
+            Some(Ok(batch)) => Ok(Some(batch)),
+            Some(Err(error)) => Err(self.open.reader.failed(error).await),
+        }
+    }
+
+    /// Opens the table once more, and begins behind the batch that came last.
+    async fn begin_again(&mut self) -> Result<()> {
         let of = TableOf {
             reference: self.open.artifact.uid.into(),
             element: self.open.element.clone(),
@@ -199,11 +262,8 @@ impl TableStream {
         self.open = Arc::clone(&self.open.registry).open_table(&caller, &of).await?;
         let rest = self.plan.from_row(self.next_row, self.rows);
         self.batches = self.open.begin(&rest, self.wish_bytes, self.rows, &self.turn);
-        match self.batches.recv().await {
-            None => Ok(None),
-            Some(Ok(batch)) => Ok(Some(batch)),
-            Some(Err(error)) => Err(self.open.reader.failed(error).await),
-        }
+        self.bodies = Bodies::default();
+        Ok(())
     }
 }
 

@@ -3,6 +3,9 @@
 //! A stream begins with a small piece. Whoever takes its pieces at speed gets
 //! large ones, and the next is fetched while one is sent, as long as there is
 //! room for it. So a caller that takes nothing holds one small piece.
+//!
+//! Who takes small chunks gets small pieces for as long as they come at once: then they are
+//! sent while the processor has them at hand, and nothing is gained by fetching ahead.
 
 use std::{
     ops::Range,
@@ -11,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Instant,
 };
 
@@ -27,6 +31,14 @@ pub(super) const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 
 /// Bytes that every stream may hold: a block, since less cannot be checked.
 const SMALL_PIECE_BYTES: u64 = BLOCK;
+
+/// Largest chunks of which a processor has a few at hand.
+const AT_HAND_BYTES_MAX: u64 = 2 * BLOCK;
+
+/// After a piece that had to be waited for, so many are not expected to come at once, at first:
+/// twice as many each time that this is found to be so, up to a number.
+const AWAITED_FIRST: u32 = 1;
+const AWAITED_MAX: u32 = 64;
 
 /// Who takes as much has use for large pieces, and gives their room back soon.
 const FAST_BYTES_PER_SECOND: f64 = (8 * 1024 * 1024) as f64;
@@ -62,6 +74,10 @@ pub(super) struct Flow {
     sending: Option<Sending>,
     /// The piece after it.
     ahead: Option<Pin<Box<MaybeDone<Fetch>>>>,
+    /// How many pieces are not expected to come at once.
+    awaited: u32,
+    /// How many will not be when the next one does not.
+    awaited_next: u32,
 }
 
 impl Flow {
@@ -73,6 +89,8 @@ impl Flow {
             rest: range,
             sending: None,
             ahead: None,
+            awaited: if chunk_bytes > AT_HAND_BYTES_MAX { u32::MAX } else { 0 },
+            awaited_next: AWAITED_FIRST,
         }
     }
 
@@ -98,11 +116,32 @@ impl Flow {
                 self.view.pace.note(piece.bytes, piece.since);
             }
             let taken_fast = self.view.pace.is_fast();
+            if self.ahead.is_none() && self.awaited == 0 {
+                let Some(mut fetch) = self.fetch(self.chunk_bytes.max(SMALL_PIECE_BYTES), None) else {
+                    return Ok(None);
+                };
+                let blocks = match poll!(fetch.as_mut()) {
+                    Poll::Ready(blocks) => {
+                        self.awaited_next = AWAITED_FIRST;
+                        blocks?
+                    }
+                    Poll::Pending => {
+                        self.awaited = self.awaited_next;
+                        self.awaited_next = (2 * self.awaited).min(AWAITED_MAX);
+                        fetch.await?
+                    }
+                };
+                self.sending = Some(Sending::begin(blocks));
+                continue;
+            }
+            if self.awaited < u32::MAX {
+                self.awaited = self.awaited.saturating_sub(1);
+            }
             match self.next_piece(taken_fast).await? {
                 Some(blocks) => self.sending = Some(Sending::begin(blocks)),
                 None => return Ok(None),
             }
-            if taken_fast {
+            if taken_fast && self.awaited > 0 {
                 self.ahead = self.fetch_large().map(|fetch| Box::pin(maybe_done(fetch)));
                 self.drive_ahead().await;
             }
