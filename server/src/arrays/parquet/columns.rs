@@ -74,14 +74,13 @@ impl Iterator for Zipped {
 
 impl Zipped {
     fn zip(&mut self) -> Result<Option<RecordBatch>> {
-        let mut parts = Vec::with_capacity(self.readers.len());
-        for reader in &mut self.readers {
-            let next = match reader {
-                Unpacked::Here(reader) => reader.next(),
-                Unpacked::Elsewhere(batches) => batches.recv().ok(),
-            };
-            parts.push(next.transpose()?);
-        }
+        // What is unpacked here is, before the others are waited for.
+        let here = self.readers.iter_mut().rev().map(|reader| match reader {
+            Unpacked::Here(reader) => reader.next(),
+            Unpacked::Elsewhere(batches) => batches.recv().ok(),
+        });
+        let mut parts = here.map(Option::transpose).collect::<Result<Vec<_>>>()?;
+        parts.reverse();
         let ended = parts.iter().filter(|part| part.is_none()).count();
         if ended == parts.len() {
             return Ok(None);
