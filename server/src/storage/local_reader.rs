@@ -212,7 +212,10 @@ mod tests {
                 .map(|range| &content[range.start as usize..range.end as usize]);
             assert!(read.iter().eq(expected), "{ranges:?}");
         }
-        let behind = [2 * READ_BYTES - 1..2 * READ_BYTES + 1];
+        let behind = [Range {
+            start: 2 * READ_BYTES - 1,
+            end: 2 * READ_BYTES + 1,
+        }];
         let behind = reader.get_ranges(&"object".into(), &behind).await;
         assert!(matches!(behind, Err(object_store::Error::Generic { .. })));
         std::fs::create_dir(folder.path().join("folder")).unwrap();

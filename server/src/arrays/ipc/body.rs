@@ -27,7 +27,7 @@ pub(super) enum Body {
     /// From here.
     Held(Held),
     /// From the file, in which it begins at this byte.
-    Fetched(Source, u64),
+    Fetched(Box<Source>, u64),
 }
 
 impl BodyReader for Body {

@@ -335,7 +335,7 @@ impl Reading {
                 });
                 let place = self.headers.place().clone();
                 let parts = parts.filter(|part| !part.is_empty()).collect();
-                Body::Fetched(Source::of_parts(place, parts, runs), body_start)
+                Body::Fetched(Box::new(Source::of_parts(place, parts, runs)), body_start)
             }
         };
         Ok(Windows {
