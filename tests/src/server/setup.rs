@@ -41,7 +41,7 @@ impl Setup {
         self.env("ARTIFACTD_GC__GRACE", "0s")
     }
 
-    /// Waits at the points that [`Pauses`] name.
+    /// Waits at the points that [`Pauses`](crate::pauses::Pauses) name.
     pub fn with_pauses(mut self) -> Self {
         self.pauses = true;
         self
