@@ -42,8 +42,9 @@ const LOG_PAGES_MAX: i32 = 4_000;
 /// Pages that the writer keeps. Readers forget theirs with every change anyway.
 const WRITER_CACHE_KIB: i32 = 16 * 1024;
 
-/// How long a call waits for another process, which only `verify` can be.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call waits for another process: `verify` for a server, or a server for it. As
+/// long as calls wait for PostgreSQL, since a busy server may be at one change for seconds.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// What a connection may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
