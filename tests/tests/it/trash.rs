@@ -75,6 +75,24 @@ async fn a_key_or_stem_trashes_the_whole_family_and_frees_the_key() {
 }
 
 #[tokio::test]
+async fn a_key_destroys_what_it_shows_and_no_version_in_trash() {
+    for backend in Backend::DATABASES {
+        let server = TestServer::on(backend).await;
+        let calls = server.calls();
+        let [first, second] = two_versions(&calls, "x.txt").await;
+        calls.trash(by_uid(&first.uid)).await.unwrap();
+        let by_force = pb::DeleteArtifactRequest {
+            force: true,
+            ..destroying(by_key("x.txt"))
+        };
+        let answer = calls.delete(by_force).await.unwrap();
+        assert_eq!(answer.destroyed_uids, [second.uid], "{backend:?}");
+        let kept = calls.get(by_uid(&first.uid)).await.unwrap();
+        assert_eq!(kept.visibility(), Visibility::Trash, "{backend:?}");
+    }
+}
+
+#[tokio::test]
 async fn deleting_again_destroys_nothing() {
     for backend in Backend::DATABASES {
         let server = TestServer::on(backend).await;
