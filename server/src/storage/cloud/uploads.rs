@@ -56,7 +56,7 @@ pub(super) async fn answered(http: &HttpClient, request: HttpRequest, nothing: &
         return Ok(None);
     }
     if !status.is_success() {
-        let said = format!("listing uploads or parts answered {status}");
+        let said = format!("a request about what was begun is answered {status}");
         return Err(unavailable(io::Error::other(said)));
     }
     let body = response.into_body().bytes().await.map_err(unavailable)?;
