@@ -15,6 +15,7 @@
 //! # }
 //! ```
 
+mod messages;
 mod put;
 mod read;
 
@@ -34,6 +35,9 @@ use crate::{Artifact, Cached, Client, Error, IntoReference, Result, convert, lin
 
 /// Messages that this client takes: larger ones are fewer.
 const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// What a message may have beside that.
+const FRAME_BYTES: usize = 64 * 1024;
 
 /// A table of an artifact, of which nothing has been read; calls on it say what will be.
 #[derive(Debug, Clone)]
@@ -213,7 +217,7 @@ impl Client {
     }
 
     pub(crate) fn flight(&self, connection: usize) -> FlightServiceClient<ClientAside<Line>> {
-        FlightServiceClient::new(self.line(connection)).max_decoding_message_size(MESSAGE_BYTES_MAX + 64 * 1024)
+        FlightServiceClient::new(self.line(connection)).max_decoding_message_size(MESSAGE_BYTES_MAX + FRAME_BYTES)
     }
 
     async fn flight_info(&self, read: &pb::ReadArray) -> Result<FlightInfo> {

@@ -42,9 +42,10 @@ const CONTENT_REQUESTS: [&str; 4] = [
 ];
 
 /// Calls whose answer is content.
-const CONTENT_ANSWERS: [&str; 2] = [
+const CONTENT_ANSWERS: [&str; 3] = [
     "/artifactd.v1.ContentService/ReadContent",
     "/artifactd.v1.ContentService/ReadMembers",
+    "/arrow.flight.protocol.FlightService/DoGet",
 ];
 
 /// A service of a server whose handlers take and give bodies that were put aside.

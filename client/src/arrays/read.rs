@@ -12,6 +12,7 @@ use arrow_flight::{
     error::FlightError,
 };
 use arrow_schema::SchemaRef;
+use artifactd_proto::aside::BodyAside;
 use bytes::Bytes;
 use futures::{
     Stream, StreamExt, TryStreamExt,
@@ -20,7 +21,7 @@ use futures::{
 use tokio::sync::mpsc;
 use tonic::{Request, metadata::MetadataValue};
 
-use super::MESSAGE_BYTES_MAX;
+use super::{FRAME_BYTES, MESSAGE_BYTES_MAX, messages::Messages};
 use crate::{Client, Error, Result};
 
 /// Batches of one part that wait to be taken.
@@ -129,8 +130,11 @@ impl Part {
         if !self.last.is_empty() {
             metadata.insert_bin("artifactd-resume-bin", MetadataValue::from_bytes(&self.last));
         }
-        let answer = self.client.flight(self.connection).do_get(request).await?.into_inner();
-        let mut messages = FlightDataDecoder::new(answer.map_err(|status| FlightError::Tonic(Box::new(status))));
+        let mut answer = self.client.flight(self.connection).do_get(request).await?;
+        let Some(body) = BodyAside::take(answer.extensions_mut()) else {
+            return Err(Error::Answer("a table without a body".to_owned()));
+        };
+        let mut messages = FlightDataDecoder::new(Messages::new(body, MESSAGE_BYTES_MAX + FRAME_BYTES));
         while let Some(message) = messages.try_next().await.map_err(failed)? {
             if let DecodedPayload::RecordBatch(batch) = message.payload {
                 let last = message.inner.app_metadata;
