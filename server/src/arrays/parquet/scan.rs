@@ -18,7 +18,7 @@ use super::{
     footer::chunk_range,
     guarded,
     pages::PageFile,
-    prune,
+    prune, threads_max,
 };
 use crate::arrays::{
     Rows,
@@ -35,9 +35,6 @@ const BATCH_ROWS_MAX: u64 = 64 * 1024;
 
 /// Rows of a batch of which only a filter is asked.
 const FILTER_BATCH_ROWS: usize = 32 * 1024;
-
-/// Threads that unpack columns of one scan.
-const THREADS_MAX: usize = 4;
 
 /// Below this size a thread costs more than it saves.
 const BYTES_PER_THREAD_MIN: u64 = 4 * 1024 * 1024;
@@ -264,9 +261,8 @@ impl RowGroups {
         sized.sort_unstable_by(|one, other| other.cmp(one));
         let all: u64 = sized.iter().map(|(bytes, _)| bytes).sum();
         let read = (u128::from(all) * u128::from(wanted.count()) / u128::from(rows)) as u64;
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let worth = usize::try_from(read / BYTES_PER_THREAD_MIN).unwrap_or(usize::MAX);
-        let threads = cores.min(THREADS_MAX).min(worth.max(1)).min(columns.len());
+        let threads = threads_max().min(worth.max(1)).min(columns.len());
         let mut sets: Vec<(u64, Vec<usize>)> = vec![(0, Vec::new()); threads];
         for (bytes, column) in sized {
             let smallest = sets.iter_mut().min_by_key(|(bytes, _)| *bytes).expect("there is one");

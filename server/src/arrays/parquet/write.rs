@@ -19,7 +19,7 @@ use parquet::{
     file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
 };
 
-use super::{FORMAT, guarded};
+use super::{FORMAT, guarded, threads_max};
 use crate::arrays::{
     error::{ArrayError, Result},
     write::Sink,
@@ -33,9 +33,6 @@ const ROW_GROUP_BYTES: usize = 32 * 1024 * 1024;
 
 /// Rows of a page at most, so that few are read for one.
 const PAGE_ROWS_MAX: usize = 20_000;
-
-/// Threads that pack columns of one file.
-const THREADS_MAX: usize = 4;
 
 /// Writes pieces as a parquet file.
 pub(crate) struct ParquetSink {
@@ -209,8 +206,7 @@ impl RowGroup {
             .zip(piece.columns())
             .collect();
         jobs.sort_by_key(|(_, column)| column.get_buffer_memory_size());
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let threads = cores.min(THREADS_MAX).min(jobs.len()).max(1);
+        let threads = threads_max().min(jobs.len()).max(1);
         let mut sets: Vec<Vec<_>> = (0..threads).map(|_| Vec::new()).collect();
         for (number, job) in jobs.into_iter().rev().enumerate() {
             sets[number % threads].push(job);
