@@ -156,7 +156,8 @@ pub enum DeleteStorage {
     /// Managed bytes that nothing else references go.
     #[default]
     Managed,
-    /// The same, but for what lies in place: that is refused, and the record stays.
+    /// Files in place go too, unless another artifact needs them; one that changed since it
+    /// was registered refuses the call.
     Delete,
     /// They stay, and can be claimed by digest.
     Keep,

@@ -38,6 +38,7 @@ mod migrations;
 mod named;
 mod numbered;
 pub(crate) mod places;
+pub(crate) mod removals;
 pub(crate) mod requests;
 pub(crate) mod reservations;
 pub(crate) mod runs;

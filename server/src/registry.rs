@@ -29,6 +29,7 @@ mod open;
 mod place;
 mod placing;
 mod record;
+mod removals;
 mod replace;
 mod runs;
 mod save;

@@ -17,6 +17,7 @@ mod error;
 #[cfg(test)]
 mod faulty;
 mod gather;
+mod in_place;
 mod local;
 mod local_parts;
 mod local_reader;
@@ -33,6 +34,7 @@ mod writer;
 pub(crate) use allowed::parsed_url;
 pub use allowed::{AllowedRoots, Reach};
 pub use error::StorageError;
+pub(crate) use in_place::{FileSeen, FileToRemove};
 pub use name::ObjectName;
 pub(crate) use name::SYSTEM_FOLDER;
 pub use open::Store;

@@ -4,6 +4,7 @@
 
 mod folders;
 pub mod garbage;
+mod in_place;
 mod moves;
 mod points;
 mod records;
@@ -72,6 +73,8 @@ pub enum Operation {
     LargeFolder,
     /// A folder destroyed.
     DestroyFolder,
+    /// A folder in place destroyed, with its files.
+    DestroyInPlace,
     /// Garbage of every kind collected, without grace.
     Collect,
     /// New content under a new key, by an upload.
@@ -88,7 +91,7 @@ pub enum Operation {
 
 impl Operation {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Save,
         Self::SaveSmall,
         Self::NewVersion,
@@ -108,6 +111,7 @@ impl Operation {
         Self::Folder,
         Self::LargeFolder,
         Self::DestroyFolder,
+        Self::DestroyInPlace,
         Self::Collect,
         Self::Upload,
         Self::UploadAtOnce,
@@ -124,6 +128,8 @@ struct Scene {
     base: pb::Artifact,
     /// The other storage of a move.
     _far: Option<moves::Far>,
+    /// Where files lie in place.
+    lab: Option<in_place::Lab>,
 }
 
 /// Lets `operation` meet `point`, starts the server again and checks everything.
@@ -166,6 +172,8 @@ impl Scene {
         let setup = TestServer::setup().on(backend);
         let moves = matches!(operation, Operation::Move | Operation::MoveFolder);
         let far = moves.then(|| moves::Far::of(backend));
+        let lab = (operation == Operation::DestroyInPlace).then(|| in_place::Lab::of(backend));
+        let setup = lab.iter().fold(setup, |setup, lab| lab.allowed(setup));
         let setup = match (operation, &far) {
             (Operation::Collect | Operation::AbortUpload, _) => setup.without_grace(),
             (_, Some(far)) => far.allowed(setup),
@@ -192,6 +200,9 @@ impl Scene {
         if matches!(operation, Operation::DestroyFolder | Operation::MoveFolder) {
             base = folders::base(&server.calls()).await;
         }
+        if let Some(lab) = &lab {
+            base = lab.fill(&server.calls()).await;
+        }
         if operation == Operation::AbortUpload {
             uploads::begin(&server.calls(), &new).await;
         }
@@ -208,6 +219,7 @@ impl Scene {
             new: new.to_vec(),
             base,
             _far: far,
+            lab,
         };
         scene.server.stop().await;
         scene
@@ -242,6 +254,7 @@ impl Scene {
             Operation::UploadAtOnce => uploads::save_at_once(&calls, header(NEW_KEY), &self.new).await,
             Operation::AbortUpload => uploads::abort_all(&calls).await,
             Operation::Move | Operation::MoveFolder => moves::run(&calls, &self.base, REQUEST_ID).await,
+            Operation::DestroyInPlace => in_place::run(&calls, &self.base, REQUEST_ID).await,
             Operation::Collect => calls.collect_garbage(false).await.map(drop),
             Operation::Save => calls.save(header(NEW_KEY), &self.new).await.map(drop),
             Operation::SaveSmall | Operation::Index => calls.save_small(header(NEW_KEY), &self.new).await.map(drop),
@@ -368,6 +381,9 @@ impl Scene {
         if operation == Operation::MoveFolder {
             return folders::assert_whole_at(&self.calls(), by_uid(&self.base.uid), operation).await;
         }
+        if let Some(lab) = &self.lab {
+            return lab.assert_whole_or_going(&self.calls(), &self.base).await;
+        }
         if operation == Operation::Annotate {
             records::assert_all_or_nothing(&self.calls(), &self.base).await;
         }
@@ -456,7 +472,10 @@ impl Scene {
                 assert_eq!(found(NEW_KEY).await.len(), 1);
                 folders::assert_whole(&calls, operation).await;
             }
-            Operation::Destroy | Operation::DestroyFolder => {
+            Operation::Destroy | Operation::DestroyFolder | Operation::DestroyInPlace => {
+                if let Some(lab) = &self.lab {
+                    lab.assert_gone(&self.server).await;
+                }
                 let gone = crate::refusal(calls.get(by_uid(&self.base.uid)).await);
                 assert_eq!(gone, pb::ErrorReason::ArtifactNotFound);
             }

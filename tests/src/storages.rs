@@ -109,6 +109,17 @@ pub fn root(name: &str, root: impl AsRef<Path>) -> pb::RegisterStorageRequest {
     }
 }
 
+/// Destroys an artifact and what lies in place of it.
+pub fn removing(artifact: pb::ArtifactRef) -> pb::DeleteArtifactRequest {
+    pb::DeleteArtifactRequest {
+        artifact: Some(artifact),
+        permanent: true,
+        force: true,
+        storage: pb::DeleteStorage::Delete.into(),
+        ..Default::default()
+    }
+}
+
 impl Calls {
     /// Calls of the storage service.
     pub fn storages(&self) -> StorageServiceClient<Line> {

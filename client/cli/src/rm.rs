@@ -27,6 +27,9 @@ pub(crate) struct Rm {
     /// Keep the bytes, to be claimed again by digest
     #[arg(long, requires = "permanent")]
     keep_storage: bool,
+    /// Remove files in place too, as they were registered
+    #[arg(long, requires = "permanent", conflicts_with = "keep_storage")]
+    delete_files: bool,
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
@@ -35,7 +38,12 @@ pub(crate) struct Rm {
 pub(crate) async fn run(context: &mut Context, command: Rm) -> Result<Code, Failure> {
     if command.permanent {
         let what = command.artifacts.join(", ");
-        confirm(&format!("Destroy {what} for good?"), command.yes)?;
+        let files = if command.delete_files {
+            ", and its files in place"
+        } else {
+            ""
+        };
+        confirm(&format!("Destroy {what}{files} for good?"), command.yes)?;
     }
     let client = context.settings.connect().await?;
     for artifact in &command.artifacts {
@@ -43,9 +51,10 @@ pub(crate) async fn run(context: &mut Context, command: Rm) -> Result<Code, Fail
             permanent: command.permanent,
             force: command.force,
             allow_used: command.used,
-            storage: match command.keep_storage {
-                true => DeleteStorage::Keep,
-                false => DeleteStorage::Managed,
+            storage: match (command.keep_storage, command.delete_files) {
+                (true, _) => DeleteStorage::Keep,
+                (_, true) => DeleteStorage::Delete,
+                (false, false) => DeleteStorage::Managed,
             },
             etag: None,
         };

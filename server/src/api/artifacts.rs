@@ -303,8 +303,10 @@ impl ArtifactService for Api {
         let caller = self.caller(&request)?;
         let call_id = call_id(&caller);
         let deletion = convert::deletion(request.into_inner(), &call_id)?;
-        let deleted = self.registry.delete(&caller, deletion).await;
-        let deleted = deleted.map_err(|error| status::from_registry(error, &call_id))?;
+        let registry = std::sync::Arc::clone(&self.registry);
+        let deleted = self
+            .to_the_end(&call_id, async move { registry.delete(&caller, deletion).await })
+            .await?;
         let trashed = convert::artifacts(deleted.trashed);
         Ok(Response::new(pb::DeleteArtifactResponse {
             trashed,

@@ -89,6 +89,10 @@ pub(crate) async fn use_of(conn: &impl ConnectionTrait, id: i64) -> Result<Optio
     for (by, sql) in [
         ("artifacts", "SELECT 1 FROM families WHERE storage_id = $1 LIMIT 1"),
         ("bytes", "SELECT 1 FROM objects WHERE storage_id = $1 LIMIT 1"),
+        (
+            "the removal of files",
+            "SELECT 1 FROM removals WHERE storage_id = $1 LIMIT 1",
+        ),
         ("uploads", "SELECT 1 FROM uploads WHERE storage_id = $1 LIMIT 1"),
         ("spaces", "SELECT 1 FROM spaces WHERE default_storage_id = $1 LIMIT 1"),
     ] {

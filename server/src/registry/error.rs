@@ -119,6 +119,19 @@ pub enum RegistryError {
         /// Why not.
         why: String,
     },
+    /// A file that was to go with its record is not what was registered.
+    #[error("{path} is not what was registered as artifact {uid}, and nothing was removed: {what}")]
+    Drifted {
+        /// The artifact.
+        uid: Uid,
+        /// The path of the file from the root.
+        path: String,
+        /// What was found.
+        what: String,
+    },
+    /// Nothing is removed there.
+    #[error("storage {0} is only read: no file below its root can go, but a record alone can")]
+    StorageOnlyRead(String),
     /// A file changed while it was read.
     #[error("{0} changed while it was read")]
     ChangedInPlace(String),

@@ -172,6 +172,7 @@ impl Collector {
         self.begin_epochs().await?;
         if !self.how.dry_run {
             self.registry.sweep_folders().await?;
+            self.registry.sweep_removals().await?;
             self.registry.sweep_uploads().await?;
         }
         // What belongs to a root that is not there now goes another time.

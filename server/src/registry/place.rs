@@ -40,6 +40,8 @@ pub struct StoragePlace {
     pub name: String,
     /// Whether objects are written to it; files lie in place otherwise.
     pub is_managed: bool,
+    /// Whether nothing below its root is ever written or removed.
+    pub is_read_only: bool,
     /// Its open root.
     pub store: Store,
 }
@@ -285,6 +287,7 @@ pub(super) fn place(row: &StorageRow, store: Store) -> StoragePlace {
         space_id: row.space_id,
         name: row.name.clone(),
         is_managed: row.managed,
+        is_read_only: row.root.starts_with("http://") || row.root.starts_with("https://"),
         store,
     }
 }

@@ -24,6 +24,7 @@ use crate::{
     storage::{Reach, StorageRoot, Store},
 };
 pub use in_place::{FilesInPlace, InPlace, RegisteredFile};
+pub(super) use in_place::{Place as PlaceInStorage, read as read_in_place};
 pub use moving::{Move, Moved};
 pub use root::StorageRoots;
 pub(super) use root::registered_root;

@@ -3,18 +3,22 @@
 //! Deleting moves to trash; destroying is a step of its own that says so. Bytes
 //! that nothing references become garbage, which is collected after a grace.
 
+mod named;
+
 use std::{collections::BTreeSet, sync::Arc};
 
-use artifactd_domain::{ArtifactRef, Key, Label, VersionName, Visibility};
+use artifactd_domain::{ArtifactRef, Key, Visibility};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use self::named::{aliased, doomed, named};
 use super::{
     Artifact, Caller, Registry, RegistryError, Result, Thing, draw_uid,
     error::Rule,
     events,
     idempotency::{Repeatable, RequestKey, once},
     now_us,
+    removals::Plan,
     replace::require_etag,
     versions::{self, IfKeyTaken},
 };
@@ -27,7 +31,6 @@ use crate::{
         families, manifests, runs,
     },
     fault,
-    storage::StorageError,
 };
 
 /// What to delete: a uid that version, a key or stem all versions outside trash.
@@ -64,7 +67,7 @@ pub enum DeleteMode {
 pub enum KeepBytes {
     /// They go, after a grace. Files in place stay.
     No,
-    /// No files in place stay either: refused where there are any, as nothing is written there.
+    /// Files in place go too, where nothing else needs them; at once.
     NotInPlace,
     /// They stay, and can be claimed by digest.
     Yes,
@@ -112,21 +115,76 @@ struct Run {
 
 impl Registry {
     /// Moves artifacts to trash, or destroys them.
+    ///
+    /// Files in place go after their records, before the answer. Where that fails the answer
+    /// is the same, as they go another time.
     pub async fn delete(self: &Arc<Self>, caller: &Caller, deletion: Deletion) -> Result<Deleted> {
         let destroys = deletion.mode != DeleteMode::Trash;
         let repeatable = Repeatable::new(deletion.request.as_ref(), caller);
+        let plan = match deletion.mode {
+            DeleteMode::Destroy {
+                force,
+                bytes: KeepBytes::NotInPlace,
+                ..
+            } => {
+                // Whoever asks again does not find what there was to plan for.
+                if let Some(repeatable) = &repeatable
+                    && let Some(finished) = repeatable.finished::<Run>(self.db.reader(), caller).await?
+                {
+                    return self.deleted(finished.answer);
+                }
+                self.plan_of(caller, &deletion.reference, force).await?.map(Arc::new)
+            }
+            _ => None,
+        };
+        let committed = plan.clone();
         let run = self.change(caller, deletion.reference.clone(), repeatable, move |target| {
-            let deletion = deletion.clone();
-            Box::pin(async move { target.delete(&deletion).await })
+            let (deletion, plan) = (deletion.clone(), committed.clone());
+            Box::pin(async move { target.delete(&deletion, plan.as_deref()).await })
         });
-        let Run { rows, destroyed_uids } = run.await?;
+        let run = run.await;
+        if let Some(plan) = &plan {
+            self.end_of(plan).await;
+        }
+        let run = run?;
         if destroys {
             self.sweep_soon();
         }
+        self.deleted(run)
+    }
+
+    fn deleted(&self, run: Run) -> Result<Deleted> {
+        let Run { rows, destroyed_uids } = run;
         Ok(Deleted {
             trashed: self.to_artifacts(rows)?,
             destroyed_uids,
         })
+    }
+
+    /// Plans to remove the files in place of what is about to be destroyed.
+    async fn plan_of(self: &Arc<Self>, caller: &Caller, reference: &ArtifactRef, force: bool) -> Result<Option<Plan>> {
+        let reader = self.db.reader();
+        let family = self.family(reader, caller, reference).await?;
+        let versions = artifacts::versions(reader, family.id).await?;
+        let alias = aliased(reader, &family, reference).await?;
+        let doomed = doomed(reference, named(reference, &versions, alias)?, force)?;
+        self.plan_removal(family.storage_id, &doomed).await
+    }
+
+    /// Removes the files of a plan that was committed, and lets go of another one. The same
+    /// request may have been answered meanwhile, with a plan of its own.
+    async fn end_of(self: &Arc<Self>, plan: &Plan) {
+        let ended = async {
+            if !self.is_committed(plan).await? {
+                return self.abandon_plan(plan).await;
+            }
+            fault::point("remove.committed");
+            self.remove_files(plan.removal()).await
+        };
+        if let Err(error) = ended.await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(error, "Could not remove files in place, which go another time");
+        }
     }
 
     /// Takes artifacts out of trash.
@@ -173,10 +231,7 @@ impl Registry {
                     once(repeatable.as_ref(), txn, &caller, async {
                         let family = lock(txn, &caller, &reference, storage_id).await?;
                         let versions = artifacts::versions(txn, family.id).await?;
-                        let alias = match version_name(&reference) {
-                            Some(name) => alias_named(txn, &family, name).await?,
-                            None => None,
-                        };
+                        let alias = aliased(txn, &family, &reference).await?;
                         let target = Target {
                             txn,
                             caller: &caller,
@@ -226,59 +281,9 @@ struct Target<'c> {
     alias: Option<i64>,
 }
 
-/// The name by which a reference picks one version of its family.
-fn version_name(reference: &ArtifactRef) -> Option<&Label> {
-    match reference {
-        ArtifactRef::StemVersion { version, .. }
-        | ArtifactRef::Key {
-            version: VersionName::Label(version),
-            ..
-        } => Some(version),
-        _ => None,
-    }
-}
-
-/// Id of the version to which an alias of this name points.
-async fn alias_named(txn: &Txn, family: &Family, name: &Label) -> Result<Option<i64>> {
-    let Ok(name) = name.as_str().parse() else {
-        return Ok(None);
-    };
-    let alias = aliases::find(txn, family.id, &name).await?;
-    Ok(alias.map(|alias| alias.artifact_id))
-}
-
 impl Target<'_> {
-    /// The versions that a reference names.
-    fn named(&self, reference: &ArtifactRef) -> Result<Vec<ArtifactRow>> {
-        let named: Vec<_> = match (reference, version_name(reference)) {
-            (ArtifactRef::Uid(uid), _) => self
-                .versions
-                .iter()
-                .filter(|row| row.uid == uid.as_str())
-                .cloned()
-                .collect(),
-            (_, Some(name)) => self.version(name).into_iter().cloned().collect(),
-            (_, None) => self.versions.clone(),
-        };
-        if named.is_empty() {
-            Err(RegistryError::NotFound(reference.to_string()))
-        } else {
-            Ok(named)
-        }
-    }
-
-    /// The version outside trash that a name means: its label, its number, or an alias.
-    fn version(&self, name: &Label) -> Option<&ArtifactRow> {
-        let live = || self.versions.iter().filter(|row| !row.in_trash());
-        let number = name.as_str().parse::<i32>().ok();
-        let labelled = live().find(|row| row.version_label == name.as_str());
-        let numbered = || live().find(|row| Some(row.version_number) == number);
-        let aliased = || live().find(|row| Some(row.id) == self.alias);
-        labelled.or_else(numbered).or_else(aliased)
-    }
-
-    async fn delete(mut self, deletion: &Deletion) -> Result<(Run, Batch)> {
-        let named = self.named(&deletion.reference)?;
+    async fn delete(mut self, deletion: &Deletion, plan: Option<&Plan>) -> Result<(Run, Batch)> {
+        let named = named(&deletion.reference, &self.versions, self.alias)?;
         require_one_etag(&deletion.reference, &named, deletion.etag.as_deref())?;
         match deletion.mode {
             DeleteMode::Trash => {
@@ -290,19 +295,10 @@ impl Target<'_> {
                 Ok((Run::of(self.settled(&live)), self.batch))
             }
             DeleteMode::Destroy { force, bytes, if_used } => {
-                // By key only what the key shows goes: an older trashed version is out of reach.
-                let by_key = matches!(
-                    deletion.reference,
-                    ArtifactRef::Key { .. } | ArtifactRef::StemVersion { .. }
-                );
-                let doomed: Vec<_> = named.into_iter().filter(|row| !by_key || !row.in_trash()).collect();
-                if let Some(live) = doomed.iter().find(|row| !row.in_trash() && !force) {
-                    return Err(RegistryError::NotInTrash(live.uid()?));
-                }
-                if bytes == KeepBytes::NotInPlace
-                    && let Some(row) = doomed.iter().find(|row| !row.key_is_virtual)
-                {
-                    return Err(lies_in_place(row).into());
+                let doomed = doomed(&deletion.reference, named, force)?;
+                if bytes == KeepBytes::NotInPlace && doomed.iter().any(|row| !row.key_is_virtual) {
+                    let plan = plan.ok_or_else(|| RegistryError::ChangedInPlace(deletion.reference.to_string()))?;
+                    plan.commit(self.txn, &doomed).await?;
                 }
                 let destroyed_uids = doomed.iter().map(|row| row.uid.clone()).collect();
                 for row in &doomed {
@@ -366,7 +362,7 @@ impl Target<'_> {
         self.versions.retain(|row| !gone.contains(&row.id));
         for row in doomed {
             self.batch.push(&artifacts::delete(row.id));
-            let detail = json!({ "id": row.id, "hash": row.digest()?.to_string(), "size": row.size_bytes, "kept": bytes == KeepBytes::Yes });
+            let detail = json!({ "id": row.id, "hash": row.digest()?.to_string(), "size": row.size_bytes, "kept": bytes == KeepBytes::Yes, "files": bytes == KeepBytes::NotInPlace && !row.key_is_virtual });
             events::record(&mut self.batch, self.caller, "destroyed", &row.uid, detail);
             if let Some(manifest_id) = row.manifest_id {
                 // It may be large, so it is taken apart afterwards.
@@ -386,7 +382,7 @@ impl Target<'_> {
     }
 
     async fn restore(mut self, restoration: &Restoration) -> Result<(Run, Batch)> {
-        let named = self.named(&restoration.reference)?;
+        let named = named(&restoration.reference, &self.versions, self.alias)?;
         require_one_etag(&restoration.reference, &named, restoration.etag.as_deref())?;
         let trashed = match restoration.reference {
             ArtifactRef::Uid(_) => ids(named.iter().filter(|row| row.in_trash())),
@@ -411,13 +407,6 @@ impl Target<'_> {
         self.settle(IfKeyTaken::Refuse).await?;
         Ok((Run::of(self.settled(&trashed)), self.batch))
     }
-}
-
-/// Why the bytes of an artifact are not removed.
-fn lies_in_place(row: &ArtifactRow) -> StorageError {
-    let uid = &row.uid;
-    let why = format!("what {uid} holds lies in place, where nothing is written; its record alone can go");
-    StorageError::ReadOnly(std::io::Error::new(std::io::ErrorKind::ReadOnlyFilesystem, why))
 }
 
 impl Run {

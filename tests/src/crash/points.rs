@@ -49,8 +49,8 @@ pub fn applies(point: &str, backend: Backend) -> bool {
 /// another one does it is left to that one. The long form tries all.
 pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
     use Operation::{
-        AbortUpload, Annotate, Batch, BeginRun, Collect, CommitWork, Destroy, DestroyFolder, Folder, Index,
-        LargeFolder, Move, MoveFolder, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SetAlias,
+        AbortUpload, Annotate, Batch, BeginRun, Collect, CommitWork, Destroy, DestroyFolder, DestroyInPlace, Folder,
+        Index, LargeFolder, Move, MoveFolder, NewVersion, Replace, Restore, SameContent, Save, SaveSmall, SetAlias,
         SharedContent, Trash, Update, Upload, UploadAtOnce,
     };
     if !applies(point, backend) {
@@ -86,6 +86,7 @@ pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
         ("uploads", _) => matches!(operation, Upload | UploadAtOnce),
         ("delete", _) => matches!(operation, Trash | Restore | Destroy | DestroyFolder),
         ("gc", _) => operation == Collect,
+        ("remove", _) => operation == DestroyInPlace,
         ("sweep", _) => operation == DestroyFolder,
         ("batch", _) => operation == Batch,
         ("replace", _) => operation == Replace,
@@ -95,7 +96,10 @@ pub fn meets(point: &str, operation: Operation, backend: Backend) -> bool {
         ("alias", _) => operation == SetAlias,
         ("search", _) => operation == Index,
         ("work", _) => operation == CommitWork,
-        ("write", _) => !matches!(operation, Index | LargeFolder | UploadAtOnce | MoveFolder),
+        ("write", _) => !matches!(
+            operation,
+            Index | LargeFolder | UploadAtOnce | MoveFolder | DestroyInPlace
+        ),
         _ => panic!("nobody says which operation comes by {point}"),
     }
 }

@@ -68,16 +68,6 @@ async fn a_file_is_registered_without_a_copy() {
             refusal(calls.read(by_uid(&artifact.uid)).await),
             ErrorReason::ContentCorrupt
         );
-        // Nobody removes the file: who asks for that is told so, and loses no record.
-        let file_too = pb::DeleteArtifactRequest {
-            artifact: Some(by_uid(&next.uid)),
-            permanent: true,
-            force: true,
-            storage: pb::DeleteStorage::Delete.into(),
-            ..Default::default()
-        };
-        assert_eq!(refusal(calls.delete(file_too).await), ErrorReason::StorageReadOnly);
-        assert_eq!(calls.read(by_uid(&next.uid)).await.unwrap(), b"other");
         // Destroying a record leaves the file.
         calls.destroy(by_uid(&next.uid)).await.unwrap();
         assert_eq!(fs::read(real.join("raw/a b.csv")).unwrap(), b"other");

@@ -60,6 +60,7 @@ mod readme;
 mod readme_tables;
 mod record_filters;
 mod rejections;
+mod removed_in_place;
 mod replacing;
 mod requests;
 mod restored;

@@ -20,6 +20,7 @@ mod m0011_work;
 mod m0012_observations;
 mod m0014_schemas;
 mod m0018_upload_keys;
+mod m0019_removals;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -48,6 +49,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0012_observations::Migration),
             Box::new(m0014_schemas::Migration),
             Box::new(m0018_upload_keys::Migration),
+            Box::new(m0019_removals::Migration),
         ]
     }
 }

@@ -46,7 +46,11 @@ impl PageCache {
 
 impl Registry {
     /// The page at a place of a manifest; `None` when it is gone, and the manifest with it.
-    pub(super) async fn page(&self, conn: &impl ConnectionTrait, placed: &PlacedPage) -> Result<Option<Arc<Page>>> {
+    pub(in crate::registry) async fn page(
+        &self,
+        conn: &impl ConnectionTrait,
+        placed: &PlacedPage,
+    ) -> Result<Option<Arc<Page>>> {
         if let Some(page) = self.pages.get(placed.page_id) {
             return Ok(Some(page));
         }

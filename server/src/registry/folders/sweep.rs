@@ -68,6 +68,12 @@ impl Registry {
             if let Err(error) = registry.sweep_folders().await {
                 tracing::warn!(error = &error as &dyn std::error::Error, "Could not sweep folders");
             }
+            if let Err(error) = registry.sweep_removals().await {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "Could not sweep files in place"
+                );
+            }
         }));
     }
 }

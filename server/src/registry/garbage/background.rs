@@ -24,6 +24,8 @@ impl Registry {
     pub async fn collect_forever(self: Arc<Self>) {
         let holder = draw_uid();
         let mut thorough_at = Instant::now();
+        // What a crash has cut is promised.
+        self.finish_removals().await;
         sleep(FIRST_WAIT.min(self.garbage.interval)).await;
         loop {
             match self.take_collection(&holder).await {
@@ -43,6 +45,15 @@ impl Registry {
                 }
             }
             sleep(self.garbage.interval).await;
+        }
+    }
+
+    async fn finish_removals(self: &Arc<Self>) {
+        if let Err(error) = self.sweep_removals().await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "Could not remove files that should be gone"
+            );
         }
     }
 

@@ -74,6 +74,7 @@ mod tests {
             space_id: 1,
             name: format!("storage-{id}"),
             is_managed: false,
+            is_read_only: false,
             store: Store::absent("/nowhere", "it is a test".to_owned()),
         }
     }

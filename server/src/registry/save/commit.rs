@@ -28,7 +28,7 @@ use crate::{
         idempotency::{Finished, Repeatable},
         lineage::open_run,
         looking::Facts,
-        schemas,
+        removals, schemas,
     },
 };
 
@@ -148,6 +148,7 @@ impl Commit {
     async fn decide(&self, txn: &Txn) -> Result<Run> {
         let run = open_run(txn, &self.caller).await?;
         let (family, head) = self.family(txn).await?;
+        self.require_staying(txn).await?;
         let blob = self.blob(txn).await?;
         let size_bytes = self.size_bytes(blob.as_ref())?;
         let schema = match &self.new.schema {
@@ -165,6 +166,19 @@ impl Commit {
                     .await
             }
         }
+    }
+
+    /// Fails for what lies in place and is about to be removed.
+    async fn require_staying(&self, txn: &Txn) -> Result<()> {
+        let NewArtifact {
+            key: Some(key),
+            in_place: true,
+            ..
+        } = &*self.new
+        else {
+            return Ok(());
+        };
+        removals::require_staying(txn, self.storage_id, key.as_str(), self.folder().is_some()).await
     }
 
     /// The family that gets a version, locked, and its latest version.

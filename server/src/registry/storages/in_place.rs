@@ -63,10 +63,10 @@ pub struct RegisteredFile {
 }
 
 /// A place below a registered root.
-struct Place {
-    storage: StoragePlace,
+pub(in crate::registry) struct Place {
+    pub(in crate::registry) storage: StoragePlace,
     /// Its path from the root.
-    path: String,
+    pub(in crate::registry) path: String,
 }
 
 impl Registry {
@@ -335,7 +335,7 @@ fn unreadable(path: &str, error: object_store::Error) -> RegistryError {
 }
 
 /// Reads a file whole, once.
-async fn read(place: &Place) -> Result<Stored> {
+pub(in crate::registry) async fn read(place: &Place) -> Result<Stored> {
     let (path, store) = (location(&place.path)?, &place.storage.store);
     if let Ok(key) = place.path.parse() {
         require_file(place, &key)?;
