@@ -223,6 +223,7 @@ fn new_storage(mut message: pb::RegisterStorageRequest, call_id: &CallId) -> Res
         managed,
         description,
         request_id: _,
+        read_only,
     } = message;
     for (field, text) in [
         ("root", Some(&root)),
@@ -242,6 +243,7 @@ fn new_storage(mut message: pb::RegisterStorageRequest, call_id: &CallId) -> Res
         region,
         endpoint,
         managed,
+        read_only,
         description: optional(description.as_ref(), "description", call_id)?,
         request,
     })
@@ -255,6 +257,7 @@ fn storage(record: StorageRecord) -> pb::Storage {
         region,
         endpoint,
         managed,
+        read_only,
         is_open,
         is_default,
         description,
@@ -285,6 +288,7 @@ fn storage(record: StorageRecord) -> pb::Storage {
         created_by,
         created_at: Some(timestamp(created_at_us)),
         etag,
+        read_only,
     }
 }
 

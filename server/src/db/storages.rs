@@ -22,6 +22,7 @@ pub(crate) struct StorageRow {
     pub(crate) root: String,
     /// Whether objects are written to it.
     pub(crate) managed: bool,
+    /// Whether nothing below it is ever written or removed.
     pub(crate) read_only: bool,
     /// Whether a call made it, not a configuration.
     pub(crate) registered: bool,

@@ -287,7 +287,7 @@ pub(super) fn place(row: &StorageRow, store: Store) -> StoragePlace {
         space_id: row.space_id,
         name: row.name.clone(),
         is_managed: row.managed,
-        is_read_only: row.root.starts_with("http://") || row.root.starts_with("https://"),
+        is_read_only: row.read_only,
         store,
     }
 }

@@ -49,6 +49,8 @@ pub struct NewStorage {
     pub endpoint: Option<String>,
     /// Whether objects are written to it; files lie in place otherwise.
     pub managed: bool,
+    /// Whether nothing below it is ever written or removed; always so of http and https.
+    pub read_only: bool,
     /// What it is for.
     pub description: Option<Note>,
     /// Makes the call repeatable.
@@ -70,6 +72,8 @@ pub struct StorageRecord {
     pub endpoint: Option<String>,
     /// Whether objects are written to it.
     pub managed: bool,
+    /// Whether nothing below it is ever written or removed.
+    pub read_only: bool,
     /// Whether this server could open it.
     pub is_open: bool,
     /// Whether the calls of its space use it that name none.
@@ -101,9 +105,15 @@ impl Registry {
         {
             return self.to_storage(finished.answer);
         }
+        if new.managed && new.read_only {
+            let rule = "must not be set with `managed`: the server writes to such a storage";
+            return Err(RegistryError::other("read_only", rule));
+        }
         let roots = &self.storage_roots;
         let found = root_of(&new, &roots.allowed, roots.default.as_ref())?;
         require_apart(&found, &self.places, roots.database.as_deref())?;
+        // Nothing is written by http, whatever is said.
+        let read_only = new.read_only || matches!(found.root, StorageRoot::Http(_));
         let (store, root) = self.tried(found, new.managed).await?;
         let now = now_us();
         let row = StorageRow {
@@ -113,7 +123,7 @@ impl Registry {
             name: new.name.to_string(),
             root: root.clone(),
             managed: new.managed,
-            read_only: !new.managed,
+            read_only,
             registered: true,
             region: new.region.clone(),
             endpoint: new.endpoint.clone(),
@@ -135,7 +145,7 @@ impl Registry {
                     let id = storages::insert(txn, &row).await?;
                     let row = StorageRow { id, ..row };
                     let mut batch = Batch::new(txn);
-                    let detail = serde_json::json!({ "name": row.name, "root": row.root, "managed": row.managed });
+                    let detail = serde_json::json!({ "name": row.name, "root": row.root, "managed": row.managed, "read_only": row.read_only });
                     events::record_of(&mut batch, &caller, "storage_registered", row.uid.clone(), detail);
                     batch.run(txn).await?;
                     Ok(row)
@@ -297,6 +307,7 @@ impl Registry {
             region: row.region,
             endpoint: row.endpoint,
             managed: row.managed,
+            read_only: row.read_only,
             description: row.description,
             created_at_us: row.created_at_us,
         })

@@ -56,6 +56,7 @@ mod polyglot;
 mod published;
 mod races;
 mod ranges;
+mod read_only_storages;
 mod readme;
 mod readme_tables;
 mod record_filters;

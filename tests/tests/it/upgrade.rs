@@ -133,6 +133,9 @@ async fn the_record_is_whole(server: &TestServer) {
     let content = |text: &str| text.as_bytes().to_vec();
     let in_place = calls.get(by_text("lab::wells.csv")).await.unwrap();
     assert!(!in_place.key_is_virtual);
+    for name in ["lab", "far", "default"] {
+        assert!(!calls.get_storage(name).await.unwrap().read_only, "{name}");
+    }
     for (key, text) in [("lab::wells.csv", "well,count\nA1,7\n"), ("far::moved.txt", "moved\n")] {
         assert_eq!(calls.read(by_text(key)).await.unwrap(), content(text), "{key}");
     }

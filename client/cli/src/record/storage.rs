@@ -28,6 +28,9 @@ enum Command {
         /// The server writes objects to it; files lie in place otherwise
         #[arg(long)]
         managed: bool,
+        /// The server never writes or removes anything below it, as ever with http(s)
+        #[arg(long, conflicts_with = "managed")]
+        read_only: bool,
         /// Region of a bucket of S3
         #[arg(long)]
         region: Option<String>,
@@ -83,6 +86,7 @@ pub(crate) async fn run(context: &mut Context, command: Storage) -> Result<Code,
             name,
             root,
             managed,
+            read_only,
             region,
             bucket_endpoint,
             description,
@@ -95,6 +99,7 @@ pub(crate) async fn run(context: &mut Context, command: Storage) -> Result<Code,
                 managed,
                 description,
                 request_id: None,
+                read_only,
             };
             show(context, &client.register_storage(request).await?)?;
         }
@@ -177,6 +182,7 @@ fn show(context: &mut Context, storage: &pb::Storage) -> Result<(), Failure> {
     context.output.message("Storage", storage)?;
     let facts = [
         (storage.managed, "managed"),
+        (storage.read_only, "read-only"),
         (storage.default, "default"),
         (!storage.open, "not open"),
     ];

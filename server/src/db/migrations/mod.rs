@@ -21,6 +21,7 @@ mod m0012_observations;
 mod m0014_schemas;
 mod m0018_upload_keys;
 mod m0019_removals;
+mod m0020_read_only;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -50,6 +51,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0014_schemas::Migration),
             Box::new(m0018_upload_keys::Migration),
             Box::new(m0019_removals::Migration),
+            Box::new(m0020_read_only::Migration),
         ]
     }
 }

@@ -230,6 +230,7 @@ pub(in crate::registry) fn registered_root(
         region: region.map(ToOwned::to_owned),
         endpoint: endpoint.map(ToOwned::to_owned),
         managed: false,
+        read_only: true,
         description: None,
         request: None,
     };
