@@ -49,4 +49,4 @@ pub(crate) use view::drift;
 pub use view::{
     ArtifactView, BlobContent, Member, Pace, ReadBudget, ReadCounter, Room, SMALL_CONTENT_BYTES_MAX, VerifiedChunk,
 };
-pub use writer::{FinishedObject, ObjectWriter, PendingObject, StoredObject, Unfinished};
+pub use writer::{FinishedObject, ObjectWriter, PendingObject, StoredObject, Tried, Unfinished};

@@ -62,6 +62,7 @@ pub mod proxy;
 pub mod published;
 pub mod python;
 pub mod records;
+pub mod refusing;
 pub mod runs;
 pub mod s3;
 pub mod schemas;

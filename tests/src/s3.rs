@@ -89,13 +89,22 @@ impl S3Server {
 
     /// Makes an empty bucket.
     pub fn create_bucket(&self) -> Bucket {
+        self.create_bucket_with("")
+    }
+
+    /// Makes an empty bucket that may lock objects, and so keeps versions.
+    pub fn create_locking_bucket(&self) -> Bucket {
+        self.create_bucket_with("x-amz-bucket-object-lock-enabled: true\r\n")
+    }
+
+    fn create_bucket_with(&self, headers: &str) -> Bucket {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let bucket = Bucket {
             port: self.port,
             log: self.log.clone(),
             name: format!("bucket-{}", NEXT.fetch_add(1, Ordering::Relaxed)),
         };
-        request(self.port, "PUT", &format!("/{}", bucket.name), &[]);
+        request_with(self.port, "PUT", &format!("/{}", bucket.name), headers, &[]);
         bucket
     }
 }
@@ -130,6 +139,25 @@ impl Bucket {
             .filter(|line| line.contains(&format!("GET /{}/", self.name)));
         // The note of an epoch is no object.
         reads.filter(|line| !line.contains("/epoch ")).count()
+    }
+
+    /// Lets the bucket keep versions of what is removed.
+    pub fn keep_versions(&self) {
+        let body = b"<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+        request(self.port, "PUT", &format!("/{}?versioning", self.name), body);
+    }
+
+    /// Lets the bucket, which may, lock for a day what is written to it from now on.
+    pub fn lock_all(&self) {
+        let body = b"<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled><Rule><DefaultRetention>\
+            <Mode>GOVERNANCE</Mode><Days>1</Days></DefaultRetention></Rule></ObjectLockConfiguration>";
+        request(self.port, "PUT", &format!("/{}?object-lock", self.name), body);
+    }
+
+    /// How many versions it has of all its objects, and markers of removed ones.
+    pub fn versions(&self) -> usize {
+        let page = request(self.port, "GET", &format!("/{}?versions", self.name), &[]);
+        String::from_utf8_lossy(&page).matches("<VersionId>").count()
     }
 
     /// The bytes of one object.
@@ -169,11 +197,16 @@ impl Bucket {
     }
 }
 
-/// Sends one request and answers the body. HTTP/1.0 keeps it free of chunked bodies.
+/// Sends one request and answers the body.
 fn request(port: u16, method: &str, target: &str, body: &[u8]) -> Vec<u8> {
+    request_with(port, method, target, "", body)
+}
+
+/// The same with other headers, which end their lines. HTTP/1.0 keeps it free of chunked bodies.
+fn request_with(port: u16, method: &str, target: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).expect("reach the S3 server");
     let head = format!(
-        "{method} {target} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: {OWNER}\r\nContent-Length: {}\r\n\r\n",
+        "{method} {target} HTTP/1.0\r\nHost: 127.0.0.1\r\nAuthorization: {OWNER}\r\n{headers}Content-Length: {}\r\n\r\n",
         body.len()
     );
     stream.write_all(head.as_bytes()).expect("send the head");

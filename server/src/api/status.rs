@@ -107,6 +107,12 @@ pub(crate) fn from_registry(error: RegistryError, call_id: &CallId) -> Status {
         RegistryError::Field { field, rule } => {
             return field_with(call_id, reason_of_rule(field, &rule), field, rule.to_string());
         }
+        RegistryError::StorageUnusable { field, ref why, .. } => {
+            let (code, reason) = code_of(&error);
+            let mut details = ErrorDetails::new();
+            details.add_bad_request_violation(field, short(why.clone()));
+            return with_details(call_id, code, reason, error.to_string(), details);
+        }
         RegistryError::Annotation(faults) => {
             let faults: Vec<_> = faults
                 .into_iter()
@@ -285,6 +291,7 @@ fn code_of_storage(error: &StorageError) -> (Code, ErrorReason) {
         E::NotFound { .. } | E::Corrupt { .. } => (Code::DataLoss, ErrorReason::ContentCorrupt),
         E::Unavailable(_) | E::Io { .. } => (Code::Unavailable, ErrorReason::StorageUnavailable),
         E::Closed { .. } => (Code::Aborted, ErrorReason::UploadFenced),
+        E::Useless { .. } | E::OtherRegion(_) => (Code::FailedPrecondition, ErrorReason::StorageUnusable),
         E::Refused { .. } | E::Exists { .. } => (Code::Internal, ErrorReason::Internal),
     }
 }

@@ -258,6 +258,7 @@ fn storage(record: StorageRecord) -> pb::Storage {
         endpoint,
         managed,
         read_only,
+        keeps_versions,
         is_open,
         is_default,
         description,
@@ -289,6 +290,7 @@ fn storage(record: StorageRecord) -> pb::Storage {
         created_at: Some(timestamp(created_at_us)),
         etag,
         read_only,
+        keeps_versions,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
     numbered::{self, Sql, inserted},
 };
 
-const COLUMNS: &str = "SELECT id, uid, space_id, name, root, managed, read_only, registered, region, endpoint, \
+const COLUMNS: &str = "SELECT id, uid, space_id, name, root, managed, read_only, keeps_versions, registered, region, endpoint, \
      description, revision, created_by, created_at_us, COALESCE(updated_at_us, created_at_us) AS updated_at_us \
      FROM storages WHERE ";
 
@@ -24,6 +24,9 @@ pub(crate) struct StorageRow {
     pub(crate) managed: bool,
     /// Whether nothing below it is ever written or removed.
     pub(crate) read_only: bool,
+    /// Whether it keeps versions of what is removed. Answers of the release before do not say.
+    #[serde(default)]
+    pub(crate) keeps_versions: bool,
     /// Whether a call made it, not a configuration.
     pub(crate) registered: bool,
     pub(crate) region: Option<String>,
@@ -52,8 +55,8 @@ pub(crate) async fn by_name(conn: &impl ConnectionTrait, name: &str) -> Result<O
 /// Adds a storage; answers its id.
 pub(crate) async fn insert(txn: &Txn, row: &StorageRow) -> Result<i64> {
     const SQL: &str = "INSERT INTO storages (uid, space_id, name, root, managed, read_only, registered, region, \
-         endpoint, description, revision, created_by, created_at_us, updated_at_us) \
-         VALUES ($1, $2, $3, $4, $5, $6, TRUE, $7, $8, $9, $10, $11, $12, $13) RETURNING id";
+         endpoint, description, revision, created_by, created_at_us, updated_at_us, keeps_versions) \
+         VALUES ($1, $2, $3, $4, $5, $6, TRUE, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING id";
     let values = [
         row.uid.clone().into(),
         row.space_id.into(),
@@ -68,6 +71,7 @@ pub(crate) async fn insert(txn: &Txn, row: &StorageRow) -> Result<i64> {
         row.created_by.into(),
         row.created_at_us.into(),
         row.updated_at_us.into(),
+        row.keeps_versions.into(),
     ];
     inserted(txn, SQL, values).await
 }

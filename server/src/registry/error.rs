@@ -100,6 +100,8 @@ pub enum RegistryError {
     StorageUnusable {
         /// The root.
         root: String,
+        /// Which field of the request would have to be another one.
+        field: &'static str,
         /// Why not.
         why: String,
     },

@@ -21,7 +21,7 @@ use crate::{
         Batch,
         storages::{self, StorageRow},
     },
-    storage::{Reach, StorageRoot, Store},
+    storage::{Reach, StorageError, StorageRoot, Store, Tried},
 };
 pub use in_place::{FilesInPlace, InPlace, RegisteredFile};
 pub(super) use in_place::{Place as PlaceInStorage, read as read_in_place};
@@ -74,6 +74,8 @@ pub struct StorageRecord {
     pub managed: bool,
     /// Whether nothing below it is ever written or removed.
     pub read_only: bool,
+    /// Whether it keeps versions of what is removed.
+    pub keeps_versions: bool,
     /// Whether this server could open it.
     pub is_open: bool,
     /// Whether the calls of its space use it that name none.
@@ -114,7 +116,7 @@ impl Registry {
         require_apart(&found, &self.places, roots.database.as_deref())?;
         // Nothing is written by http, whatever is said.
         let read_only = new.read_only || matches!(found.root, StorageRoot::Http(_));
-        let (store, root) = self.tried(found, new.managed).await?;
+        let (store, root, tried) = self.tried(found, new.managed).await?;
         let now = now_us();
         let row = StorageRow {
             id: 0,
@@ -124,6 +126,7 @@ impl Registry {
             root: root.clone(),
             managed: new.managed,
             read_only,
+            keeps_versions: tried.keeps_versions,
             registered: true,
             region: new.region.clone(),
             endpoint: new.endpoint.clone(),
@@ -157,10 +160,11 @@ impl Registry {
     }
 
     /// Opens a root and tries it: a managed one is written to, read and cleaned again.
-    async fn tried(&self, found: Root, managed: bool) -> Result<(Store, String)> {
+    async fn tried(&self, found: Root, managed: bool) -> Result<(Store, String, Tried)> {
         let root = found.root.to_string();
-        let unusable = |why: String| RegistryError::StorageUnusable {
+        let unusable = |field: &'static str, why: String| RegistryError::StorageUnusable {
             root: root.clone(),
+            field,
             why,
         };
         let Root { root: at, reach, .. } = found;
@@ -169,17 +173,21 @@ impl Registry {
             false => Store::open_unmanaged(&at, reach),
         });
         let store = opened.await.expect("opening a storage does not panic");
-        let store = store.map_err(|error| unusable(error.to_string()))?;
+        let store = store.map_err(|error| unusable("root", error.to_string()))?;
         let tried = async {
             match managed {
-                true => store.writer.probe().await,
-                false => store.probe_reading().await,
+                true => store.writer.try_out().await,
+                false => store.probe_reading().await.map(|()| Tried::default()),
             }
         };
         match tokio::time::timeout(PROBE_TIMEOUT, tried).await {
-            Ok(Ok(())) => Ok((store, root)),
-            Ok(Err(error)) => Err(unusable(with_causes(&error))),
-            Err(_) => Err(unusable("it does not answer in time".to_owned())),
+            Ok(Ok(tried)) => Ok((store, root, tried)),
+            Ok(Err(error)) => {
+                let is_elsewhere = matches!(error, StorageError::OtherRegion(_));
+                let field = if is_elsewhere { "region" } else { "root" };
+                Err(unusable(field, with_causes(&error)))
+            }
+            Err(_) => Err(unusable("root", "it does not answer in time".to_owned())),
         }
     }
 
@@ -308,6 +316,7 @@ impl Registry {
             endpoint: row.endpoint,
             managed: row.managed,
             read_only: row.read_only,
+            keeps_versions: row.keeps_versions,
             description: row.description,
             created_at_us: row.created_at_us,
         })

@@ -11,7 +11,9 @@
 
 mod azure;
 mod s3;
+mod trial;
 mod uploads;
+mod versions;
 mod xml;
 
 use std::{io, sync::Arc, time::SystemTime};
@@ -40,6 +42,7 @@ use super::{
     error::Result,
     gather::Gathered,
     name::{FOLDERS, NOTE, SYSTEM_FOLDER},
+    writer::Tried,
 };
 use crate::fault;
 
@@ -248,6 +251,10 @@ impl ObjectWriter for CloudWriter {
             .map_err(from_write)?;
         self.bucket.head(&path).await.map_err(unavailable)?;
         self.bucket.delete(&path).await.map_err(from_write)
+    }
+
+    async fn try_out(&self) -> Result<Tried> {
+        self.try_all().await
     }
 }
 

@@ -43,6 +43,18 @@ pub enum StorageError {
         /// Why not.
         why: String,
     },
+    /// Trying a storage has shown that it does not do what a storage needs.
+    #[error("{what}")]
+    Useless {
+        /// What it does not do.
+        what: String,
+        /// What it said, if it said something.
+        #[source]
+        source: Option<Box<dyn std::error::Error + Send + Sync>>,
+    },
+    /// A bucket is in another region than it was looked for.
+    #[error("the bucket is in another region")]
+    OtherRegion(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// An object of this name exists already.
     #[error("object {object} exists already")]
     Exists {

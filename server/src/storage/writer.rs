@@ -35,6 +35,19 @@ pub trait ObjectWriter: Debug + Send + Sync {
 
     /// Writes, reads and removes a small object, to find a broken storage before a caller does.
     async fn probe(&self) -> Result<()>;
+
+    /// The same before anybody relies on it, and more: that all of it is gone afterwards.
+    async fn try_out(&self) -> Result<Tried> {
+        self.probe().await?;
+        Ok(Tried::default())
+    }
+}
+
+/// What trying a storage has shown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tried {
+    /// Whether it keeps versions of what is removed, as far as it tells.
+    pub keeps_versions: bool,
 }
 
 /// An object on its way in. Nobody can read it before it is finished.

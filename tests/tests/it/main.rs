@@ -93,6 +93,7 @@ mod table_tickets;
 mod table_writes;
 mod tables;
 mod trash;
+mod tried_storages;
 mod updates;
 mod upgrade;
 mod upload_rivals;

@@ -183,6 +183,7 @@ fn show(context: &mut Context, storage: &pb::Storage) -> Result<(), Failure> {
     let facts = [
         (storage.managed, "managed"),
         (storage.read_only, "read-only"),
+        (storage.keeps_versions, "keeps versions"),
         (storage.default, "default"),
         (!storage.open, "not open"),
     ];

@@ -22,6 +22,7 @@ mod m0014_schemas;
 mod m0018_upload_keys;
 mod m0019_removals;
 mod m0020_read_only;
+mod m0021_keeps_versions;
 
 use sea_orm::DbBackend;
 use sea_orm_migration::prelude::*;
@@ -52,6 +53,7 @@ impl MigratorTrait for Migrator {
             Box::new(m0018_upload_keys::Migration),
             Box::new(m0019_removals::Migration),
             Box::new(m0020_read_only::Migration),
+            Box::new(m0021_keeps_versions::Migration),
         ]
     }
 }

@@ -9,13 +9,17 @@ use object_store::{
     gcp::GcpCredentialProvider,
     path::Path,
 };
+use reqwest::Method;
 
 use super::{
     Bucket, from_write, unavailable,
-    uploads::{ListedUpload, OpenUploads, answered, connected, encode, encode_path},
+    uploads::{Kept, ListedUpload, OpenUploads, answered, connected, encode, encode_path},
     xml::each_element,
 };
 use crate::storage::error::Result;
+
+/// How services say that they do not do what they are asked, or not for this caller.
+const REFUSALS: [u16; 6] = [400, 403, 404, 405, 409, 501];
 
 /// Behind which upload the next page begins.
 type UploadMarker = Option<(String, String)>;
@@ -104,7 +108,20 @@ impl S3Uploads {
     }
 
     async fn list(&self, path: &str, query: &str) -> Result<Vec<u8>> {
+        let request = self.signed(Method::GET, path, query).await?;
+        let answer = answered(&self.http, request, &[]).await?;
+        Ok(answer.unwrap_or_default())
+    }
+
+    /// What the service answers; `None` when it refuses.
+    pub(super) async fn ask(&self, method: Method, path: &str, query: &str) -> Result<Option<Vec<u8>>> {
+        let request = self.signed(method, path, query).await?;
+        answered(&self.http, request, &REFUSALS).await
+    }
+
+    async fn signed(&self, method: Method, path: &str, query: &str) -> Result<HttpRequest> {
         let mut request = HttpRequest::new(HttpRequestBody::empty());
+        *request.method_mut() = method;
         *request.uri_mut() = format!("{}{path}?{query}", self.base).parse().map_err(unavailable)?;
         match &self.signed_by {
             SignedBy::S3 { credentials, region } => {
@@ -117,8 +134,7 @@ impl S3Uploads {
                 request.headers_mut().insert(reqwest::header::AUTHORIZATION, token);
             }
         }
-        let answer = answered(&self.http, request, &[]).await?;
-        Ok(answer.unwrap_or_default())
+        Ok(request)
     }
 }
 
@@ -158,6 +174,14 @@ impl OpenUploads for S3Uploads {
     /// The store knows nothing any more of an upload that was aborted.
     fn takes_late_parts(&self) -> bool {
         false
+    }
+
+    async fn clear(&self, object: &Path) -> Result<Kept> {
+        match self.signed_by {
+            SignedBy::S3 { .. } => self.clear_versions(object).await,
+            // Generations of Google are told of in other words.
+            SignedBy::Google(_) => Ok(Kept::Nothing),
+        }
     }
 }
 

@@ -26,6 +26,17 @@ pub(in crate::storage) struct ListedUpload {
     pub(super) initiated: Option<SystemTime>,
 }
 
+/// What a service keeps of an object that was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::storage) enum Kept {
+    /// Nothing, as far as it tells.
+    Nothing,
+    /// Versions of it, unless somebody removes them.
+    Versions,
+    /// All of it, and nobody can remove it for a while.
+    Locked,
+}
+
 /// Uploads in parts that were begun in a bucket.
 #[async_trait]
 pub(in crate::storage) trait OpenUploads: Debug + Send + Sync {
@@ -40,6 +51,11 @@ pub(in crate::storage) trait OpenUploads: Debug + Send + Sync {
 
     /// Whether a part that comes late begins an upload anew that was forgotten.
     fn takes_late_parts(&self) -> bool;
+
+    /// Removes what the service keeps of an object that was removed; answers what that was.
+    async fn clear(&self, _object: &Path) -> Result<Kept> {
+        Ok(Kept::Nothing)
+    }
 }
 
 /// Makes the requests of our own.
