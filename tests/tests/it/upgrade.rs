@@ -8,17 +8,21 @@ use artifactd_tests::{
     collections::key_ref,
     pb,
     records::said,
-    storages::far,
+    refusal,
+    storages::{far, removing},
 };
 
 /// The version that knew only files.
 const BEFORE_FOLDERS: &str = "0.1.0-spine";
 
 /// Those of which no upload was under way.
-const WITHOUT_UPLOADS: [&str; 3] = [BEFORE_FOLDERS, "0.1.0-bulk", WITH_RECORD];
+const WITHOUT_UPLOADS: [&str; 4] = [BEFORE_FOLDERS, "0.1.0-bulk", WITH_RECORD, WITH_ROOTS];
 
 /// The one that holds something of everything that a record can say.
 const WITH_RECORD: &str = "0.1.0-record";
+
+/// The one that holds a root besides which is only read.
+const WITH_ROOTS: &str = "0.1.0-roots";
 
 /// What their uploads are of.
 const UPLOADED_BYTES: usize = 300 << 10;
@@ -58,8 +62,11 @@ async fn folders_are_whole(server: &TestServer) {
 
 /// The storages besides that of the server lie where the folder lies now.
 async fn storages_are_here(server: &TestServer) {
-    for name in ["lab", "far"] {
-        let root = server.data_dir().join(name).canonicalize().unwrap();
+    for name in ["lab", "far", "archive"] {
+        // Not every version knew all of them.
+        let Ok(root) = server.data_dir().join(name).canonicalize() else {
+            continue;
+        };
         let here = format!("UPDATE storages SET root = '{}' WHERE name = '{name}'", root.display());
         server.database().await.run(&here).await;
     }
@@ -107,7 +114,7 @@ async fn the_record_is_whole(server: &TestServer) {
         schema: Some("weighed".to_owned()),
         ..artifactd_tests::calls::keyed("light.csv")
     };
-    let broken = artifactd_tests::refusal(calls.save(unweighed, b"name\nx\n").await);
+    let broken = refusal(calls.save(unweighed, b"name\nx\n").await);
     assert_eq!(broken, pb::ErrorReason::SchemaBroken);
 
     let clean = calls.get(by_key("made/clean.csv")).await.unwrap();
@@ -154,6 +161,20 @@ async fn the_record_is_whole(server: &TestServer) {
     calls.move_artifact(by_text("lab::plates"), "far", None).await.unwrap();
     let plate = calls.read_member(far("plates"), "one.csv").await.unwrap();
     assert_eq!(plate, content("plate,one\n"));
+}
+
+/// What is only read stays, and what went with its record is gone.
+async fn roots_are_what_they_were(server: &TestServer) {
+    let calls = server.calls();
+    assert!(calls.get_storage("archive").await.unwrap().read_only);
+    let refused = calls.delete(removing(by_text("archive::old.csv"))).await;
+    assert_eq!(refusal(refused), pb::ErrorReason::StorageReadOnly);
+    let old = calls.read(by_text("archive::old.csv")).await.unwrap();
+    assert_eq!(old, b"well,count\nA1,5\n");
+    let gone = calls.get(by_text("lab::gone.csv")).await;
+    assert_eq!(refusal(gone), pb::ErrorReason::ArtifactNotFound);
+    calls.delete(removing(by_text("lab::wells.csv"))).await.unwrap();
+    assert!(!server.data_dir().join("lab/wells.csv").exists());
 }
 
 /// What the upload for a key is of: its key, again and again.
@@ -207,7 +228,8 @@ async fn folders_of_every_earlier_version_open_and_are_whole() {
         if !folder.is_dir() {
             continue;
         }
-        let has_record = folder.ends_with(WITH_RECORD);
+        let has_roots = folder.ends_with(WITH_ROOTS);
+        let has_record = has_roots || folder.ends_with(WITH_RECORD);
         // Whatever a folder registers lies somewhere below.
         let anywhere = std::env::temp_dir().canonicalize().unwrap();
         let setup = TestServer::setup().env("ARTIFACTD_STORAGE__REGISTER_FROM", anywhere.to_str().unwrap());
@@ -237,6 +259,9 @@ async fn folders_of_every_earlier_version_open_and_are_whole() {
         assert_eq!(again.artifact.version_number.get(), 3, "{}", folder.display());
         if has_record {
             the_record_is_whole(&server).await;
+            if has_roots {
+                roots_are_what_they_were(&server).await;
+            }
         } else if !folder.ends_with(BEFORE_FOLDERS) {
             folders_are_whole(&server).await;
         }
