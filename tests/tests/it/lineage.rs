@@ -1,5 +1,7 @@
 //! What runs have used and made.
 
+use std::collections::HashMap;
+
 use artifactd_tests::{
     Backend, Calls, TestServer,
     calls::{by_key, by_uid, keyed, saved},
@@ -200,6 +202,43 @@ async fn graph(calls: &Calls, request: pb::GetLineageRequest) -> (Vec<String>, b
     (edges, graph.truncated)
 }
 
+/// What led to `model` in a [`pipeline`].
+const UP: [&str; 6] = [
+    "again => tidy",
+    "clean -> tidy",
+    "raw -> again",
+    "raw -> clean",
+    "tidy -> train",
+    "train -> model",
+];
+
+/// The edges of a drawing in the words of its nodes, as [`graph`] says them.
+fn drawn(drawing: &str) -> Vec<String> {
+    let mut labels: HashMap<&str, &str> = HashMap::new();
+    let mut edges = Vec::new();
+    for line in drawing.lines().map(str::trim) {
+        let arrows = [(" -.-> ", "=>"), (" --> ", "->"), (" -> ", "->")];
+        let edge = arrows
+            .into_iter()
+            .find_map(|(arrow, word)| Some((line.split_once(arrow)?, word)));
+        if let Some(((from, to), word)) = edge {
+            let word = if to.ends_with("[style=dashed];") { "=>" } else { word };
+            let to = to.split([' ', ';']).next().unwrap();
+            edges.push((from, word, to));
+        } else if let Some((head, rest)) = line.split_once("label=\"").or_else(|| line.split_once('"')) {
+            let name = head.split([' ', '[', '(']).next().unwrap();
+            let label = rest.split('"').next().unwrap();
+            labels.insert(name, label.trim_end_matches(" v1"));
+        }
+    }
+    let edges = edges.into_iter();
+    let mut edges: Vec<String> = edges
+        .map(|(from, word, to)| format!("{} {word} {}", labels[from], labels[to]))
+        .collect();
+    edges.sort();
+    edges
+}
+
 /// `raw -> clean -> tidy -> train -> model`, and `tidy -> plot -> figure`; `again` makes `tidy` too.
 async fn pipeline(calls: &Calls) {
     save(calls, "raw").await;
@@ -234,19 +273,18 @@ async fn the_graph_is_walked_both_ways_with_limits() {
             direction: direction.into(),
             ..Default::default()
         };
-        let up = [
-            "again => tidy",
-            "clean -> tidy",
-            "raw -> again",
-            "raw -> clean",
-            "tidy -> train",
-            "train -> model",
-        ];
+        let up = UP.map(str::to_owned).to_vec();
         assert_eq!(
             graph(&calls, request("model", LineageDirection::Upstream)).await,
-            (up.map(str::to_owned).to_vec(), false),
+            (up.clone(), false),
             "{backend:?}"
         );
+        // As many steps as there are leave nothing out.
+        let two_steps = pb::GetLineageRequest {
+            depth: 2,
+            ..request("model", LineageDirection::Upstream)
+        };
+        assert_eq!(graph(&calls, two_steps).await, (up, false), "{backend:?}");
         let down = ["plot -> figure", "tidy -> plot", "tidy -> train", "train -> model"];
         let found = graph(&calls, request("tidy", LineageDirection::Downstream)).await;
         assert_eq!(found, (down.map(str::to_owned).to_vec(), false));
@@ -289,6 +327,7 @@ async fn a_graph_is_drawn_and_impact_is_told() {
     pipeline(&calls).await;
     let lineage = pb::GetLineageRequest {
         artifacts: vec![by_key("model")],
+        direction: LineageDirection::Upstream.into(),
         ..Default::default()
     };
     let dot = calls.draw(lineage.clone(), pb::LineageFormat::Dot).await.unwrap();
@@ -296,11 +335,13 @@ async fn a_graph_is_drawn_and_impact_is_told() {
         dot.starts_with("digraph lineage {") && dot.contains("label=\"raw v1\""),
         "{dot}"
     );
+    assert_eq!(drawn(&dot), UP, "{dot}");
     let mermaid = calls.draw(lineage.clone(), pb::LineageFormat::Mermaid).await.unwrap();
     assert!(
         mermaid.starts_with("flowchart LR") && mermaid.contains("[\"model v1\"]"),
         "{mermaid}"
     );
+    assert_eq!(drawn(&mermaid), UP, "{mermaid}");
     let nothing = calls.draw(lineage, pb::LineageFormat::Unspecified).await;
     assert_eq!(refusal(nothing), ErrorReason::FieldRequired);
     let impact = calls.impact(by_key("tidy")).await.unwrap();
