@@ -232,7 +232,7 @@ async fn a_label_is_found_with_all_below_it() {
         let server = TestServer::on(backend).await;
         let calls = server.calls();
         calls.create_registry("CellType").await.unwrap();
-        for name in ["cell", "T cell", "B cell", "CD8 T cell"] {
+        for name in ["cell", "T cell", "B cell", "CD8 T cell", "naive CD8 T cell"] {
             let ontology_id = (name == "T cell").then(|| "CL:0000084".to_owned());
             let new = label_of("CellType", name);
             let new = pb::CreateLabelRequest { ontology_id, ..new };
@@ -244,13 +244,15 @@ async fn a_label_is_found_with_all_below_it() {
             ("B cell", vec!["cell"]),
             // By two ways below one.
             ("CD8 T cell", vec!["T cell", "cell"]),
+            // Far below, and right below nothing that is asked for.
+            ("naive CD8 T cell", vec!["CD8 T cell"]),
         ] {
             let parents = parents.into_iter().map(cell).collect();
             calls.set_parents(cell(child), parents).await.unwrap();
         }
         calls.create_feature(feature("type", "cat[CellType]")).await.unwrap();
         calls.create_label(label("mine")).await.unwrap();
-        for key in ["b.csv", "cd8.csv", "none.csv", "t.csv"] {
+        for key in ["b.csv", "cd8.csv", "naive.csv", "none.csv", "t.csv"] {
             dataset(&calls, key).await;
         }
         let say = |key, names: Vec<&'static str>| {
@@ -262,22 +264,23 @@ async fn a_label_is_found_with_all_below_it() {
         };
         say("b.csv", vec!["B cell", "mine"]).await.unwrap();
         say("t.csv", vec!["T cell"]).await.unwrap();
+        say("naive.csv", vec!["naive CD8 T cell"]).await.unwrap();
         let as_value = features(vec![values("type", vec![label_value(cell("CD8 T cell"))])]);
         calls.add(by_key("cd8.csv"), as_value).await.unwrap();
         let expected: [(&str, &[&str]); 11] = [
-            ("labels.CellType:'T cell'", &["cd8.csv", "t.csv"]),
+            ("labels.CellType:'T cell'", &["cd8.csv", "naive.csv", "t.csv"]),
             ("labels.CellType = 'T cell'", &["t.csv"]),
-            ("labels.CellType:\"CL:0000084\"", &["cd8.csv", "t.csv"]),
-            ("labels.CellType:cell", &["b.csv", "cd8.csv", "t.csv"]),
+            ("labels.CellType:\"CL:0000084\"", &["cd8.csv", "naive.csv", "t.csv"]),
+            ("labels.CellType:cell", &["b.csv", "cd8.csv", "naive.csv", "t.csv"]),
             ("labels.CellType = cell", &[]),
             ("NOT labels.CellType:'T cell'", &["b.csv", "none.csv"]),
-            ("labels.CellType != 'T cell'", &["b.csv", "cd8.csv"]),
+            ("labels.CellType != 'T cell'", &["b.csv", "cd8.csv", "naive.csv"]),
             ("features.type:'T cell'", &["cd8.csv"]),
             ("features.type = 'T cell'", &[]),
             ("labels.CellType:cell AND labels.ULabel = mine", &["b.csv"]),
             (
                 "labels.CellType:'B cell' OR labels.CellType:'T cell'",
-                &["b.csv", "cd8.csv", "t.csv"],
+                &["b.csv", "cd8.csv", "naive.csv", "t.csv"],
             ),
         ];
         require(&calls, backend, &expected).await;
