@@ -354,6 +354,11 @@ async fn work_that_was_done_is_not_done_again() {
         let other = leased(calls.reserve_output(of_transform(&[&input], 2)).await);
         assert_ne!(other.uid, run.uid);
         assert_ne!(leased(calls.reserve_output(of_transform(&[], 1)).await).uid, run.uid);
+        // So does the order of these.
+        let second = saved(calls.save(keyed("second.csv"), b"second").await.unwrap());
+        let in_order = leased(calls.reserve_output(of_transform(&[&input, &second], 1)).await);
+        let turned = leased(calls.reserve_output(of_transform(&[&second, &input], 1)).await);
+        assert_ne!(turned.uid, in_order.uid, "{backend:?}");
         let under = calls.under(&run.uid);
         let made = saved(under.save(keyed("aligned.csv"), b"aligned").await.unwrap());
         calls.finish_run(&run.uid, RunStatus::Completed).await.unwrap();
