@@ -165,11 +165,13 @@ mod tests {
             expected("weight", "float", true),
             expected("note", "str", false),
             expected("born", "date", false),
+            expected("seen", "date", false),
             expected("twice", "int", true),
         ];
         let columns = [
             found("weight", "str"),
             found("born", "date"),
+            found("seen", "int"),
             found("twice", "int"),
             found("twice", "int"),
             found("other", "int"),
@@ -182,12 +184,13 @@ mod tests {
         let open = [
             "age is required, of dtype int, and is not there",
             "weight must hold float, and holds str",
+            "seen must hold date, and holds int",
             "twice is the name of several columns",
         ];
         assert_eq!(told(false), open);
-        assert_eq!(told(true)[..3], open);
+        assert_eq!(told(true)[..4], open);
         assert_eq!(
-            told(true)[3..],
+            told(true)[4..],
             ["other is no column that the schema knows, and it takes no others"]
         );
     }

@@ -164,6 +164,12 @@ async fn what_breaks_a_schema_is_refused_with_every_fault() {
             refusal(calls.save(under("none", "x.csv"), b"age\n1\n").await),
             ErrorReason::SchemaNotFound
         );
+        // What need not be there holds what it should where it is.
+        let failure = calls
+            .save(under("animals", "odd.csv"), b"age,weight,species,note\n1,2,cat,7\n")
+            .await
+            .unwrap_err();
+        assert_eq!(failure.reason, Some(ErrorReason::SchemaBroken), "{backend:?}");
         // Nor does a content that breaks it take the place of one that does not.
         assert_eq!(
             refusal(calls.replace(content_of("good.csv"), b"age\n1\n").await),
