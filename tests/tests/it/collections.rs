@@ -71,6 +71,8 @@ async fn a_collection_is_ordered_and_has_versions_and_a_digest() {
             .await
             .unwrap();
         assert_eq!((third.version_number, third.n_members), (3, 3));
+        let all = [b"a", b"b", b"a"].map(|bytes| format!("sha256:{}\n", digest(bytes)));
+        assert_eq!(third.hash, digest(all.concat().as_bytes()), "of all members");
         assert_eq!(
             uids(&calls, stem_ref(&first.stem)).await,
             [&a.uid, &b.uid, &a.uid].map(Clone::clone)
