@@ -155,6 +155,12 @@ async fn a_label_never_stands_below_itself() {
             );
         }
         assert_eq!(below(&calls, "ULabel", "d").await, ["a", "b", "c"]);
+        let above_a = ListLabelsRequest {
+            registry: Some("ULabel".to_owned()),
+            descendant: Some(label_named("a")),
+            ..Default::default()
+        };
+        assert_eq!(names(calls.list_labels(above_a).await.unwrap()), ["b", "c", "d"]);
         assert_eq!(refusal(calls.delete_label(label_named("d")).await), ErrorReason::InUse);
         assert_eq!(
             refusal(calls.set_parents(label_named("a"), above(&["x"])).await),
