@@ -208,14 +208,39 @@ async fn a_watcher_that_does_not_read_costs_little_and_loses_nothing() {
     }
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(grown < 48 << 20, "{grown} bytes for a watcher that does not read");
-    let mut keys = Vec::new();
-    for _ in 0..MESSAGES * FILES {
-        let detail: serde_json::Value = serde_json::from_str(&slow.event().await.detail).unwrap();
-        keys.push(detail["key"].as_str().unwrap().to_owned());
+    // Nor does one who comes when all has happened.
+    let late = Watch::open(&calls, of_kinds(&["saved"])).await.unwrap();
+    for mut watch in [slow, late] {
+        let mut keys = Vec::new();
+        for _ in 0..MESSAGES * FILES {
+            let detail: serde_json::Value = serde_json::from_str(&watch.event().await.detail).unwrap();
+            keys.push(detail["key"].as_str().unwrap().to_owned());
+        }
+        keys.sort();
+        keys.dedup();
+        assert_eq!(keys.len(), MESSAGES * FILES);
     }
-    keys.sort();
-    keys.dedup();
-    assert_eq!(keys.len(), MESSAGES * FILES);
+}
+
+#[tokio::test]
+async fn a_bookmark_leads_to_what_happens_next() {
+    for backend in Backend::DATABASES {
+        let server = TestServer::on(backend).await;
+        let calls = server.calls();
+        let one = save(&calls, "one.txt").await;
+        let request = of_kinds(&["trashed"]);
+        let mut watch = Watch::open(&calls, request.clone()).await.unwrap();
+        assert!(watch.nothing_for(Duration::from_millis(500)).await);
+        assert!(!watch.token.is_empty(), "how far it is was told");
+        let resumed = pb::WatchRequest {
+            resume_token: watch.token.clone(),
+            ..request
+        };
+        drop(watch);
+        calls.trash(by_key("one.txt")).await.unwrap();
+        let mut watch = Watch::open(&calls, resumed).await.unwrap();
+        assert_eq!(watch.event().await.artifact_uid, Some(one.uid), "{backend:?}");
+    }
 }
 
 #[tokio::test]
