@@ -4,6 +4,7 @@
 mod lossy;
 mod packs;
 mod parts;
+mod scripted;
 mod servers;
 
 use std::sync::Arc;

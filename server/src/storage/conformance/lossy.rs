@@ -90,7 +90,7 @@ async fn carry(mut client: TcpStream, store: &str, strikes: impl Fn(&str) -> Opt
     }
 }
 
-async fn read_request(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
+pub(super) async fn read_request(client: &mut TcpStream) -> io::Result<(String, Vec<u8>)> {
     let (mut head, mut body) = (Vec::new(), Vec::new());
     while !head.ends_with(b"\r\n\r\n") {
         head.push(client.read_u8().await?);

@@ -94,23 +94,28 @@ impl Server {
     }
 
     pub(super) fn root(&self, service: Service, prefix: &str) -> StorageRoot {
-        let (id, secret) = match service {
-            Service::S3 => (Some("test"), "test"),
-            Service::Azure => (Some(ACCOUNT), ACCOUNT_KEY),
-            Service::Google => (None, NO_LOGIN),
-        };
-        StorageRoot::Bucket(BucketRoot {
-            service,
-            bucket: "bucket".to_owned(),
-            prefix: prefix.to_owned(),
-            region: "us-east-1".to_owned(),
-            endpoint: Some(self.endpoint.clone()),
-            allow_http: true,
-            access_key_id: id.map(str::to_owned),
-            secret_access_key: Some(Secret::new(secret.to_owned())),
-            is_trusted: true,
-        })
+        root_at(&self.endpoint, service, prefix)
     }
+}
+
+/// The bucket of a server, and a login to it.
+pub(super) fn root_at(endpoint: &str, service: Service, prefix: &str) -> StorageRoot {
+    let (id, secret) = match service {
+        Service::S3 => (Some("test"), "test"),
+        Service::Azure => (Some(ACCOUNT), ACCOUNT_KEY),
+        Service::Google => (None, NO_LOGIN),
+    };
+    StorageRoot::Bucket(BucketRoot {
+        service,
+        bucket: "bucket".to_owned(),
+        prefix: prefix.to_owned(),
+        region: "us-east-1".to_owned(),
+        endpoint: Some(endpoint.to_owned()),
+        allow_http: true,
+        access_key_id: id.map(str::to_owned),
+        secret_access_key: Some(Secret::new(secret.to_owned())),
+        is_trusted: true,
+    })
 }
 
 impl Drop for Server {
