@@ -56,7 +56,7 @@ const STEP_ROWS_MAX: u64 = 64_000;
 const WALKED_BEFORE_PATIENCE: u64 = 20_000;
 
 /// Rows that are tried for one page.
-const WALKED_MAX: u64 = 200_000;
+const WALKED_MAX: u64 = if cfg!(test) { 1_000 } else { 200_000 };
 
 /// Artifacts of one space and one visibility, in an order.
 #[derive(Debug, Clone)]

@@ -370,6 +370,22 @@ async fn pages_of_a_prefix_are_whole_when_much_was_created_at_one_moment() {
     }
 }
 
+#[tokio::test]
+async fn a_page_that_finds_little_ends_where_it_got_to() {
+    let (_folder, db) = filled(3_000).await;
+    let order = Order {
+        by: OrderBy::CreatedAt,
+        is_descending: false,
+    };
+    // No index leads to it, and it was created last of all.
+    let listing = listing("file_name = '*2995x'", order);
+    let found = next(db.reader(), &listing, None, 10).await.unwrap();
+    assert!(found.rows.is_empty() && found.up_to.is_some(), "{found:?}");
+    let expected = expected(&rows_of(&db).await, &listing);
+    assert_eq!(expected.len(), 1);
+    assert_eq!(walked(db.reader(), &listing, 10).await, expected);
+}
+
 /// Renames an artifact before each query for whole rows.
 struct Renaming {
     db: Db,
@@ -447,6 +463,29 @@ async fn equal_values_are_walked_as_their_artifacts_were_created() {
                 }
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn what_shares_its_moment_with_the_end_of_a_step_is_not_left_out() {
+    let (_folder, db) = filled(9_000).await;
+    // More of one value than are looked up by their ids, two of them at each moment.
+    let script = "DELETE FROM feature_values WHERE feature_id = 1; \
+         INSERT INTO feature_values (artifact_id, feature_id, int_value, is_item, artifact_at_us) \
+         SELECT id, 1, 103, FALSE, created_at_us FROM artifacts WHERE id % 3 <> 2";
+    run(&db, script).await;
+    let mut rows = rows_of(&db).await;
+    rows.retain(|row| row.id % 3 != 2);
+    for is_descending in [true, false] {
+        let order = Order {
+            by: OrderBy::CreatedAt,
+            is_descending,
+        };
+        // Few of them match, so that a page needs several steps.
+        let named = listing("file_name = 'é*x'", order);
+        let of_value = listing("features.n = 103 AND file_name = 'é*x'", order);
+        let walked = walked(db.reader(), &of_value, 40).await;
+        assert_eq!(walked, expected(&rows, &named), "{order}");
     }
 }
 
