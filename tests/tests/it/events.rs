@@ -196,7 +196,7 @@ async fn events_are_chosen_by_kind_and_artifact() {
 async fn a_watcher_that_does_not_read_costs_little_and_loses_nothing() {
     let server = TestServer::start().await;
     let calls = server.calls();
-    let mut slow = Watch::open(&calls, of_kinds(&["saved"])).await.unwrap();
+    let slow = Watch::open(&calls, of_kinds(&["saved"])).await.unwrap();
     let before = server.resident_bytes();
     // More than a line holds that nobody reads.
     const MESSAGES: usize = 6;
