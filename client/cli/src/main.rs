@@ -16,6 +16,7 @@ mod args;
 mod cat;
 mod completions;
 mod confirm;
+mod cp;
 mod diff;
 mod exit;
 mod export;
@@ -116,6 +117,7 @@ async fn run(args: Args) -> Result<Code, Failure> {
         Command::Put(command) => Box::pin(put::run(&mut context, command)).await,
         Command::Get(command) => get::run(&mut context, command).await,
         Command::Cat(command) => cat::run(&mut context, command).await,
+        Command::Cp(command) => Box::pin(cp::run(&mut context, command)).await,
         Command::Ls(command) => ls::run(&mut context, command).await,
         Command::Find(command) => find::run(&mut context, command).await,
         Command::Search(command) => search::run(&mut context, command).await,

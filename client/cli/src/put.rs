@@ -237,7 +237,8 @@ async fn put_each(
     Ok(code)
 }
 
-fn print(output: &mut Output, saved: &Saved) -> Result<Code, Failure> {
+/// Prints what became of a save.
+pub(crate) fn print(output: &mut Output, saved: &Saved) -> Result<Code, Failure> {
     output.message("SaveArtifactResponse", &saved.to_message())?;
     let what = match saved.outcome {
         SaveOutcome::Created => "created",

@@ -7,6 +7,7 @@ mod annotated_saves;
 mod annotation_values;
 mod annotations;
 mod artifactctl;
+mod artifactctl_copies;
 mod artifactctl_exits;
 mod artifactctl_record;
 mod artifactctl_tables;
