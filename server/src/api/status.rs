@@ -137,10 +137,11 @@ pub(crate) fn from_registry(error: RegistryError, call_id: &CallId) -> Status {
     };
     let (code, reason) = code_of(&error);
     log(&error, code, call_id);
-    let message = if code == Code::Internal {
-        "internal error; see the log".to_owned()
-    } else {
-        error.to_string()
+    let message = match &error {
+        _ if code == Code::Internal => "internal error; see the log".to_owned(),
+        // What failed there, and not just that it did.
+        RegistryError::Storage(error) => error.to_string(),
+        error => error.to_string(),
     };
     status(call_id, code, reason, message)
 }
