@@ -194,7 +194,11 @@ pub async fn put_messages(descriptor: FlightDescriptor, batches: &[RecordBatch])
     encoder.try_collect().await.expect("batches can be encoded")
 }
 
-async fn got(answer: Response<tonic::Streaming<FlightData>>) -> Result<Got, Status> {
+/// Takes an answer to its end.
+///
+/// # Errors
+/// The status that ends it.
+pub async fn got(answer: Response<tonic::Streaming<FlightData>>) -> Result<Got, Status> {
     let mut messages = answer.into_inner();
     let (mut all, mut got) = (Vec::new(), Got::default());
     while let Some(message) = messages.message().await? {

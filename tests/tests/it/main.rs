@@ -52,6 +52,7 @@ mod many_artifacts;
 mod members;
 mod moved_by_clients;
 mod moved_folders;
+mod moved_tables;
 mod moves;
 mod polyglot;
 mod published;
