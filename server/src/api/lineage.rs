@@ -221,8 +221,8 @@ fn edge(edge: LineageEdge) -> pb::LineageEdge {
         kind,
     } = edge;
     pb::LineageEdge {
-        artifact_uid,
-        run_uid,
+        artifact_uid: artifact_uid.as_str().to_owned(),
+        run_uid: run_uid.as_str().to_owned(),
         kind: match kind {
             EdgeKind::Input => pb::LineageEdgeKind::Input,
             EdgeKind::Output => pb::LineageEdgeKind::Output,

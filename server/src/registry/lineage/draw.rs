@@ -156,8 +156,8 @@ mod tests {
                 distance: 1,
             }],
             edges: vec![LineageEdge {
-                artifact_uid: "0123456789abcdef0000".to_owned(),
-                run_uid: "0123456789abcdef".to_owned(),
+                artifact_uid: "0123456789abcdef0000".parse().unwrap(),
+                run_uid: "0123456789abcdef".parse().unwrap(),
                 kind: EdgeKind::Output,
             }],
         }

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use artifactd_domain::{ArtifactRef, Kind, RunStatus, RunUid, Visibility};
+use artifactd_domain::{ArtifactRef, Kind, RunStatus, RunUid, Uid, Visibility};
 use foldhash::{HashMap, HashMapExt, HashSet};
 use futures::{StreamExt, stream::BoxStream};
 use tokio::sync::mpsc;
@@ -104,10 +104,10 @@ pub enum EdgeKind {
 /// What connects an artifact and a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineageEdge {
-    /// Uid of the artifact.
-    pub artifact_uid: String,
-    /// Uid of the run.
-    pub run_uid: String,
+    /// The artifact.
+    pub artifact_uid: Uid,
+    /// The run.
+    pub run_uid: RunUid,
     /// How they are connected.
     pub kind: EdgeKind,
 }
@@ -149,8 +149,9 @@ struct Ways {
 /// Nodes, and the ways from each.
 type Nodes = Vec<(i64, Ways)>;
 
-struct Seen {
-    uid: String,
+/// A node that was found, and which ways from it were.
+struct Seen<U> {
+    uid: U,
     up: bool,
     down: bool,
 }
@@ -160,8 +161,8 @@ struct Walk {
     registry: Arc<Registry>,
     caller: Caller,
     query: GraphQuery,
-    artifacts: HashMap<i64, Seen>,
-    runs: HashMap<i64, Seen>,
+    artifacts: HashMap<i64, Seen<Uid>>,
+    runs: HashMap<i64, Seen<RunUid>>,
     /// Those of the runs.
     transforms: HashMap<i64, TransformNode>,
     edges: HashSet<(Link, EdgeKind)>,
@@ -391,7 +392,7 @@ impl Walk {
                 continue;
             };
             let Ways { up, down } = ways;
-            let uid = node.uid.clone();
+            let uid = node.uid.parse().map_err(|_| impossible("artifacts", "uid"))?;
             self.artifacts.insert(node.id, Seen { uid, up, down });
             self.made_by.extend(node.run_id.map(|run_id| (node.id, run_id)));
             self.updated.extend(node.has_previous_runs.then_some(node.id));
@@ -417,7 +418,7 @@ impl Walk {
                 continue;
             };
             let Ways { up, down } = ways;
-            let uid = node.uid.clone();
+            let uid = node.uid.parse().map_err(|_| impossible("runs", "uid"))?;
             self.runs.insert(node.id, Seen { uid, up, down });
             again.push((node.id, ways));
             let transform = node.transform_id.and_then(|id| self.transforms.get(&id));
@@ -449,7 +450,7 @@ impl Walk {
         };
         if self.edges.insert((link, kind)) {
             part.edges.push(LineageEdge {
-                artifact_uid: artifact.uid.clone(),
+                artifact_uid: artifact.uid,
                 run_uid: run.uid.clone(),
                 kind,
             });
@@ -497,7 +498,7 @@ fn ids(nodes: &[(i64, Ways)], which: impl Fn(&Ways) -> bool) -> Vec<i64> {
 
 /// Those that were not seen yet, with all ways that are wanted from them; and those that were,
 /// with the ways that are new.
-fn sorted(wanted: Nodes, seen: &mut HashMap<i64, Seen>) -> (Nodes, Nodes) {
+fn sorted<U>(wanted: Nodes, seen: &mut HashMap<i64, Seen<U>>) -> (Nodes, Nodes) {
     let (mut new, mut again): (Nodes, Nodes) = (Vec::new(), Vec::new());
     let mut places: HashMap<i64, usize> = HashMap::new();
     for (id, ways) in wanted {
