@@ -56,7 +56,7 @@ const STEP_ROWS_MAX: u64 = 64_000;
 const WALKED_BEFORE_PATIENCE: u64 = 20_000;
 
 /// Rows that are tried for one page.
-const WALKED_MAX: u64 = if cfg!(test) { 1_000 } else { 200_000 };
+const WALKED_MAX: u64 = 200_000;
 
 /// Artifacts of one space and one visibility, in an order.
 #[derive(Debug, Clone)]
@@ -78,12 +78,24 @@ pub(crate) struct Found {
 
 /// The next `rows` artifacts after a place, or fewer with the place up to which they were looked for.
 pub(crate) async fn next(conn: &impl Connection, listing: &Listing, after: Option<&Place>, rows: u64) -> Result<Found> {
+    next_within(conn, listing, after, rows, WALKED_MAX).await
+}
+
+/// The same, for which so many rows are tried.
+async fn next_within(
+    conn: &impl Connection,
+    listing: &Listing,
+    after: Option<&Place>,
+    rows: u64,
+    walked_max: u64,
+) -> Result<Found> {
     let mut found = Found {
         rows: Vec::new(),
         up_to: None,
     };
     for mut half in Half::all(listing, after) {
         let wanted = rows - found.rows.len() as u64;
+        half.walked_max = walked_max;
         let next = half.next(conn, wanted).await?;
         found.rows.extend(next.rows);
         found.up_to = next.up_to;
@@ -158,6 +170,8 @@ struct Half<'l> {
     after: Option<Place>,
     /// Whether it is known that nothing matches.
     is_empty: bool,
+    /// Rows that are tried for one page.
+    walked_max: u64,
 }
 
 impl<'l> Half<'l> {
@@ -183,6 +197,7 @@ impl<'l> Half<'l> {
                 is_unset: *is_unset,
                 after,
                 is_empty: false,
+                walked_max: WALKED_MAX,
             })
             .collect()
     }
@@ -257,7 +272,7 @@ impl<'l> Half<'l> {
                 return self.found(found, rows, None);
             }
             (at, walked) = (end, walked + step);
-            if walked >= WALKED_MAX {
+            if walked >= self.walked_max {
                 return self.found(found, rows, at);
             }
             if walked >= WALKED_BEFORE_PATIENCE && !was_patient {

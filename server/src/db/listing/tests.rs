@@ -163,9 +163,16 @@ fn expected(rows: &[ArtifactRow], listing: &Listing) -> Vec<String> {
 
 /// Every page of a listing, one after the other.
 async fn walked(conn: &impl Connection, listing: &Listing, rows: u64) -> Vec<String> {
+    walked_within(conn, listing, rows, WALKED_MAX).await
+}
+
+/// The same, with so many rows that are tried for each page.
+async fn walked_within(conn: &impl Connection, listing: &Listing, rows: u64, walked_max: u64) -> Vec<String> {
     let (mut uids, mut after) = (Vec::new(), None);
     loop {
-        let found = next(conn, listing, after.as_ref(), rows).await.unwrap();
+        let found = next_within(conn, listing, after.as_ref(), rows, walked_max)
+            .await
+            .unwrap();
         assert!(found.rows.len() as u64 <= rows);
         uids.extend(found.rows.into_iter().map(|row| row.uid));
         if found.up_to.is_none() {
@@ -379,11 +386,11 @@ async fn a_page_that_finds_little_ends_where_it_got_to() {
     };
     // No index leads to it, and it was created last of all.
     let listing = listing("file_name = '*2995x'", order);
-    let found = next(db.reader(), &listing, None, 10).await.unwrap();
+    let found = next_within(db.reader(), &listing, None, 10, 1_000).await.unwrap();
     assert!(found.rows.is_empty() && found.up_to.is_some(), "{found:?}");
     let expected = expected(&rows_of(&db).await, &listing);
     assert_eq!(expected.len(), 1);
-    assert_eq!(walked(db.reader(), &listing, 10).await, expected);
+    assert_eq!(walked_within(db.reader(), &listing, 10, 1_000).await, expected);
 }
 
 /// Renames an artifact before each query for whole rows.
