@@ -1,10 +1,10 @@
 //! Ordered, versioned sets of artifacts.
 
+use artifactd_domain::crc32c;
 use artifactd_proto::v1::{
     self as pb, collection_service_client::CollectionServiceClient, read_collection_response::Message,
 };
 use bytes::Bytes;
-use crc32c::crc32c;
 use futures::{Stream, stream};
 use tonic::Streaming;
 

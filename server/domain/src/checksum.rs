@@ -2,6 +2,8 @@
 
 use std::sync::LazyLock;
 
+use crc_fast::{CrcAlgorithm::Crc32Iscsi as CASTAGNOLI, Digest, checksum, checksum_combine};
+
 /// Bytes that one stored crc32c covers; the last block of a content may be shorter.
 pub const BLOCK_BYTES: usize = 256 * 1024;
 
@@ -19,7 +21,7 @@ impl BlockChecksums {
     pub fn update(&mut self, mut piece: &[u8]) {
         while !piece.is_empty() {
             let (head, tail) = piece.split_at(piece.len().min(BLOCK_BYTES - self.fill));
-            self.last = crc32c::crc32c_append(self.last, head);
+            self.last = crc32c_append(self.last, head);
             self.fill += head.len();
             if self.fill == BLOCK_BYTES {
                 self.end_block();
@@ -67,27 +69,34 @@ impl BlockChecksums {
 
 /// crc32c (Castagnoli) of some bytes.
 pub fn crc32c(bytes: &[u8]) -> u32 {
-    crc32c::crc32c(bytes)
+    checksum(CASTAGNOLI, bytes) as u32
 }
 
 /// crc32c of bytes and those that follow them, given that of the first.
 pub fn crc32c_append(first: u32, next: &[u8]) -> u32 {
-    crc32c::crc32c_append(first, next)
+    // What the state of a sum is before its last step, which turns all bits over.
+    let mut digest = Digest::new_with_init_state(CASTAGNOLI, u64::from(!first));
+    digest.update(next);
+    digest.finalize() as u32
 }
 
 /// crc32c of two pieces that follow each other, the second of `second_len` bytes.
 pub fn combine_crc32c(first: u32, second: u32, second_len: usize) -> u32 {
     if second_len != BLOCK_BYTES {
-        return crc32c::crc32c_combine(first, second, second_len);
+        return combine(first, second, second_len);
     }
     // What a block does to the sum before it is linear: each bit has its part in the result.
     let bits = (0..u32::BITS).filter(|bit| first >> bit & 1 == 1);
     bits.fold(second, |sum, bit| sum ^ AFTER_BLOCK[bit as usize])
 }
 
+fn combine(first: u32, second: u32, second_len: usize) -> u32 {
+    checksum_combine(CASTAGNOLI, first.into(), second.into(), second_len as u64) as u32
+}
+
 /// What becomes of each bit of a sum when a block of sum 0 follows.
 static AFTER_BLOCK: LazyLock<[u32; 32]> =
-    LazyLock::new(|| std::array::from_fn(|bit| crc32c::crc32c_combine(1 << bit, 0, BLOCK_BYTES)));
+    LazyLock::new(|| std::array::from_fn(|bit| combine(1 << bit, 0, BLOCK_BYTES)));
 
 #[cfg(test)]
 mod tests {
@@ -106,6 +115,18 @@ mod tests {
             let whole = [a.clone(), b.clone()].concat();
             prop_assert_eq!(combine_crc32c(crc32c(&a), crc32c(&b), b.len()), crc32c(&whole));
             prop_assert_eq!(crc32c_append(crc32c(&a), &b), crc32c(&whole));
+        }
+
+        /// Long enough for each of the ways in which the library folds, from every address.
+        #[test]
+        fn checksums_are_those_of_another_library(start in 0..64usize, len in 0..5000usize, cut: prop::sample::Index) {
+            let bytes: Vec<u8> = (0..start + len).map(|at| (at * at / 7 + at) as u8).collect();
+            let bytes = &bytes[start..];
+            let (head, tail) = bytes.split_at(cut.index(len + 1));
+            let other = crc32c::crc32c(bytes);
+            prop_assert_eq!(crc32c(bytes), other);
+            prop_assert_eq!(crc32c_append(crc32c(head), tail), other);
+            prop_assert_eq!(combine_crc32c(crc32c(head), crc32c(tail), tail.len()), other);
         }
 
         #[test]
