@@ -26,8 +26,9 @@ use self::buffers::Buffers;
 /// Bytes that are read at once.
 const READ_BYTES: u64 = 4 * 1024 * 1024;
 
-/// What is copied on the spot when it is in memory: more would keep other tasks waiting.
-const AT_HAND_BYTES_MAX: u64 = 1024 * 1024;
+/// What is copied on the spot when it is in memory, in a few hundred microseconds: more would
+/// keep other tasks waiting.
+const AT_HAND_BYTES_MAX: u64 = 2 * 1024 * 1024;
 
 /// The read side of a local folder.
 #[derive(Debug)]

@@ -29,6 +29,8 @@ pub(super) struct CallBody {
 
 struct Open {
     body: Body,
+    /// How the body ended, once it has; it is not asked any more.
+    ended: Option<Result<Option<HeaderMap>, Status>>,
     deadline: Option<Pin<Box<Sleep>>>,
     record: Record,
     pieces: Pieces,
@@ -40,6 +42,7 @@ impl CallBody {
         Self {
             open: Some(Open {
                 body,
+                ended: None,
                 deadline,
                 record,
                 pieces: Pieces::new(),
@@ -58,6 +61,22 @@ impl CallBody {
         let mut trailers = HeaderMap::new();
         let added = status.add_header(&mut trailers);
         self.end_with_trailers(added.map(|()| trailers))
+    }
+
+    /// Ends the answer as its body ended, once what came before has left.
+    fn poll_end(&mut self, cx: &Context<'_>) -> Polled {
+        let Some(open) = &mut self.open else {
+            return Poll::Ready(None);
+        };
+        ready!(open.pieces.poll_left(cx));
+        match open.ended.take() {
+            Some(Ok(Some(trailers))) => self.end_with_trailers(Ok(trailers)),
+            Some(Err(status)) => self.end_with(&status),
+            Some(Ok(None)) | None => {
+                self.end(&End::from(Code::Ok));
+                Poll::Ready(None)
+            }
+        }
     }
 
     fn end_with_trailers(&mut self, trailers: Result<HeaderMap, Status>) -> Polled {
@@ -96,6 +115,9 @@ impl http_body::Body for CallBody {
         {
             return self.end_with(&Status::deadline_exceeded(DeadlineRefused::Passed.to_string()));
         }
+        if open.ended.is_some() {
+            return self.poll_end(cx);
+        }
         if let Some(rest) = open.pieces.asked() {
             return Poll::Ready(Some(Ok(Frame::data(rest))));
         }
@@ -109,14 +131,20 @@ impl http_body::Body for CallBody {
             Some(Ok(frame)) => match frame.into_data() {
                 Ok(data) => Poll::Ready(Some(Ok(Frame::data(open.pieces.hand(data))))),
                 Err(frame) => match frame.into_trailers() {
-                    Ok(trailers) => self.end_with_trailers(Ok(trailers)),
+                    Ok(trailers) => {
+                        open.ended = Some(Ok(Some(trailers)));
+                        self.poll_end(cx)
+                    }
                     Err(other) => Poll::Ready(Some(Ok(other))),
                 },
             },
-            Some(Err(status)) => self.end_with(&status),
+            Some(Err(status)) => {
+                open.ended = Some(Err(status));
+                self.poll_end(cx)
+            }
             None => {
-                self.end(&End::from(Code::Ok));
-                Poll::Ready(None)
+                open.ended = Some(Ok(None));
+                self.poll_end(cx)
             }
         }
     }

@@ -3,28 +3,36 @@
 //! A caller that opens no window for its answer would keep a call, its buffers and
 //! its place among others for ever: a connection asks for the next piece only when
 //! there is room for it, so that the answer itself notices nothing. Here the task
-//! of the call watches how long a piece has been with the connection.
+//! of the call watches how long a piece has been with the connection. The end of an
+//! answer waits until what came before it has left, so that a call does not end while
+//! most of its answer still waits for a window.
 
 use std::{
     future::poll_fn,
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
+use futures::task::AtomicWaker;
 use tokio::time::{Instant, Sleep, sleep};
 
 /// A caller has to take as much in the time for which a stream may be silent.
 const PIECE_BYTES: usize = 256 << 10;
 
-/// From this size on the connection has to ask once more before the last byte, so
-/// that a call does not end while most of its answer still waits for a window.
-const LAST_BYTE_APART: usize = 16 << 10;
+/// The same of one who takes answers at speed, since a piece wakes a task or two.
+const FAST_PIECE_BYTES: usize = 2 << 20;
+
+/// Who takes a piece at this rate does so.
+const FAST_BYTES_PER_SECOND: f64 = (8 << 20) as f64;
+
+/// The end of an answer waits for pieces from this size on.
+const AWAITED_BYTES_MIN: usize = 16 << 10;
 
 tokio::task_local! {
     static HANDED: Arc<Handed>;
@@ -79,6 +87,38 @@ pub(super) struct Pieces {
     /// Nothing where nobody watches.
     handed: Option<Arc<Handed>>,
     away: bool,
+    /// When one of full size was handed over that was not asked for since, and its bytes.
+    since: Option<(Instant, usize)>,
+    is_fast: bool,
+    leaving: Arc<Leaving>,
+}
+
+/// Large pieces that the connection has and did not write yet.
+#[derive(Default)]
+struct Leaving {
+    pieces: AtomicUsize,
+    /// Who waits until there is none.
+    end: AtomicWaker,
+}
+
+/// A large piece. The connection drops it once it is written, or never will be.
+struct Piece {
+    data: Bytes,
+    leaving: Arc<Leaving>,
+}
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if self.leaving.pieces.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.leaving.end.wake();
+        }
+    }
 }
 
 impl Pieces {
@@ -87,6 +127,9 @@ impl Pieces {
             rest: Bytes::new(),
             handed: HANDED.try_with(Arc::clone).ok(),
             away: false,
+            since: None,
+            is_fast: false,
+            leaving: Arc::default(),
         }
     }
 
@@ -95,21 +138,44 @@ impl Pieces {
         if std::mem::take(&mut self.away) {
             self.count();
         }
+        if let Some((since, bytes)) = self.since.take() {
+            self.is_fast = bytes as f64 >= FAST_BYTES_PER_SECOND * since.elapsed().as_secs_f64();
+        }
         let rest = std::mem::take(&mut self.rest);
         (!rest.is_empty()).then(|| self.hand(rest))
     }
 
     /// Cuts off what the connection gets now.
     pub(super) fn hand(&mut self, mut data: Bytes) -> Bytes {
-        let len = match data.len() {
-            long if long > PIECE_BYTES => PIECE_BYTES,
-            last if last > LAST_BYTE_APART => last - 1,
-            short => short,
-        };
-        self.rest = data.split_off(len);
+        let most = if self.is_fast { FAST_PIECE_BYTES } else { PIECE_BYTES };
+        self.rest = data.split_off(data.len().min(most));
+        if data.len() >= PIECE_BYTES {
+            self.since = Some((Instant::now(), data.len()));
+        }
         self.away = true;
         self.count();
-        data
+        if data.len() < AWAITED_BYTES_MIN {
+            return data;
+        }
+        self.leaving.pieces.fetch_add(1, Ordering::AcqRel);
+        let leaving = Arc::clone(&self.leaving);
+        Bytes::from_owner(Piece { data, leaving })
+    }
+
+    /// Ready when all large pieces have left. Until then the last one counts as being with
+    /// the connection.
+    pub(super) fn poll_left(&mut self, cx: &Context<'_>) -> Poll<()> {
+        self.leaving.end.register(cx.waker());
+        if self.leaving.pieces.load(Ordering::Acquire) > 0 {
+            if !std::mem::replace(&mut self.away, true) {
+                self.count();
+            }
+            return Poll::Pending;
+        }
+        if std::mem::take(&mut self.away) {
+            self.count();
+        }
+        Poll::Ready(())
     }
 
     fn count(&self) {
@@ -123,25 +189,66 @@ impl Pieces {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_pieces_are_the_answer_and_the_last_byte_of_a_long_one_is_apart() {
-        for len in [
-            0,
-            1,
-            LAST_BYTE_APART,
-            LAST_BYTE_APART + 1,
-            PIECE_BYTES,
-            PIECE_BYTES + 1,
-            1 << 20,
-        ] {
-            let data = Bytes::from(vec![7; len]);
-            let mut pieces = Pieces::new();
-            let mut sizes = vec![pieces.hand(data).len()];
-            sizes.extend(std::iter::from_fn(|| pieces.asked()).map(|piece| piece.len()));
-            assert_eq!(sizes.iter().sum::<usize>(), len);
-            assert!(sizes.iter().all(|size| *size <= PIECE_BYTES), "{sizes:?}");
-            assert!(len <= LAST_BYTE_APART || sizes.last() == Some(&1), "{len}: {sizes:?}");
+    /// The sizes of the pieces in which so many bytes are handed over, each taken after a time.
+    fn sizes(pieces: &mut Pieces, bytes: usize, after: Duration) -> Vec<usize> {
+        let mut sizes = vec![pieces.hand(vec![7; bytes].into()).len()];
+        loop {
+            std::thread::sleep(after);
+            match pieces.asked() {
+                Some(piece) => sizes.push(piece.len()),
+                None => return sizes,
+            }
         }
+    }
+
+    #[test]
+    fn the_pieces_are_the_answer_and_small_until_they_are_taken_at_speed() {
+        let mut pieces = Pieces::new();
+        for bytes in [0, 1, PIECE_BYTES - 1] {
+            assert_eq!(sizes(&mut pieces, bytes, Duration::ZERO), [bytes]);
+        }
+        let slow = Duration::from_millis(50);
+        let small = sizes(&mut pieces, 3 * PIECE_BYTES + 1, slow);
+        assert_eq!(small, [PIECE_BYTES, PIECE_BYTES, PIECE_BYTES, 1]);
+        let grown = sizes(&mut pieces, PIECE_BYTES + FAST_PIECE_BYTES + 5, Duration::ZERO);
+        assert_eq!(grown, [PIECE_BYTES, FAST_PIECE_BYTES, 5]);
+        let shrunk = sizes(&mut pieces, FAST_PIECE_BYTES + PIECE_BYTES + 5, 6 * slow);
+        assert_eq!(shrunk, [FAST_PIECE_BYTES, PIECE_BYTES, 5]);
+    }
+
+    #[tokio::test]
+    async fn an_end_waits_for_the_large_pieces_before_it() {
+        let mut pieces = Pieces::new();
+        let left = async |pieces: &mut Pieces, within| {
+            let left = poll_fn(|cx| pieces.poll_left(cx));
+            tokio::time::timeout(within, left).await.is_ok()
+        };
+        assert!(left(&mut pieces, PATIENCE).await);
+        let small = pieces.hand(vec![7; AWAITED_BYTES_MIN - 1].into());
+        pieces.asked();
+        assert!(left(&mut pieces, PATIENCE).await, "a small piece is not waited for");
+        let first = pieces.hand(vec![7; AWAITED_BYTES_MIN].into());
+        pieces.asked();
+        let second = pieces.hand(vec![7; PIECE_BYTES].into()).slice(5..6);
+        pieces.asked();
+        drop((small, first));
+        assert!(!left(&mut pieces, PATIENCE).await, "a part of a piece is still there");
+        tokio::spawn(async move {
+            sleep(PATIENCE / 4).await;
+            drop(second);
+        });
+        assert!(left(&mut pieces, 10 * PATIENCE).await);
+    }
+
+    #[tokio::test]
+    async fn an_end_that_waits_for_too_long_ends_a_call() {
+        let stuck = async {
+            let mut pieces = Pieces::new();
+            let _piece = pieces.hand(vec![7; PIECE_BYTES].into());
+            pieces.asked();
+            poll_fn(|cx| pieces.poll_left(cx)).await;
+        };
+        assert!(while_taken(stuck, PATIENCE).await.is_none());
     }
 
     const PATIENCE: Duration = Duration::from_millis(100);

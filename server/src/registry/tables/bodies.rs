@@ -12,9 +12,9 @@ use futures::StreamExt;
 use super::super::open::{Chunks, Reader};
 use crate::storage::StorageError;
 
-/// Bytes that are sent at once. More would be out of the processor's reach before they are
-/// sent, and fewer wake who sends them more often.
-const CHUNK_BYTES: u64 = 2 * BLOCK_BYTES as u64;
+/// Bytes that are sent at once: fewer wake who sends them more often, and more would be out of
+/// the processor's reach before they are sent.
+const CHUNK_BYTES: u64 = 8 * BLOCK_BYTES as u64;
 
 /// What lies between two bodies is read up to this size; behind more, another stream begins.
 const GAP_BYTES_MAX: u64 = BLOCK_BYTES as u64;

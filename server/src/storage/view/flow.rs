@@ -4,8 +4,9 @@
 //! large ones, and the next is fetched while one is sent, as long as there is
 //! room for it. So a caller that takes nothing holds one small piece.
 //!
-//! Who takes small chunks gets small pieces for as long as they come at once: then they are
-//! sent while the processor has them at hand, and nothing is gained by fetching ahead.
+//! Who takes chunks that are not large gets them one by one for as long as they come at
+//! once: then they are sent while the processor has them at hand, and nothing is gained by
+//! fetching ahead.
 
 use std::{
     ops::Range,
@@ -32,8 +33,8 @@ pub(super) const PIECE_BYTES: u64 = 4 * 1024 * 1024;
 /// Bytes that every stream may hold: a block, since less cannot be checked.
 const SMALL_PIECE_BYTES: u64 = BLOCK;
 
-/// Largest chunks of which a processor has a few at hand.
-const AT_HAND_BYTES_MAX: u64 = 2 * BLOCK;
+/// Largest chunks that a processor still has at hand when they are sent.
+const AT_HAND_BYTES_MAX: u64 = 8 * BLOCK;
 
 /// After a piece that had to be waited for, so many are not expected to come at once, at first:
 /// twice as many each time that this is found to be so, up to a number.
@@ -117,7 +118,7 @@ impl Flow {
             }
             let taken_fast = self.view.pace.is_fast();
             if self.ahead.is_none() && self.awaited == 0 {
-                let Some(mut fetch) = self.fetch(self.chunk_bytes.max(SMALL_PIECE_BYTES), None) else {
+                let Some(mut fetch) = self.fetch_at_hand(taken_fast) else {
                     return Ok(None);
                 };
                 let blocks = match poll!(fetch.as_mut()) {
@@ -164,6 +165,15 @@ impl Flow {
     async fn drive_ahead(&mut self) {
         if let Some(ahead) = &mut self.ahead {
             let _ = poll!(ahead.as_mut());
+        }
+    }
+
+    /// As much as is given at once. Nothing at the end.
+    fn fetch_at_hand(&mut self, taken_fast: bool) -> Option<Fetch> {
+        let is_large = taken_fast && self.chunk_bytes > SMALL_PIECE_BYTES;
+        match if is_large { self.view.budget.room() } else { None } {
+            Some(room) => self.fetch(self.chunk_bytes, Some(room)),
+            None => self.fetch(SMALL_PIECE_BYTES, None),
         }
     }
 

@@ -85,11 +85,11 @@ proptest! {
 }
 
 /// What a stream of a view gives with some memory for large pieces, and in how many requests.
-async fn streamed(stored: &[u8], budget_bytes: u64) -> (Vec<Result<VerifiedChunk>>, u64) {
+async fn streamed(stored: &[u8], budget_bytes: u64, chunk_bytes: u64) -> (Vec<Result<VerifiedChunk>>, u64) {
     let (view, content) = view_of(stored).await;
     let view = view.within(&ReadBudget::of_bytes(budget_bytes));
     let chunks = view
-        .stream(&content, 0..content.size_bytes, 1024 * 1024)
+        .stream(&content, 0..content.size_bytes, chunk_bytes)
         .collect()
         .await;
     (chunks, view.counter().requests())
@@ -100,7 +100,7 @@ async fn a_stream_gives_what_is_sound_before_its_error() {
     let mut damaged = CONTENT.to_vec();
     let at = 5 * BLOCK_BYTES;
     damaged[at] ^= 1;
-    let (mut chunks, _) = streamed(&damaged, 0).await;
+    let (mut chunks, _) = streamed(&damaged, 0, BLOCK).await;
     let error = chunks.pop();
     assert!(matches!(error, Some(Err(StorageError::Corrupt { offset, .. })) if offset == at as u64));
     let sound: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.unwrap().data).collect();
@@ -110,11 +110,20 @@ async fn a_stream_gives_what_is_sound_before_its_error() {
 #[tokio::test]
 async fn pieces_are_large_where_there_is_room_and_small_where_there_is_none() {
     let blocks = CONTENT.len().div_ceil(BLOCK_BYTES) as u64;
-    for (budget_bytes, requests) in [(0, blocks), (PIECE_BYTES - 1, blocks), (2 * PIECE_BYTES, 3)] {
-        let (chunks, made) = streamed(&CONTENT, budget_bytes).await;
+    let len = CONTENT.len() as u64;
+    for (budget_bytes, chunk_bytes, requests) in [
+        (0, PIECE_BYTES, blocks),
+        (PIECE_BYTES - 1, PIECE_BYTES, blocks),
+        (2 * PIECE_BYTES, PIECE_BYTES, 1 + len.div_ceil(PIECE_BYTES)),
+        // What is at hand is read as it is given.
+        (0, 4 * BLOCK, blocks),
+        (9 * PIECE_BYTES, 4 * BLOCK, 1 + len.div_ceil(4 * BLOCK)),
+        (9 * PIECE_BYTES, BLOCK / 2, blocks),
+    ] {
+        let (chunks, made) = streamed(&CONTENT, budget_bytes, chunk_bytes).await;
         let given: Vec<u8> = chunks.into_iter().flat_map(|chunk| chunk.unwrap().data).collect();
         assert_eq!(given, *CONTENT);
-        assert_eq!(made, requests, "{budget_bytes}");
+        assert_eq!(made, requests, "{budget_bytes}, {chunk_bytes}");
     }
 }
 
