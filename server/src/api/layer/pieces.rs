@@ -190,10 +190,10 @@ mod tests {
     use super::*;
 
     /// The sizes of the pieces in which so many bytes are handed over, each taken after a time.
-    fn sizes(pieces: &mut Pieces, bytes: usize, after: Duration) -> Vec<usize> {
+    async fn sizes(pieces: &mut Pieces, bytes: usize, after: Duration) -> Vec<usize> {
         let mut sizes = vec![pieces.hand(vec![7; bytes].into()).len()];
         loop {
-            std::thread::sleep(after);
+            tokio::time::advance(after).await;
             match pieces.asked() {
                 Some(piece) => sizes.push(piece.len()),
                 None => return sizes,
@@ -201,18 +201,19 @@ mod tests {
         }
     }
 
-    #[test]
-    fn the_pieces_are_the_answer_and_small_until_they_are_taken_at_speed() {
+    #[tokio::test(start_paused = true)]
+    async fn the_pieces_are_the_answer_and_small_until_they_are_taken_at_speed() {
         let mut pieces = Pieces::new();
+        let fast = Duration::from_millis(30);
+        let slow = Duration::from_millis(32);
         for bytes in [0, 1, PIECE_BYTES - 1] {
-            assert_eq!(sizes(&mut pieces, bytes, Duration::ZERO), [bytes]);
+            assert_eq!(sizes(&mut pieces, bytes, fast).await, [bytes]);
         }
-        let slow = Duration::from_millis(50);
-        let small = sizes(&mut pieces, 3 * PIECE_BYTES + 1, slow);
+        let small = sizes(&mut pieces, 3 * PIECE_BYTES + 1, slow).await;
         assert_eq!(small, [PIECE_BYTES, PIECE_BYTES, PIECE_BYTES, 1]);
-        let grown = sizes(&mut pieces, PIECE_BYTES + FAST_PIECE_BYTES + 5, Duration::ZERO);
+        let grown = sizes(&mut pieces, PIECE_BYTES + FAST_PIECE_BYTES + 5, fast).await;
         assert_eq!(grown, [PIECE_BYTES, FAST_PIECE_BYTES, 5]);
-        let shrunk = sizes(&mut pieces, FAST_PIECE_BYTES + PIECE_BYTES + 5, 6 * slow);
+        let shrunk = sizes(&mut pieces, FAST_PIECE_BYTES + PIECE_BYTES + 5, 8 * slow).await;
         assert_eq!(shrunk, [FAST_PIECE_BYTES, PIECE_BYTES, 5]);
     }
 
