@@ -11,12 +11,7 @@ mod page;
 mod repeats;
 mod service_config;
 
-use std::{
-    collections::BTreeMap,
-    env, fs, io,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, env, fs, io, path::PathBuf, process::ExitCode};
 
 use interface::Interface;
 
@@ -59,8 +54,13 @@ fn made() -> BTreeMap<String, String> {
     made
 }
 
+/// The repository in which this is run. What is run may have been built in another clone, as
+/// clones share the folder in which they build.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    let package = env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    package
+        .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")))
+        .join("..")
 }
 
 /// Files that are not as they would be made, or would not be made at all.
