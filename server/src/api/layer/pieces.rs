@@ -217,7 +217,7 @@ mod tests {
         assert_eq!(shrunk, [FAST_PIECE_BYTES, PIECE_BYTES, 5]);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_end_waits_for_the_large_pieces_before_it() {
         let mut pieces = Pieces::new();
         let left = async |pieces: &mut Pieces, within| {
@@ -241,7 +241,7 @@ mod tests {
         assert!(left(&mut pieces, 10 * PATIENCE).await);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn an_end_that_waits_for_too_long_ends_a_call() {
         let stuck = async {
             let mut pieces = Pieces::new();
@@ -254,7 +254,7 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_millis(100);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn only_a_piece_that_stays_away_ends_a_call() {
         let idle = sleep(3 * PATIENCE);
         assert!(while_taken(idle, PATIENCE).await.is_some(), "nothing was handed over");

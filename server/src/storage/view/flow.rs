@@ -171,7 +171,8 @@ impl Flow {
     /// As much as is given at once. Nothing at the end.
     fn fetch_at_hand(&mut self, taken_fast: bool) -> Option<Fetch> {
         let is_large = taken_fast && self.chunk_bytes > SMALL_PIECE_BYTES;
-        match if is_large { self.view.budget.room() } else { None } {
+        let room = is_large.then(|| self.view.budget.room()).flatten();
+        match room {
             Some(room) => self.fetch(self.chunk_bytes, Some(room)),
             None => self.fetch(SMALL_PIECE_BYTES, None),
         }
