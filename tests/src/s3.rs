@@ -175,15 +175,30 @@ impl Bucket {
     /// # Panics
     /// When there is none.
     pub fn overwrite_part(&self, number: usize, bytes: &[u8]) {
+        let (key, id) = self.unfinished_upload();
+        let target = format!("/{}/{key}?partNumber={number}&uploadId={id}", self.name);
+        request(self.port, "PUT", &target, bytes);
+    }
+
+    /// Ends the only unfinished multipart upload, as a rule of a bucket does after some days.
+    ///
+    /// # Panics
+    /// When there is none.
+    pub fn forget_upload(&self) {
+        let (key, id) = self.unfinished_upload();
+        let target = format!("/{}/{key}?uploadId={id}", self.name);
+        request(self.port, "DELETE", &target, &[]);
+    }
+
+    /// Its key and its id.
+    fn unfinished_upload(&self) -> (String, String) {
         let page = request(self.port, "GET", &format!("/{}?uploads", self.name), &[]);
         let page = String::from_utf8(page).expect("a listing is text");
         let text = |name: &str| {
             let rest = page.split(&format!("<{name}>")).nth(1).expect("an unfinished upload");
             rest.split('<').next().expect("a text").to_owned()
         };
-        let (key, id) = (text("Key"), text("UploadId"));
-        let target = format!("/{}/{key}?partNumber={number}&uploadId={id}", self.name);
-        request(self.port, "PUT", &target, bytes);
+        (text("Key"), text("UploadId"))
     }
 
     /// Begins a multipart upload that nobody finishes.

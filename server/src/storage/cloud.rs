@@ -154,7 +154,7 @@ fn is_another(put: &PutResult, found: &ObjectMeta) -> bool {
     }
 }
 
-fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
+pub(super) fn unavailable(error: impl std::error::Error + Send + Sync + 'static) -> StorageError {
     StorageError::Unavailable(Box::new(error))
 }
 

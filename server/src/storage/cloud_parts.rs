@@ -8,7 +8,7 @@ use object_store::{ObjectStoreExt, PutPayload, multipart::PartId};
 
 use super::{
     FinishedObject, ObjectName,
-    cloud::{CloudWriter, from_write},
+    cloud::{CloudWriter, from_write, unavailable},
     error::Result,
     gather::Gathered,
     parts::{ClosedParts, PartPlace, PartStore, PartedObject, PendingPart},
@@ -61,6 +61,18 @@ impl PartStore for CloudWriter {
             object: object.clone(),
             size_bytes,
         }))
+    }
+
+    async fn is_lost(&self, object: &PartedObject) -> Result<bool> {
+        let path = self.path(object.name.as_str());
+        if self.uploads.is_begun(&path, &upload_id(object)).await? {
+            return Ok(false);
+        }
+        match self.bucket.head(&path).await {
+            Ok(_) => Ok(false),
+            Err(object_store::Error::NotFound { .. }) => Ok(true),
+            Err(error) => Err(unavailable(error)),
+        }
     }
 
     async fn abort(&self, object: &PartedObject) -> Result<()> {

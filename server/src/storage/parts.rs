@@ -50,6 +50,13 @@ pub trait PartStore: Debug + Send + Sync {
     /// writes, for as long as what this answers is held. Fine when it is complete already.
     async fn close(&self, object: &PartedObject, size_bytes: u64) -> Result<Box<dyn ClosedParts>>;
 
+    /// Whether the store has forgotten that the object was begun, and has no such object: as
+    /// when a rule of a bucket ends what was not finished for some days. To be asked where
+    /// something failed.
+    async fn is_lost(&self, _object: &PartedObject) -> Result<bool> {
+        Ok(false)
+    }
+
     /// Removes what came; nothing there is fine. A complete object stays.
     async fn abort(&self, object: &PartedObject) -> Result<()>;
 }

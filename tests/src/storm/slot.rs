@@ -114,12 +114,13 @@ impl Worker {
 }
 
 /// Whether a call that failed so may go through by itself: it is refused for now, or what it
-/// stored was taken for garbage before its record was made, there being no grace; or what it
+/// stored or began was taken for garbage before its record was made, there being no grace; or what it
 /// reads moved twice while it read; or another stream, which a kill has cut, still seems to
 /// be at it. What lasts is found in the end.
 fn passes(failure: &Failure) -> bool {
     let reasons = [
         ErrorReason::ContentNotHeld,
+        ErrorReason::UploadNotFound,
         ErrorReason::ContentCorrupt,
         ErrorReason::OffsetMismatch,
         ErrorReason::UploadFenced,

@@ -48,6 +48,7 @@ mod languages;
 mod lineage;
 mod listing;
 mod lookups;
+mod lost_uploads;
 mod many_artifacts;
 mod members;
 mod moved_by_clients;

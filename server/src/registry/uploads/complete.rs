@@ -222,6 +222,10 @@ impl Held {
             Err(error) => {
                 // Else the failure is what it says.
                 let replaced = closed.replaced(&parts).await.unwrap_or_default();
+                if replaced.is_empty() {
+                    let held = (&self.row, self.epoch);
+                    return Err(self.registry.end_if_lost(held, &self.store, error.into()).await);
+                }
                 return Err(self.drop_parts(replaced, error.into()).await?);
             }
         };

@@ -129,13 +129,17 @@ impl Recorder {
         Ok(())
     }
 
-    /// Why a part could not be stored: its upload may be another's by now, or over.
+    /// Why a part could not be stored: its upload may be another's by now, or over, or the
+    /// store has forgotten it.
     async fn explain(&self, error: StorageError) -> RegistryError {
         match uploads::by_uid(self.registry.db.reader(), &self.row.uid).await {
-            Ok(Some(now)) if now.epoch == self.epoch => error.into(),
-            Ok(_) => RegistryError::UploadFenced(self.row.uid.clone()),
-            Err(_) => error.into(),
+            Ok(Some(now)) if now.epoch == self.epoch => {}
+            Ok(Some(_)) => return RegistryError::UploadFenced(self.row.uid.clone()),
+            Ok(None) => return RegistryError::UploadNotFound(self.row.uid.clone()),
+            Err(_) => return error.into(),
         }
+        let held = (&*self.row, self.epoch);
+        self.registry.end_if_lost(held, &self.store, error.into()).await
     }
 
     async fn store(&self, part: PartRow, hash_state: Option<String>) -> Result<()> {

@@ -12,6 +12,7 @@ use crate::{
         uploads::{self, UploadRow},
     },
     fault,
+    storage::Store,
 };
 
 /// Uploads that are swept in one go.
@@ -57,6 +58,40 @@ impl Registry {
             storage.store.writer.delete(&object.name).await?;
         }
         Ok(())
+    }
+
+    /// Ends an upload whose store has forgotten it, so that the same request begins another;
+    /// answers what to say of it, else of what failed.
+    pub(super) async fn end_if_lost(
+        &self,
+        (row, epoch): (&UploadRow, i64),
+        store: &Store,
+        otherwise: RegistryError,
+    ) -> RegistryError {
+        let Ok(object) = object_of(row) else { return otherwise };
+        if !store.parts.is_lost(&object).await.unwrap_or(false) {
+            return otherwise;
+        }
+        tracing::warn!(upload = row.uid, object = %object.name, "The storage has forgotten an upload");
+        let id = row.id;
+        let ended = self.db.write::<_, DbError, _>(move |txn| {
+            Box::pin(async move {
+                let found = uploads::lock(txn, id).await?;
+                let is_held = found.is_some_and(|now| now.epoch == epoch && now.state != UploadState::Saved.code());
+                if is_held {
+                    uploads::delete(txn, id).await?;
+                }
+                Ok(is_held)
+            })
+        });
+        match ended.await {
+            Ok(true) => {
+                self.hashes_ahead.forget(id);
+                RegistryError::UploadNotFound(row.uid.clone())
+            }
+            Ok(false) => RegistryError::UploadFenced(row.uid.clone()),
+            Err(_) => otherwise,
+        }
     }
 
     /// Removes uploads that expired, and what is known of those that are artifacts.

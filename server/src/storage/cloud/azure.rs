@@ -132,6 +132,11 @@ impl OpenUploads for AzureUploads {
         }
     }
 
+    /// There is nothing that could be forgotten but blocks.
+    async fn is_begun(&self, _object: &Path, _id: &str) -> Result<bool> {
+        Ok(true)
+    }
+
     async fn replaced(&self, object: &Path, _id: &str, parts: &[String]) -> Result<Vec<usize>> {
         let list = self
             .list(&encode_path(object), "comp=blocklist&blocklisttype=all")

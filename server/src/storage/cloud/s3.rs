@@ -152,6 +152,12 @@ impl OpenUploads for S3Uploads {
         }
     }
 
+    async fn is_begun(&self, object: &Path, id: &str) -> Result<bool> {
+        let query = format!("max-parts=1&uploadId={}", encode(id));
+        let request = self.signed(Method::GET, &encode_path(object), &query).await?;
+        Ok(answered(&self.http, request, &[404]).await?.is_some())
+    }
+
     async fn replaced(&self, object: &Path, id: &str, parts: &[String]) -> Result<Vec<usize>> {
         let stored = self.stored_parts(object, id).await?;
         // Some stores leave the quotes of an ETag out.

@@ -43,6 +43,9 @@ pub(in crate::storage) trait OpenUploads: Debug + Send + Sync {
     /// All of objects below a prefix, whoever began them.
     async fn begun(&self, prefix: &Path) -> Result<Vec<ListedUpload>>;
 
+    /// Whether the service knows of one.
+    async fn is_begun(&self, object: &Path, id: &str) -> Result<bool>;
+
     /// Numbers of parts that are not any more what they were named when they came.
     async fn replaced(&self, object: &Path, id: &str, parts: &[String]) -> Result<Vec<usize>>;
 
