@@ -32,6 +32,7 @@ mod source;
 mod summary;
 mod table;
 mod text;
+mod threads;
 mod write;
 
 use std::{ops::Range, sync::Arc};

@@ -1,11 +1,12 @@
 //! Scans of what lies in parts, as the files of a folder and the row groups of a file: one
-//! part after the other, the next one begun ahead.
+//! part after the other, the next ones begun ahead.
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
     error::{ArrayError, Result},
-    table::{Batch, Batches, ReadOn, Scan, ended_by_errors, on_a_thread},
+    table::{Batch, Batches, ReadOn, Scan, ended_by_errors},
+    threads::{Crew, threads_max},
 };
 
 /// What is read in parts.
@@ -16,10 +17,13 @@ pub(super) trait InParts: Send + Sync + 'static {
     /// Begins to read a part, of which so many rows are wanted.
     fn begin(self: Arc<Self>, part: usize, left: u64) -> Result<Batches>;
 
-    /// Whether a part is small enough to be begun beside another: larger ones keep several
-    /// threads busy themselves.
-    fn is_small(&self, part: usize) -> bool;
+    /// About how many bytes of a part are unpacked, where it is small enough to be begun beside
+    /// another: larger ones keep several threads busy themselves.
+    fn small_bytes(&self, part: usize) -> Option<u64>;
 }
+
+/// Bytes of parts that may be begun ahead together; one may always be.
+const AHEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
 /// Reads some parts, in this order.
 pub(super) fn one_by_one(all: Arc<impl InParts>, parts: impl IntoIterator<Item = usize>) -> Batches {
@@ -27,7 +31,8 @@ pub(super) fn one_by_one(all: Arc<impl InParts>, parts: impl IntoIterator<Item =
         left: all.scan().limit.unwrap_or(u64::MAX),
         parts: parts.into_iter().collect(),
         current: None,
-        ahead: None,
+        ahead: VecDeque::new(),
+        crew: Crew::default(),
         all,
     })
 }
@@ -41,8 +46,9 @@ struct Reading<T> {
     left: u64,
     /// The part of which batches are taken.
     current: Option<Batches>,
-    /// The one that follows, on a thread of its own.
-    ahead: Option<Batches>,
+    /// Those that follow and were begun, each with its bytes.
+    ahead: VecDeque<(Batches, u64)>,
+    crew: Crew,
 }
 
 impl<T: InParts> ReadOn for Reading<T> {
@@ -52,14 +58,10 @@ impl<T: InParts> ReadOn for Reading<T> {
                 return Err(ArrayError::Cancelled);
             }
             let Some(current) = &mut self.current else {
-                self.current = match self.ahead.take() {
-                    Some(ahead) => Some(ahead),
-                    None => match self.parts.pop_front() {
-                        Some(part) => Some(Arc::clone(&self.all).begin(part, self.left)?),
-                        None => break,
-                    },
-                };
-                self.read_ahead();
+                self.current = self.next_part()?;
+                if self.current.is_none() {
+                    break;
+                }
                 continue;
             };
             let Some(batch) = current.next().transpose()? else {
@@ -78,18 +80,165 @@ impl<T: InParts> ReadOn for Reading<T> {
 }
 
 impl<T: InParts> Reading<T> {
+    /// The part that follows, and those behind it begun. One that is alone needs no thread.
+    fn next_part(&mut self) -> Result<Option<Batches>> {
+        if self.ahead.is_empty() && self.parts.len() > 1 {
+            self.read_ahead();
+        }
+        let next = match self.ahead.pop_front() {
+            Some((ahead, _)) => Some(ahead),
+            None => match self.parts.pop_front() {
+                Some(part) => Some(Arc::clone(&self.all).begin(part, self.left)?),
+                None => None,
+            },
+        };
+        self.read_ahead();
+        Ok(next)
+    }
+
     /// Begins with what follows, where it is small. Where only the first rows are wanted, it
     /// may never be asked for.
     fn read_ahead(&mut self) {
-        if self.all.scan().limit.is_some() || self.ahead.is_some() {
+        if self.all.scan().limit.is_some() {
             return;
         }
-        if let Some(part) = self.parts.front().copied()
-            && self.all.is_small(part)
+        while self.ahead.len() <= threads_max()
+            && let Some(part) = self.parts.front().copied()
+            && let Some(bytes) = self.all.small_bytes(part)
         {
+            let begun: u64 = self.ahead.iter().map(|(_, bytes)| bytes).sum();
+            if begun > 0 && begun.saturating_add(bytes) > AHEAD_BYTES_MAX {
+                break;
+            }
             self.parts.pop_front();
             let all = Arc::clone(&self.all);
-            self.ahead = Some(on_a_thread(move || all.begin(part, u64::MAX)));
+            let batches = self.crew.begin(move || all.begin(part, u64::MAX));
+            self.ahead.push_back((batches, bytes));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use arrow_array::{Int64Array, RecordBatch};
+    use arrow_schema::{DataType, Field, Schema};
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::arrays::table::Numbers;
+
+    const MIB: u64 = 1024 * 1024;
+
+    /// Parts of one row each, which is their number.
+    struct Numbered {
+        scan: Scan,
+        /// Bytes of each, where it is small.
+        bytes: Vec<Option<u64>>,
+        begun: Mutex<Vec<usize>>,
+    }
+
+    impl Numbered {
+        fn new(bytes: &[Option<u64>], limit: Option<u64>) -> Arc<Self> {
+            let scan = Scan {
+                columns: Arc::from([0]),
+                rows: None,
+                filter: None,
+                limit,
+                batch_bytes: 1,
+                cancel: CancellationToken::new(),
+            };
+            Arc::new(Self {
+                scan,
+                bytes: bytes.to_vec(),
+                begun: Mutex::default(),
+            })
+        }
+
+        /// How many were begun when the first one was taken, at least so many, and all that was read.
+        async fn read(self: &Arc<Self>, begun_min: usize) -> (usize, Vec<i64>) {
+            let all = Arc::clone(self);
+            let reading = tokio::task::spawn_blocking(move || {
+                let parts = 0..all.bytes.len();
+                let mut batches = one_by_one(Arc::clone(&all), parts);
+                let mut read = Vec::from_iter(batches.next());
+                let begun = || all.begun.lock().unwrap().len();
+                while begun() < begun_min {
+                    std::thread::sleep(std::time::Duration::from_millis(1));
+                }
+                // One more than that would be begun soon.
+                std::thread::sleep(std::time::Duration::from_millis(50));
+                let begun = begun();
+                read.extend(batches);
+                let value = |batch: Result<Batch>| {
+                    let batch = batch.unwrap().batch;
+                    let column: &Int64Array = batch.column(0).as_any().downcast_ref().unwrap();
+                    column.value(0)
+                };
+                (begun, read.into_iter().map(value).collect())
+            });
+            reading.await.unwrap()
+        }
+    }
+
+    impl InParts for Numbered {
+        fn scan(&self) -> &Scan {
+            &self.scan
+        }
+
+        fn begin(self: Arc<Self>, part: usize, _left: u64) -> Result<Batches> {
+            self.begun.lock().unwrap().push(part);
+            let schema = Schema::new(vec![Field::new("part", DataType::Int64, false)]);
+            let column = Arc::new(Int64Array::from(vec![part as i64]));
+            let batch = Batch {
+                batch: RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap(),
+                numbers: Numbers::From(part as u64),
+            };
+            Ok(Box::new(std::iter::once(Ok(batch))))
+        }
+
+        fn small_bytes(&self, part: usize) -> Option<u64> {
+            self.bytes[part]
+        }
+    }
+
+    #[tokio::test]
+    async fn small_parts_are_begun_ahead_as_many_as_fit_and_come_in_order() {
+        let many = threads_max() + 10;
+        let all: Vec<i64> = (0..many as i64).collect();
+        for (bytes, begun) in [
+            // The one that is read, and as many as keep all threads busy.
+            (vec![Some(1); many], threads_max() + 2),
+            // Two of these fit, three do not.
+            (vec![Some(8 * MIB); many], 3),
+            // One may always be.
+            (vec![Some(60 * MIB); many], 2),
+            (vec![None; many], 1),
+        ] {
+            let parts = Numbered::new(&bytes, None);
+            assert_eq!(parts.read(begun).await, (begun, all.clone()), "{:?}", bytes[0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_large_part_among_small_ones_is_read_in_its_turn() {
+        let bytes = [Some(1), None, Some(1), None, None, Some(1)];
+        let (_, read) = Numbered::new(&bytes, None).read(1).await;
+        assert_eq!(read, [0, 1, 2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn one_part_is_read_without_a_thread() {
+        let parts = Numbered::new(&[Some(1)], None);
+        // Outside of the runtime none could be begun.
+        assert_eq!(one_by_one(parts, [0]).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_begun_ahead_where_only_first_rows_are_wanted() {
+        let parts = Numbered::new(&[Some(1); 8], Some(2));
+        assert_eq!(parts.read(1).await, (1, vec![0, 1]));
+        assert_eq!(*parts.begun.lock().unwrap(), [0, 1]);
     }
 }

@@ -13,8 +13,7 @@ mod write;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, LazyLock, OnceLock},
-    thread,
+    sync::{Arc, OnceLock},
 };
 
 use arrow_schema::{DataType, SchemaRef};
@@ -33,16 +32,6 @@ use super::{
 pub(crate) use self::write::ParquetSink;
 
 const FORMAT: &str = "parquet";
-
-/// Threads that pack or unpack columns of one row group, at most.
-const THREADS_MAX: usize = 4;
-
-/// As many of them as there are processors for. Asked once: the system opens files to tell.
-fn threads_max() -> usize {
-    static THREADS: LazyLock<usize> =
-        LazyLock::new(|| thread::available_parallelism().map_or(1, usize::from).min(THREADS_MAX));
-    *THREADS
-}
 
 /// A parquet file.
 #[derive(Debug)]

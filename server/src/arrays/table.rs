@@ -5,11 +5,7 @@
 //! here, because it cannot say which rows: by number, from a row on, one after the
 //! other with their numbers. Whoever wants one wraps a [`Table`].
 
-use std::{
-    fmt,
-    ops::Range,
-    sync::{Arc, mpsc},
-};
+use std::{fmt, ops::Range, sync::Arc};
 
 use arrow_array::{BooleanArray, RecordBatch};
 use arrow_buffer::BooleanBuffer;
@@ -17,15 +13,9 @@ use arrow_schema::{ArrowError, Schema, SchemaRef};
 use arrow_select::filter::filter_record_batch;
 use artifactd_domain::filter::{Predicate, Value};
 use bytes::Bytes;
-use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Rows,
-    error::{ArrayError, Result},
-    filter::Column,
-    ipc::Message,
-};
+use super::{Rows, error::Result, filter::Column, ipc::Message};
 
 /// A table in some content.
 pub(crate) trait Table: Send + Sync + fmt::Debug {
@@ -131,39 +121,6 @@ pub(crate) fn ended_by_errors<T: 'static>(
         ended = !matches!(next, Some(Ok(_)));
         next
     }))
-}
-
-/// Batches that a thread may be ahead of whoever takes them.
-const BATCHES_AHEAD: usize = 1;
-
-/// Begins with a scan on a thread of its own, ahead of whoever takes its batches. A thread
-/// that breaks off says nothing, so the end is said.
-pub(crate) fn on_a_thread(begin: impl FnOnce() -> Result<Batches> + Send + 'static) -> Batches {
-    let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);
-    Handle::current().spawn_blocking(move || {
-        let mut taken = match begin() {
-            Ok(begun) => begun,
-            Err(error) => return drop(sender.send(Err(error))),
-        };
-        loop {
-            let next = taken.next().transpose();
-            let is_last = !matches!(next, Ok(Some(_)));
-            if sender.send(next).is_err() || is_last {
-                break;
-            }
-        }
-    });
-    ended_by_errors(Elsewhere(batches))
-}
-
-/// Batches from another thread.
-struct Elsewhere(mpsc::Receiver<Result<Option<Batch>>>);
-
-impl ReadOn for Elsewhere {
-    fn next_batch(&mut self) -> Result<Option<Batch>> {
-        let next = self.0.recv();
-        next.unwrap_or_else(|_| Err(ArrayError::Internal("a thread that reads broke off".to_owned())))
-    }
 }
 
 /// Some rows of a table, for those who send them on.

@@ -45,8 +45,8 @@ impl InParts for Folder {
         &self.scan
     }
 
-    fn is_small(&self, file: usize) -> bool {
-        self.table.unpacked_bytes(file) <= AHEAD_BYTES_MAX
+    fn small_bytes(&self, file: usize) -> Option<u64> {
+        Some(self.table.unpacked_bytes(file)).filter(|bytes| *bytes <= AHEAD_BYTES_MAX)
     }
 
     fn begin(self: Arc<Self>, file: usize, left: u64) -> Result<Batches> {

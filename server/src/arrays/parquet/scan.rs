@@ -18,7 +18,7 @@ use super::{
     footer::chunk_range,
     guarded,
     pages::PageFile,
-    prune, threads_max,
+    prune,
 };
 use crate::arrays::{
     Rows,
@@ -27,6 +27,7 @@ use crate::arrays::{
     in_parts::{InParts, one_by_one},
     source::Source,
     table::{Batch, Batches, Numbering, ReadOn, Scan, ended_by_errors},
+    threads::threads_max,
 };
 
 /// Rows of a batch, at least and at most; a multiple of 64, so that bits of batches stand alone.
@@ -109,12 +110,13 @@ impl InParts for RowGroups {
         })
     }
 
-    /// Whether so little of a row group is wanted that one thread unpacks it.
-    fn is_small(&self, row_group: usize) -> bool {
+    /// Where so little of a row group is wanted that one thread unpacks it.
+    fn small_bytes(&self, row_group: usize) -> Option<u64> {
         let asked = self.scan.filter.iter().flat_map(|filter| columns_of(filter));
         let columns: Vec<usize> = asked.chain(self.scan.columns.iter().copied()).collect();
         let wanted = self.selected.within(&self.table.footer.rows_of(row_group));
-        self.sets(row_group, &wanted, &columns).len() < 2
+        let is_small = self.sets(row_group, &wanted, &columns).len() < 2;
+        is_small.then(|| self.read_bytes(row_group, &wanted, &columns))
     }
 }
 
@@ -253,14 +255,20 @@ impl RowGroups {
         Ok(Box::new(zipped))
     }
 
+    /// About how many bytes are unpacked of some rows.
+    fn read_bytes(&self, row_group: usize, wanted: &Rows, columns: &[usize]) -> u64 {
+        let rows = self.metadata.row_group(row_group).num_rows().unsigned_abs().max(1);
+        let bytes = |column: &usize| self.table.unpacked_bytes(row_group, *column).saturating_add(1);
+        let all: u64 = columns.iter().map(bytes).sum();
+        (u128::from(all) * u128::from(wanted.count()) / u128::from(rows)) as u64
+    }
+
     /// Columns that are unpacked by one thread each, of about the same size.
     fn sets(&self, row_group: usize, wanted: &Rows, columns: &[usize]) -> Vec<Vec<usize>> {
-        let rows = self.metadata.row_group(row_group).num_rows().unsigned_abs().max(1);
         let bytes = |column: &usize| self.table.unpacked_bytes(row_group, *column).saturating_add(1);
         let mut sized: Vec<(u64, usize)> = columns.iter().map(|column| (bytes(column), *column)).collect();
         sized.sort_unstable_by(|one, other| other.cmp(one));
-        let all: u64 = sized.iter().map(|(bytes, _)| bytes).sum();
-        let read = (u128::from(all) * u128::from(wanted.count()) / u128::from(rows)) as u64;
+        let read = self.read_bytes(row_group, wanted, columns);
         let worth = usize::try_from(read / BYTES_PER_THREAD_MIN).unwrap_or(usize::MAX);
         let threads = threads_max().min(worth.max(1)).min(columns.len());
         let mut sets: Vec<(u64, Vec<usize>)> = vec![(0, Vec::new()); threads];

@@ -19,9 +19,10 @@ use parquet::{
     file::{metadata::KeyValue, properties::WriterProperties, writer::SerializedFileWriter},
 };
 
-use super::{FORMAT, guarded, threads_max};
+use super::{FORMAT, guarded};
 use crate::arrays::{
     error::{ArrayError, Result},
+    threads::threads_max,
     write::Sink,
 };
 
