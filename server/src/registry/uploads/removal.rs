@@ -76,8 +76,11 @@ impl Registry {
         let id = row.id;
         let ended = self.db.write::<_, DbError, _>(move |txn| {
             Box::pin(async move {
-                let found = uploads::lock(txn, id).await?;
-                let is_held = found.is_some_and(|now| now.epoch == epoch && now.state != UploadState::Saved.code());
+                // Another part of it may have found the same before.
+                let Some(now) = uploads::lock(txn, id).await? else {
+                    return Ok(true);
+                };
+                let is_held = now.epoch == epoch && now.state != UploadState::Saved.code();
                 if is_held {
                     uploads::delete(txn, id).await?;
                 }
