@@ -25,6 +25,13 @@ pub(super) trait InParts: Send + Sync + 'static {
 /// Bytes of parts that may be begun ahead together; one may always be.
 const AHEAD_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// Bytes of a part up to which all of it may wait to be taken, so that its thread goes on with
+/// the next one.
+const WAITING_BYTES_MAX: u64 = 8 * 1024 * 1024;
+
+/// Batches of such a part, and of others, that may wait.
+const BATCHES_AHEAD: (usize, usize) = (3, 1);
+
 /// Reads some parts, in this order.
 pub(super) fn one_by_one(all: Arc<impl InParts>, parts: impl IntoIterator<Item = usize>) -> Batches {
     ended_by_errors(Reading {
@@ -112,7 +119,9 @@ impl<T: InParts> Reading<T> {
             }
             self.parts.pop_front();
             let all = Arc::clone(&self.all);
-            let batches = self.crew.begin(move || all.begin(part, u64::MAX));
+            let (of_few, of_many) = BATCHES_AHEAD;
+            let batches_ahead = if bytes <= WAITING_BYTES_MAX { of_few } else { of_many };
+            let batches = self.crew.begin(batches_ahead, move || all.begin(part, u64::MAX));
             self.ahead.push_back((batches, bytes));
         }
     }
@@ -120,7 +129,10 @@ impl<T: InParts> Reading<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    };
 
     use arrow_array::{Int64Array, RecordBatch};
     use arrow_schema::{DataType, Field, Schema};
@@ -131,12 +143,14 @@ mod tests {
 
     const MIB: u64 = 1024 * 1024;
 
-    /// Parts of one row each, which is their number.
+    /// Parts of some batches of one row each, which is the number of the part.
     struct Numbered {
         scan: Scan,
         /// Bytes of each, where it is small.
         bytes: Vec<Option<u64>>,
+        batches: usize,
         begun: Mutex<Vec<usize>>,
+        made: AtomicUsize,
     }
 
     impl Numbered {
@@ -152,31 +166,42 @@ mod tests {
             Arc::new(Self {
                 scan,
                 bytes: bytes.to_vec(),
+                batches: 1,
                 begun: Mutex::default(),
+                made: AtomicUsize::new(0),
             })
         }
 
-        /// How many were begun when the first one was taken, at least so many, and all that was read.
+        /// How many were begun when the first batch was taken, at least so many, and all that was read.
         async fn read(self: &Arc<Self>, begun_min: usize) -> (usize, Vec<i64>) {
+            let begun = |all: &Self| all.begun.lock().unwrap().len();
+            self.read_counting(begun, begun_min).await
+        }
+
+        /// The same of what is counted so.
+        async fn read_counting(
+            self: &Arc<Self>,
+            count: impl Fn(&Self) -> usize + Send + 'static,
+            least: usize,
+        ) -> (usize, Vec<i64>) {
             let all = Arc::clone(self);
             let reading = tokio::task::spawn_blocking(move || {
                 let parts = 0..all.bytes.len();
                 let mut batches = one_by_one(Arc::clone(&all), parts);
                 let mut read = Vec::from_iter(batches.next());
-                let begun = || all.begun.lock().unwrap().len();
-                while begun() < begun_min {
+                while count(&all) < least {
                     std::thread::sleep(std::time::Duration::from_millis(1));
                 }
                 // One more than that would be begun soon.
                 std::thread::sleep(std::time::Duration::from_millis(50));
-                let begun = begun();
+                let counted = count(&all);
                 read.extend(batches);
                 let value = |batch: Result<Batch>| {
                     let batch = batch.unwrap().batch;
                     let column: &Int64Array = batch.column(0).as_any().downcast_ref().unwrap();
                     column.value(0)
                 };
-                (begun, read.into_iter().map(value).collect())
+                (counted, read.into_iter().map(value).collect())
             });
             reading.await.unwrap()
         }
@@ -191,11 +216,15 @@ mod tests {
             self.begun.lock().unwrap().push(part);
             let schema = Schema::new(vec![Field::new("part", DataType::Int64, false)]);
             let column = Arc::new(Int64Array::from(vec![part as i64]));
-            let batch = Batch {
-                batch: RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap(),
-                numbers: Numbers::From(part as u64),
-            };
-            Ok(Box::new(std::iter::once(Ok(batch))))
+            let batch = RecordBatch::try_new(Arc::new(schema), vec![column]).unwrap();
+            Ok(Box::new((0..self.batches).map(move |_| {
+                self.made.fetch_add(1, Ordering::SeqCst);
+                let numbers = Numbers::From(part as u64);
+                Ok(Batch {
+                    batch: batch.clone(),
+                    numbers,
+                })
+            })))
         }
 
         fn small_bytes(&self, part: usize) -> Option<u64> {
@@ -218,6 +247,23 @@ mod tests {
         ] {
             let parts = Numbered::new(&bytes, None);
             assert_eq!(parts.read(begun).await, (begun, all.clone()), "{:?}", bytes[0]);
+        }
+    }
+
+    #[tokio::test]
+    async fn batches_wait_behind_the_one_that_is_taken_fewer_of_parts_with_many_bytes() {
+        // What waits of both, what their threads have in hand, and what was taken.
+        for (bytes, made) in [
+            (1, 2 * (3 + 1) + 1),
+            (8 * MIB, 2 * (3 + 1) + 1),
+            (9 * MIB, 2 * (1 + 1) + 1),
+        ] {
+            let mut parts = Numbered::new(&[Some(bytes); 2], None);
+            Arc::get_mut(&mut parts).unwrap().batches = 10;
+            // With one processor the second waits for the first.
+            let made = if threads_max() > 1 { made } else { made / 2 + 1 };
+            let (counted, read) = parts.read_counting(|all| all.made.load(Ordering::SeqCst), made).await;
+            assert_eq!((counted, read.len()), (made, 20), "{bytes} bytes");
         }
     }
 

@@ -20,10 +20,6 @@ use super::{
 /// Threads of one scan, at most.
 const THREADS_MAX: usize = 4;
 
-/// Batches that a thread may be ahead of whoever takes them: of a small part all, so that it
-/// need not wait before it goes on with the next one.
-const BATCHES_AHEAD: usize = 3;
-
 /// As many of them as there are processors for. Asked once: the system opens files to tell.
 pub(super) fn threads_max() -> usize {
     static THREADS: LazyLock<usize> =
@@ -45,9 +41,14 @@ struct Jobs {
 }
 
 impl Crew {
-    /// Begins with a part when a thread has time for it. Must be called inside the runtime.
-    pub(super) fn begin(&self, begin: impl FnOnce() -> Result<Batches> + Send + 'static) -> Batches {
-        let (sender, batches) = mpsc::sync_channel(BATCHES_AHEAD);
+    /// Begins with a part when a thread has time for it, which may be so many batches ahead of
+    /// whoever takes them. Must be called inside the runtime.
+    pub(super) fn begin(
+        &self,
+        batches_ahead: usize,
+        begin: impl FnOnce() -> Result<Batches> + Send + 'static,
+    ) -> Batches {
+        let (sender, batches) = mpsc::sync_channel(batches_ahead);
         let mut jobs = lock(&self.jobs);
         jobs.waiting.push_back(Box::new(move || send_all(begin, &sender)));
         if jobs.threads < threads_max() {
@@ -131,7 +132,7 @@ mod tests {
         let begun: Vec<_> = (0..20)
             .map(|_| {
                 let (now, most) = (Arc::clone(&now), Arc::clone(&most));
-                crew.begin(move || {
+                crew.begin(1, move || {
                     most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
                     thread::sleep(Duration::from_millis(2));
                     now.fetch_sub(1, Ordering::SeqCst);
@@ -146,7 +147,7 @@ mod tests {
         while lock(&crew.jobs).threads > 0 {
             tokio::task::yield_now().await;
         }
-        let again = crew.begin(nothing);
+        let again = crew.begin(1, nothing);
         assert_eq!(spawn_blocking(move || again.count()).await.unwrap(), 0);
     }
 
@@ -154,9 +155,9 @@ mod tests {
     async fn a_part_that_breaks_off_is_an_error_and_the_others_go_on() {
         let crew = Crew::default();
         let broken: Vec<_> = (0..threads_max())
-            .map(|_| crew.begin(|| panic!("it breaks off")))
+            .map(|_| crew.begin(1, || panic!("it breaks off")))
             .collect();
-        let next = crew.begin(nothing);
+        let next = crew.begin(1, nothing);
         let ended = spawn_blocking(move || {
             let failed = broken.into_iter().flatten().filter(Result::is_err).count();
             (failed, next.count())
@@ -171,7 +172,7 @@ mod tests {
         let holding = held.lock().unwrap();
         for _ in 0..3 * threads_max() {
             let (begun, held) = (Arc::clone(&begun), Arc::clone(&held));
-            drop(crew.begin(move || {
+            drop(crew.begin(1, move || {
                 begun.fetch_add(1, Ordering::SeqCst);
                 drop(held.lock());
                 nothing()
