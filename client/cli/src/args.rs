@@ -152,12 +152,19 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use clap::{CommandFactory, Parser};
 
     use super::*;
 
     #[test]
     fn the_command_line_is_sound() {
         Args::command().debug_assert();
+    }
+
+    /// One in so many begins so: tokens are drawn by chance.
+    #[test]
+    fn a_resume_token_may_begin_with_a_hyphen() {
+        let args = Args::try_parse_from(["artifactctl", "watch", "--resume", "-c0", "-n", "1"]);
+        assert!(args.is_ok(), "{args:?}");
     }
 }

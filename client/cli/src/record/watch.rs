@@ -18,7 +18,12 @@ pub(crate) struct Watch {
     #[arg(long)]
     from_beginning: bool,
     /// Go on after the event with this resume token, which --json shows
-    #[arg(long, value_name = "TOKEN", conflicts_with = "from_beginning")]
+    #[arg(
+        long,
+        value_name = "TOKEN",
+        conflicts_with = "from_beginning",
+        allow_hyphen_values = true
+    )]
     resume: Option<String>,
     /// Only events of this kind, such as `saved`
     #[arg(long = "kind", value_name = "KIND")]
