@@ -15,7 +15,10 @@ use arrow_schema::{DataType, Field, Schema, SchemaRef};
 use artifactd_domain::{BLOCK_BYTES, Suffix, crc32c, filter::Filter};
 use bytes::Bytes;
 use object_store::{ObjectStoreExt, memory::InMemory, path::Path};
-use parquet::{arrow::ArrowWriter, file::properties::WriterProperties};
+use parquet::{
+    arrow::ArrowWriter,
+    file::properties::{EnabledStatistics, WriterProperties},
+};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -545,4 +548,32 @@ async fn a_cancelled_scan_ends_with_that() {
         batches.find_map(std::result::Result::err)
     });
     assert!(matches!(outcome.await, Some(ArrayError::Cancelled)));
+}
+
+/// As files of pyarrow are, unless it is asked for an index of pages.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn row_groups_that_cannot_match_are_not_read_without_an_index_of_pages_either() {
+    const ROWS: i64 = 500_000;
+    let schema = Arc::new(Schema::new(vec![Field::new("id", DataType::Int64, true)]));
+    let ids =
+        Int64Array::from_iter_values((0..ROWS).map(|row| row << 32 | row.wrapping_mul(0x9e37_79b9) & 0xffff_ffff));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(ids)]).unwrap();
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(ROWS as usize / 10))
+        .set_dictionary_enabled(false)
+        .set_statistics_enabled(EnabledStatistics::Chunk)
+        .set_offset_index_disabled(true)
+        .build();
+    let mut parquet = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties)).unwrap();
+    parquet.write(&batch).unwrap();
+    let stored = stored("t.parquet", parquet.into_inner().unwrap()).await;
+    let before = stored.view.counter().bytes();
+    let wanted = Wanted {
+        filter: "id < 42949672960",
+        ..Wanted::default()
+    };
+    let (read, _) = stored.scan(&wanted).await.unwrap();
+    assert_eq!(read.num_rows(), 10);
+    let bytes = stored.view.counter().bytes() - before;
+    assert!(bytes <= stored.size / 2, "{bytes} of {}", stored.size);
 }

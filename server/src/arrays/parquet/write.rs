@@ -279,3 +279,27 @@ fn leaves_in(data_type: &DataType) -> usize {
         _ => 1,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use arrow_schema::DataType;
+    use parquet::file::reader::{FileReader, SerializedFileReader};
+
+    use super::*;
+
+    /// Readers that do not know of Arrow's own schema find there what pandas wrote.
+    #[test]
+    fn metadata_of_the_schema_is_metadata_of_the_file() {
+        let field = Field::new("id", DataType::Int64, true);
+        let metadata = HashMap::from([("pandas".to_owned(), "{}".to_owned())]);
+        let schema = Arc::new(Schema::new_with_metadata(vec![field], metadata));
+        let file = ParquetSink::new(&schema).unwrap().finish().unwrap().concat();
+        let file = SerializedFileReader::new(Bytes::from(file)).unwrap();
+        let found = file.metadata().file_metadata().key_value_metadata().unwrap();
+        let pandas: Vec<_> = found.iter().filter(|pair| pair.key == "pandas").collect();
+        assert_eq!(pandas.len(), 1, "{found:?}");
+        assert_eq!(pandas[0].value.as_deref(), Some("{}"));
+    }
+}
