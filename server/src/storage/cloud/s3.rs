@@ -1,6 +1,6 @@
 //! Multipart uploads of S3, and of Google, whose requests and answers are the same.
 
-use std::{collections::HashMap, fmt, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, fmt, io, sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
 use object_store::{
@@ -155,7 +155,17 @@ impl OpenUploads for S3Uploads {
     async fn is_begun(&self, object: &Path, id: &str) -> Result<bool> {
         let query = format!("max-parts=1&uploadId={}", encode(id));
         let request = self.signed(Method::GET, &encode_path(object), &query).await?;
-        Ok(answered(&self.http, request, &[404]).await?.is_some())
+        let response = self.http.execute(request).await.map_err(unavailable)?;
+        let status = response.status();
+        let body = response.into_body().bytes().await.map_err(unavailable)?;
+        match status.as_u16() {
+            200 => Ok(true),
+            404 if says_no_such_upload(&body) => Ok(false),
+            _ => {
+                let said = format!("a request about an upload is answered {status}");
+                Err(unavailable(io::Error::other(said)))
+            }
+        }
     }
 
     async fn replaced(&self, object: &Path, id: &str, parts: &[String]) -> Result<Vec<usize>> {
@@ -232,6 +242,14 @@ impl PartsPage {
     }
 }
 
+/// Whether a refusal is of the upload: a bucket that is not there, or a host that is another's
+/// for a while, answers with the same status.
+fn says_no_such_upload(xml: &[u8]) -> bool {
+    let mut says = false;
+    let read = each_element(xml, |name, text| says |= name == b"Code" && text == "NoSuchUpload");
+    read.is_ok() && says
+}
+
 /// A time as stores write it, such as `2010-11-10T20:48:33.000Z`.
 fn time(text: &str) -> Option<SystemTime> {
     text.parse::<prost_types::Timestamp>().ok()?.try_into().ok()
@@ -275,6 +293,16 @@ mod tests {
         let last =
             PartsPage::parse(b"<R><NextPartNumberMarker>2</NextPartNumberMarker><IsTruncated>false</IsTruncated></R>");
         assert_eq!(last.unwrap().next, None);
+    }
+
+    #[test]
+    fn only_who_says_so_has_forgotten_an_upload() {
+        let refusal =
+            |code: &str| format!("<?xml version='1.0'?><Error><Code>{code}</Code><Message>m</Message></Error>");
+        assert!(says_no_such_upload(refusal("NoSuchUpload").as_bytes()));
+        assert!(!says_no_such_upload(refusal("NoSuchBucket").as_bytes()));
+        assert!(!says_no_such_upload(b"<html>NoSuchUpload</html>"));
+        assert!(!says_no_such_upload(b""));
     }
 
     #[test]
